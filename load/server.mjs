@@ -1,0 +1,38 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const PROGRAM = fileURLToPath(new URL('../bin/tallystick.cjs', import.meta.url));
+
+/** Starts `tallystick serve` as a process of its own; resolves with its process and url when it serves. */
+export async function startServerProcess(dataDir, ...flags) {
+  const child = spawn(
+    process.execPath,
+    [PROGRAM, 'serve', '--data-dir', dataDir, '--port', '0', '--log-level', 'warn', ...flags],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  const exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+  for await (const line of createInterface({ input: child.stdout })) {
+    const ready = /^ready tcp=(\S+) /.exec(line);
+    if (ready) return { child, exited, url: `tallystick://${ready[1]}` };
+  }
+  throw new Error(`The server ended before it was ready: ${JSON.stringify(await exited)}`);
+}
+
+/** Runs `work(url)` against a server in a temporary directory, and takes both away afterwards. */
+export async function withServer(work) {
+  const dataDir = mkdtempSync(join(tmpdir(), 'tallystick-'));
+  const { child, exited, url } = await startServerProcess(dataDir);
+  try {
+    await work(url);
+  } finally {
+    child.kill('SIGTERM');
+    await exited;
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}

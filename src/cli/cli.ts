@@ -1,0 +1,71 @@
+import { Command, CommanderError } from 'commander';
+import { TallystickError } from '../errors.js';
+import { decrCommand, getCommand, incrCommand, setCommand } from './counters.js';
+import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
+import { ingestCommand } from './ingest-command.js';
+import type { CliIo, Output } from './io.js';
+import { statsCommand } from './stats.js';
+
+export type { CliClient, Connect } from './client.js';
+export type { CliIo } from './io.js';
+
+/**
+ * The command line.
+ *
+ * @param args what follows the program's name
+ * @param local the commands that work without a server to speak to; the composition root makes them
+ * @returns the exit status: 0 done, 1 the operation failed, 2 wrong usage; `code: message` is on stderr then
+ */
+export async function runCli(args: readonly string[], io: CliIo, local: readonly Command[]): Promise<number> {
+  const output = watched(io.stdout);
+  const status = await run(args, io, local);
+  const error = await output.written();
+  return error === undefined || status !== EXIT_OK ? status : reportFailure(error, args[0] ?? '', io.stderr);
+}
+
+/** Hears of an output that breaks while it is written to. */
+function watched(stdout: Output): { written(): Promise<TallystickError | undefined> } {
+  let broken: NodeJS.ErrnoException | undefined;
+  stdout.once('error', (error) => {
+    broken = error;
+  });
+  return {
+    async written() {
+      await new Promise<void>((resolve) => stdout.write('', () => resolve()));
+      // A reader that has seen enough, like head, is no failure.
+      if (broken === undefined || broken.code === 'EPIPE') return undefined;
+      return new TallystickError('OUTPUT_FAILED', `${broken.message}.`, { cause: broken });
+    },
+  };
+}
+
+async function run(args: readonly string[], io: CliIo, local: readonly Command[]): Promise<number> {
+  const program = new Command('tallystick')
+    .description('Durable, exactly-once counters: a server and its client.')
+    .version(io.version)
+    .addHelpText(
+      'after',
+      `
+The server is named by --server or by TALLYSTICK_SERVER.
+Exit status: 0 done, 1 the operation failed, 2 wrong usage.`,
+    );
+  const commands = [...local, incrCommand(io), decrCommand(io), setCommand(io), getCommand(io), statsCommand(io)];
+  for (const command of [...commands, ingestCommand(io)]) program.addCommand(command);
+  for (const command of [program, ...program.commands]) boundTo(command, io);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return EXIT_OK;
+  } catch (error) {
+    // Commander has printed the message by now; asking for help or the version comes here with 0.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    return reportFailure(error, args[0] ?? '', io.stderr);
+  }
+}
+
+/** Lets a command write and exit through `io` and the returned status alone. */
+function boundTo(command: Command, { stdout, stderr }: CliIo): void {
+  command
+    .exitOverride()
+    .showHelpAfterError(`See 'tallystick ${command.name() === 'tallystick' ? '' : `${command.name()} `}--help'.`)
+    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) });
+}

@@ -1,0 +1,109 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { TallystickError } from '../errors.js';
+import { Failure } from './failure.js';
+import type { IngestTarget } from './ingest/ingest.js';
+import type { CliIo } from './io.js';
+
+/** Of the SDK's client, what the commands use. */
+export interface CliClient extends IngestTarget {
+  increment(name: string, delta: bigint): Promise<bigint>;
+  decrement(name: string, delta: bigint): Promise<bigint>;
+  set(name: string, value: bigint, options: { reason: string; expect?: bigint }): Promise<{ previous: bigint }>;
+  read(
+    names: readonly string[],
+    options: { read: 'durable' | 'latest' },
+  ): Promise<readonly { readonly name: string; readonly value: bigint }[]>;
+  stats(): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/** Of the SDK's `connect`, what the commands use. */
+export type Connect = (
+  url: string,
+  options: {
+    /** False for a client that only reads; unless given, a random one for this run. */
+    readonly producer?: string | false;
+    /** In milliseconds. */
+    readonly timeout: number;
+  },
+) => Promise<CliClient>;
+
+export const DEFAULT_SERVER = 'tallystick://127.0.0.1:7070';
+
+/** The options that every command has that speaks to a server. */
+export interface ConnectionOptions {
+  readonly server: string;
+  readonly timeout: number;
+}
+
+/** A command that speaks to a server. */
+export function clientCommand(name: string, io: CliIo, defaultSeconds = 10): Command {
+  const server = new Option('--server <url>', 'the server').default(
+    io.env.TALLYSTICK_SERVER || DEFAULT_SERVER,
+    `$TALLYSTICK_SERVER, or ${DEFAULT_SERVER}`,
+  );
+  const timeout = new Option('--timeout <seconds>', 'how long an answer may take, reconnects included')
+    .argParser(parseSeconds)
+    .default(defaultSeconds);
+  return new Command(name).addOption(server).addOption(timeout);
+}
+
+/** Connects, does the work, and closes whatever comes of it. */
+export async function withClient(
+  io: CliIo,
+  { server, timeout }: ConnectionOptions,
+  work: (client: CliClient) => Promise<void>,
+  identity: { producer?: string | false } = {},
+): Promise<void> {
+  const client = await connected(io, server, { ...identity, timeout: timeout * 1_000 });
+  try {
+    await work(client);
+  } finally {
+    await client.close();
+  }
+}
+
+async function connected(io: CliIo, server: string, options: Parameters<Connect>[1]): Promise<CliClient> {
+  try {
+    return await io.connect(server, options);
+  } catch (error) {
+    const transient = error instanceof TallystickError && error.retryable;
+    if (!transient) throw error;
+    throw new Failure(
+      error,
+      `Is a server running at ${server}? 'tallystick serve' starts one, --server names another.`,
+    );
+  }
+}
+
+/** For an operation that changes something: if nobody knows what became of it, says so. */
+export async function changing<T>(operation: Promise<T>): Promise<T> {
+  try {
+    return await operation;
+  } catch (error) {
+    if (!(error instanceof TallystickError) || error.outcome !== 'unknown') throw error;
+    throw new Failure(error, 'It may have been applied or not. Read the counter before you run the command again.');
+  }
+}
+
+/** For a command that only reads: the server then opens no producer for it. */
+export const READ_ONLY = { producer: false } as const;
+
+const MIN_I64 = -(2n ** 63n);
+const MAX_I64 = 2n ** 63n - 1n;
+
+/** A signed 64-bit decimal. */
+export function parseInteger(text: string): bigint {
+  if (!/^[+-]?[0-9]+$/.test(text)) throw new InvalidArgumentError('It must be a decimal integer, like 42 or -7.');
+  const value = BigInt(text.replace('+', ''));
+  if (value < MIN_I64 || value > MAX_I64)
+    throw new InvalidArgumentError(`It must lie between ${MIN_I64} and ${MAX_I64}.`);
+  return value;
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!/^[0-9.]+$/.test(text) || !(seconds > 0 && seconds <= 86_400))
+    throw new InvalidArgumentError('It must be a number of seconds, more than 0 and at most 86400.');
+  return seconds;
+}

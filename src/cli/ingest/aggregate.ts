@@ -1,0 +1,122 @@
+/** One step of one counter; a batch may hold several of the same name. */
+export interface Operation {
+  readonly name: string;
+  readonly delta: bigint;
+}
+
+export interface AggregateLimits {
+  /** Operations in a batch; at most 10,000. */
+  readonly operations: number;
+  /** Bytes of a batch's body; at most 1 MiB, less 128 bytes for its head and cursor. */
+  readonly bytes: number;
+  /** Operations that one record can add. */
+  readonly perRecord: number;
+}
+
+/** The increments of one partition that wait to be sent. */
+export interface Pending {
+  readonly operations: { readonly name: string; delta: bigint }[];
+  /** Increments that the operations sum up. */
+  increments: number;
+  bytes: number;
+}
+
+/** The key's head (2), the delta (10) and some air, so that the estimate is an upper bound. */
+const OPERATION_OVERHEAD_BYTES = 16;
+const MAX_NAME_BYTES = 1024;
+const MIN_I64 = -(2n ** 63n);
+const MAX_I64 = 2n ** 63n - 1n;
+
+/** Names are remembered up to this many, or this many characters; then all are forgotten and learnt anew. */
+const CACHED_NAMES = 1 << 18;
+const CACHED_CHARACTERS = 1 << 25;
+
+/** What is known of a name: its partition, and the operation that collects its increments. */
+interface Slot {
+  readonly partition: number;
+  /** The batch that `operation` belongs to; if it has been taken, a new operation must be begun. */
+  batch: Pending;
+  operation: { readonly name: string; delta: bigint };
+}
+
+/**
+ * Sums increments by name until their partition's batch is taken. A batch counts as full while one more record
+ * still fits, so a batch always ends between two records and never has to be split: its cursor is true as it stands.
+ */
+export class Aggregate {
+  /** Partitions whose batch must be taken before the next record is added. */
+  readonly full = new Set<number>();
+
+  readonly #partitionOf: (name: string) => number;
+  readonly #operationsWhenFull: number;
+  readonly #bytesWhenFull: number;
+  readonly #pending: Pending[];
+  readonly #slots = new Map<string, Slot>();
+  #characters = 0;
+  #mostNames = 0;
+
+  constructor(target: { partitions: number; partitionOf(name: string): number }, limits: AggregateLimits) {
+    this.#partitionOf = (name) => target.partitionOf(name);
+    this.#operationsWhenFull = limits.operations - limits.perRecord + 1;
+    this.#bytesWhenFull = limits.bytes - limits.perRecord * (MAX_NAME_BYTES + OPERATION_OVERHEAD_BYTES) + 1;
+    this.#pending = Array.from({ length: target.partitions }, emptyBatch);
+  }
+
+  /** Distinct names so far; a lower bound once `exact` is false, because names are forgotten to bound the memory. */
+  get names(): { count: number; exact: boolean } {
+    return { count: Math.max(this.#mostNames, this.#slots.size), exact: this.#mostNames === 0 };
+  }
+
+  partitionOf(name: string): number {
+    return this.#slots.get(name)?.partition ?? this.#partitionOf(name);
+  }
+
+  add(name: string, delta: bigint): void {
+    const slot = this.#slots.get(name) ?? this.#learn(name);
+    const pending = this.#pending[slot.partition] as Pending;
+    pending.increments += 1;
+    if (slot.batch === pending) {
+      const sum = slot.operation.delta + delta;
+      if (sum >= MIN_I64 && sum <= MAX_I64) {
+        slot.operation.delta = sum;
+        return;
+      }
+    }
+    slot.batch = pending;
+    slot.operation = { name, delta };
+    pending.operations.push(slot.operation);
+    pending.bytes += Buffer.byteLength(name) + OPERATION_OVERHEAD_BYTES;
+    if (pending.operations.length >= this.#operationsWhenFull || pending.bytes >= this.#bytesWhenFull)
+      this.full.add(slot.partition);
+  }
+
+  /** Whether increments wait for this partition. */
+  has(partition: number): boolean {
+    return (this.#pending[partition] as Pending).operations.length > 0;
+  }
+
+  /** Hands over what waits for a partition and begins its next batch. */
+  take(partition: number): Pending {
+    const pending = this.#pending[partition] as Pending;
+    this.#pending[partition] = emptyBatch();
+    this.full.delete(partition);
+    return pending;
+  }
+
+  #learn(name: string): Slot {
+    if (this.#slots.size >= CACHED_NAMES || this.#characters >= CACHED_CHARACTERS) {
+      this.#mostNames = Math.max(this.#mostNames, this.#slots.size);
+      this.#slots.clear();
+      this.#characters = 0;
+    }
+    const slot = { partition: this.#partitionOf(name), batch: FORGOTTEN, operation: { name, delta: 0n } };
+    this.#slots.set(name, slot);
+    this.#characters += name.length;
+    return slot;
+  }
+}
+
+const emptyBatch = (): Pending => ({ operations: [], increments: 0, bytes: 0 });
+
+/** No partition's batch: stands in a slot until its first operation. */
+const FORGOTTEN = emptyBatch();

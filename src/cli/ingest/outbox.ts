@@ -1,0 +1,100 @@
+import { type ErrorCode, TallystickError } from '../../errors.js';
+import type { Operation, Pending } from './aggregate.js';
+import type { BatchEntry, IngestTarget } from './ingest.js';
+
+/** An increment that the server refused for good, while the rest of its batch was applied. */
+export interface Refusal {
+  readonly name: string;
+  readonly delta: bigint;
+  readonly code: ErrorCode;
+}
+
+/** So many refusals are kept; all are counted. */
+export const REFUSALS_KEPT = 1_000;
+
+/**
+ * What became of a step and says nothing about the next batches. All else, from MEMORY_FULL to PRODUCER_FENCED, they
+ * would meet too, or they would overtake a batch that was not applied: the ingest stops before more is lost.
+ */
+const PASSED_OVER: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['OVERFLOW', 'ALREADY_APPLIED']);
+
+/**
+ * The batches on their way: at most one for each partition, so they are applied in order and a batch that fails
+ * can't be overtaken by a cursor behind it. The partitions go in parallel.
+ */
+export class Outbox {
+  /** Batches and increments that were acknowledged. */
+  batches = 0;
+  increments = 0;
+  refused = 0;
+  readonly refusals: Refusal[] = [];
+  /** Batches that were applied, but of which nobody knows any more whether the server refused steps of them. */
+  answersLost = 0;
+
+  readonly #target: IngestTarget;
+  readonly #flights = new Map<number, Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(target: IngestTarget) {
+    this.#target = target;
+  }
+
+  /** Resolves when nothing of this partition is on its way; rejects once any batch has failed. */
+  async ready(partition: number): Promise<void> {
+    await this.#flights.get(partition);
+    this.throwFailure();
+  }
+
+  /** Sends one batch off; only when the partition is `ready`. */
+  send(partition: number, pending: Pending, cursor: Uint8Array | undefined): void {
+    const flight = this.#fly(partition, pending, cursor)
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => this.#flights.delete(partition));
+    this.#flights.set(partition, flight);
+  }
+
+  /** Resolves when nothing is on its way any more. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#flights.values());
+  }
+
+  /** @throws what the first batch failed with, if one did */
+  throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  async #fly(partition: number, pending: Pending, cursor: Uint8Array | undefined): Promise<void> {
+    const { operations } = pending;
+    const entries = await this.#apply(partition, operations, cursor);
+    const failure = entries.find(({ error }) => error !== undefined && !PASSED_OVER.has(error.code))?.error;
+    if (failure === undefined || entries.some(({ error }) => error === undefined)) {
+      this.batches += 1;
+      this.increments += pending.increments;
+    }
+    for (const [index, { name, error }] of entries.entries()) {
+      if (error?.outcome !== 'refused') continue;
+      this.refused += 1;
+      const { delta } = operations[index] as Operation;
+      if (this.refused <= REFUSALS_KEPT) this.refusals.push({ name, delta, code: error.code });
+    }
+    if (entries.some(({ error }) => error?.code === 'ALREADY_APPLIED')) this.answersLost += 1;
+    if (failure !== undefined) throw failure;
+  }
+
+  async #apply(
+    partition: number,
+    operations: readonly Operation[],
+    cursor: Uint8Array | undefined,
+  ): Promise<readonly BatchEntry[]> {
+    try {
+      return await this.#target.batchTo(partition, operations, cursor === undefined ? {} : { cursor });
+    } catch (error) {
+      // Applied once, before a lost connection; the server keeps only so many bytes of answers for the retry.
+      if (!(error instanceof TallystickError) || error.code !== 'ALREADY_APPLIED') throw error;
+      this.answersLost += 1;
+      return [];
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import type { Readable, Writable } from 'node:stream';
+import type { Clock } from '../clock.js';
+import type { Connect } from './client.js';
+
+/** All that a command touches outside of itself. */
+export interface CliIo {
+  readonly stdin: Readable;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly connect: Connect;
+  /** The package's version. */
+  readonly version: string;
+}
+
+export type Output = Writable & { readonly isTTY?: boolean };
+
+/** Text from outside, safe to show: control characters, line ends and directional marks as `\u{…}`. */
+export function escaped(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => `\\u{${(char.codePointAt(0) as number).toString(16)}}`);
+}
+
+/** Two columns, the second one flush right. */
+export function table(rows: readonly (readonly [string, string])[]): string {
+  const left = rows.reduce((width, [name]) => Math.max(width, name.length), 0);
+  const right = rows.reduce((width, [, value]) => Math.max(width, value.length), 0);
+  return rows.map(([name, value]) => `${name.padEnd(left)}  ${value.padStart(right)}\n`).join('');
+}

@@ -1,0 +1,275 @@
+import { codeOfStatus, OK, TallystickError } from '../errors.js';
+import { ByteWriter } from '../protocol/bytes.js';
+import { finishFrame, writeHeader } from '../protocol/frame.js';
+import { Flag, Opcode } from '../protocol/opcode.js';
+import {
+  decodeAdd,
+  type Extension,
+  type Operation,
+  writeExtendedDelta,
+  writeNameBytesKey,
+  writeOperationByName,
+  writeSequence,
+} from '../protocol/request.js';
+import { decodeAddAnswer, decodeSetAnswer } from '../protocol/response.js';
+import type { Waiter } from './call.js';
+import type { CounterHandle } from './counter.js';
+import type { FailureLog } from './failures.js';
+
+/**
+ * Where a batch stands. QUEUED waits to be sent (again), SENT waits for its answer, KEPT is answered but may be undone
+ * by a crash of the server, DONE is over.
+ */
+export const BatchState = { OPEN: 0, QUEUED: 1, SENT: 2, KEPT: 3, DONE: 4 } as const;
+export type BatchState = (typeof BatchState)[keyof typeof BatchState];
+
+/** What a batch is from its first operation on. */
+export interface BatchKind {
+  readonly opcode: typeof Opcode.ADD | typeof Opcode.SET;
+  /** ATOMIC, VALUES. */
+  readonly flags: number;
+  /** Whether it is answered when applied and not when flushed. */
+  readonly applied: boolean;
+  readonly cursor?: Uint8Array;
+}
+
+const FILL_FLAGS = 0;
+
+/**
+ * Bytes before the operations, written backwards from them at each sending:
+ *
+ *   … unused | header 12 | sequence <= 8 | unanswered <= 2 | cursor 1 + <= 64 | count <= 3 || operations …
+ */
+export const BYTES_BESIDE_OPERATIONS = 96;
+const ROOM = BYTES_BESIDE_OPERATIONS;
+const EMPTY_ROOM = new Uint8Array(ROOM);
+const head = new ByteWriter(ROOM);
+
+/**
+ * One sequenced request to one partition, and who waits for what of it: either a waiter for each operation or a
+ * handle for each.
+ */
+export class Batch {
+  state: BatchState = BatchState.OPEN;
+  sequence = 0;
+  /** The position that its answer gave. */
+  position = 0;
+  /** Whether a sending of it ended without an answer, so that it may have been applied. */
+  isUncertain = false;
+  /** Whether callers were told that it is applied; it must then never be given up. */
+  isPromised = false;
+  /** Whether it was emptied, or rewritten by names, after a sending that may have been applied. */
+  isReplaced = false;
+
+  /** How often it was sent. */
+  sendings = 0;
+
+  readonly applied: boolean;
+  operations = 0;
+  #opcode: BatchKind['opcode'];
+  #flags: number;
+  #cursor: Uint8Array | undefined;
+  #payload: ByteWriter | undefined;
+  #waiters: Waiter[] = [];
+  #indexes: number[] = [];
+  #handles: readonly CounterHandle[] = [];
+
+  /** `capacity`: how many bytes its operations will probably have. */
+  constructor(kind: BatchKind, capacity: number) {
+    this.applied = kind.applied;
+    this.#opcode = kind.opcode;
+    this.#flags = kind.flags;
+    this.#cursor = kind.cursor;
+    this.#payload = new ByteWriter(ROOM + capacity);
+    this.#payload.bytes(EMPTY_ROOM);
+  }
+
+  /** Writes an operation, its name in `source` up to `end`; `waitFor` follows. */
+  write(source: Uint8Array, end: number, delta: number | bigint, extension: Extension | undefined): void {
+    const { payload } = this;
+    writeNameBytesKey(payload, source, 0, end, extension !== undefined);
+    if (extension) writeExtendedDelta(payload, delta, extension);
+    else payload.zigzag(delta);
+  }
+
+  /** Where a SET is written, or sums, which `carry` follows. */
+  get payload(): ByteWriter {
+    return this.#payload as ByteWriter;
+  }
+
+  get flags(): number {
+    return this.#flags;
+  }
+
+  /** Bytes of the operations. */
+  get length(): number {
+    return this.#payload ? this.#payload.length - ROOM : 0;
+  }
+
+  /** Bytes of memory. */
+  get bytes(): number {
+    return this.#payload?.buffer.length ?? 0;
+  }
+
+  /** The operation written last, or the SET, is this waiter's operation `index`. */
+  waitFor(waiter: Waiter, index: number): void {
+    this.#waiters.push(waiter);
+    this.#indexes.push(index);
+    this.operations++;
+  }
+
+  /** The waiter waits for the batch as a whole, which has no operation. */
+  waitForCursor(waiter: Waiter): void {
+    this.#waiters.push(waiter);
+    this.#indexes.push(0);
+  }
+
+  /** All operations are the sums of these handles, in this order. */
+  carry(handles: readonly CounterHandle[]): void {
+    this.#handles = handles;
+    this.operations = handles.length;
+  }
+
+  /** Whether nobody waits for it any more and nobody was told that it is applied. */
+  get isAbandoned(): boolean {
+    if (this.isPromised || this.#handles.length > 0 || this.#waiters.length === 0) return false;
+    return this.#waiters.every((waiter) => waiter.isSettled);
+  }
+
+  /** Whether it only takes its sequence. */
+  get isEmptied(): boolean {
+    return this.isReplaced && this.operations === 0;
+  }
+
+  /** The frame, to be sent with a request id patched in. */
+  frame(partition: number, unanswered: number): Uint8Array {
+    const payload = this.payload;
+    head.reset();
+    const flags = this.#flags | Flag.SEQUENCED | (this.applied ? Flag.APPLIED : 0);
+    writeHeader(head, this.#opcode, flags, partition, 0);
+    writeSequence(head, this.sequence, unanswered, this.#cursor);
+    if (this.#opcode === Opcode.ADD) head.varint(this.operations);
+    const start = ROOM - head.length;
+    payload.buffer.set(head.view(), start);
+    finishFrame(payload, start);
+    return payload.buffer.subarray(start, payload.length);
+  }
+
+  /** Takes the answer and tells the callers. Throws BAD_REQUEST for a body that does not follow protocol.md. */
+  settle(body: Uint8Array, failures: FailureLog): { readonly position: number; readonly flushed: number } {
+    if (this.#opcode === Opcode.SET) return this.#settleSet(body);
+    const values = (this.#flags & Flag.VALUES) !== 0;
+    const answer = decodeAddAnswer(body, this.operations, values);
+    const operations = this.#isReported && answer.refused.length > 0 ? this.#decode() : undefined;
+    for (const { index, status } of answer.refused) {
+      const error = new TallystickError(codeOfStatus(status), undefined, { outcome: 'refused' });
+      const operation = operations?.[index];
+      if (operation) this.#report(operation, index, error, failures);
+      else this.#waiters[index]?.fail(this.#indexes[index] as number, error);
+    }
+    // a refused operation's waiter is settled by now
+    for (let i = 0; i < this.#waiters.length; i++) {
+      this.#waiters[i]?.succeed(this.#indexes[i] as number, answer.values[i] ?? 0n);
+    }
+    this.#promise();
+    return answer;
+  }
+
+  /** The batch was applied before, its answer is lost: an error to who wants values, a success to who only adds. */
+  settleWithoutAnswer(error: TallystickError): void {
+    for (let i = 0; i < this.#waiters.length; i++) this.#waiters[i]?.fail(this.#indexes[i] as number, error);
+    this.#promise();
+  }
+
+  /** Fails all of it: tells who waits, and the failure log where nobody does. */
+  fail(error: TallystickError, failures: FailureLog): void {
+    if (this.#isReported) {
+      this.#decode().forEach((operation, i) => {
+        failures.record(this.#nameOf(operation, i), operation.delta, error.code, error.outcome);
+      });
+    } else {
+      for (let i = 0; i < this.#waiters.length; i++) this.#waiters[i]?.fail(this.#indexes[i] as number, error);
+    }
+  }
+
+  /** Makes it a batch that does nothing but take its sequence. */
+  empty(): void {
+    this.#opcode = Opcode.ADD;
+    this.#flags = FILL_FLAGS;
+    this.#cursor = undefined;
+    this.operations = 0;
+    this.#payload = new ByteWriter(ROOM);
+    this.#payload.bytes(EMPTY_ROOM);
+    this.#waiters = [];
+    this.#indexes = [];
+    this.#handles = [];
+    this.isReplaced = true;
+  }
+
+  /** Whether its operations may be by ids. */
+  get hasHandles(): boolean {
+    return this.#handles.length > 0;
+  }
+
+  /**
+   * Writes the operations by name, for a server to which their ids mean nothing or other counters; the handles forget
+   * their ids. False where that takes more than `limit` bytes. If the first form was applied, the server will find
+   * that this one is in conflict with it, so that it counts once in any case.
+   */
+  rewriteByName(limit: number): boolean {
+    for (const handle of this.#handles) handle.forgetId();
+    const payload = new ByteWriter(ROOM + this.length * 4);
+    payload.bytes(EMPTY_ROOM);
+    this.#decode().forEach((operation, i) => {
+      writeOperationByName(payload, this.#nameOf(operation, i), operation.delta);
+    });
+    if (payload.length - ROOM > limit) return false;
+    this.#payload = payload;
+    this.isReplaced = true;
+    return true;
+  }
+
+  /** Ends it and gives its memory back. */
+  finish(): void {
+    this.state = BatchState.DONE;
+    this.#payload = undefined;
+    this.#waiters = [];
+    this.#handles = [];
+  }
+
+  #settleSet(body: Uint8Array): { readonly position: number; readonly flushed: number } {
+    const answer = decodeSetAnswer(body);
+    if (answer.status === OK) this.#waiters[0]?.succeed(0, answer.previous);
+    else this.#waiters[0]?.fail(0, new TallystickError(codeOfStatus(answer.status), `It is ${answer.previous}.`));
+    this.#promise();
+    return answer;
+  }
+
+  #promise(): void {
+    this.isPromised = true;
+    this.#waiters = [];
+    this.#indexes = [];
+  }
+
+  /** Whether failures go to the log: no caller waits, or callers were answered already. */
+  get #isReported(): boolean {
+    return this.isPromised || this.#handles.length > 0;
+  }
+
+  #report(operation: Operation, index: number, error: TallystickError, failures: FailureLog): void {
+    const handle = this.#handles[index];
+    if (handle && error.code === 'ID_UNKNOWN') handle.giveBack(operation.delta);
+    else failures.record(this.#nameOf(operation, index), operation.delta, error.code, error.outcome);
+  }
+
+  #nameOf({ key }: Operation, index: number): string {
+    return 'name' in key ? key.name : (this.#handles[index]?.name ?? '');
+  }
+
+  #decode(): Operation[] {
+    const body = new ByteWriter(this.length + 8);
+    body.varint(this.operations);
+    body.bytes(this.payload.buffer, ROOM, this.payload.length);
+    return decodeAdd(body.view(), 0).operations as Operation[];
+  }
+}

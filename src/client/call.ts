@@ -1,0 +1,199 @@
+import type { Clock, Timer } from '../clock.js';
+import { type Outcome, TallystickError } from '../errors.js';
+
+/** How long a caller waits, and what ends the wait early. */
+export interface CallOptions {
+  /** Milliseconds; the client's `timeout` unless given. */
+  readonly timeout?: number;
+  /** Aborting it rejects the call with ABORTED. A write that was sent already may still be applied. */
+  readonly signal?: AbortSignal;
+}
+
+/** A caller that waits. It is settled once: by its answer, by its deadline or by its signal, whichever comes first. */
+export class Call<T> {
+  /** What became of the operation if the wait ends now: refused until it may have been sent. */
+  outcome: Outcome = 'refused';
+  readonly #resolve: (value: T) => void;
+  readonly #reject: (error: TallystickError) => void;
+  #isSettled = false;
+  #timer: Timer | undefined;
+  #signal: AbortSignal | undefined;
+
+  constructor(resolve: (value: T) => void, reject: (error: TallystickError) => void) {
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  /** Starts the wait. */
+  limit(clock: Clock, timeout: number, signal: AbortSignal | undefined): void {
+    if (signal?.aborted) {
+      this.#onAbort();
+      return;
+    }
+    this.#timer = clock.setTimer(timeout, () => {
+      this.reject(new TallystickError('TIMEOUT', `${timeout} ms passed.`, { outcome: this.outcome }));
+    });
+    if (!signal) return;
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#onAbort);
+  }
+
+  resolve(value: T): void {
+    if (this.#settle()) this.#resolve(value);
+  }
+
+  reject(error: TallystickError): void {
+    if (this.#settle()) this.#reject(error);
+  }
+
+  readonly #onAbort = () => {
+    this.reject(new TallystickError('ABORTED', undefined, { outcome: this.outcome }));
+  };
+
+  #settle(): boolean {
+    if (this.#isSettled) return false;
+    this.#isSettled = true;
+    this.#timer?.cancel();
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    return true;
+  }
+}
+
+/** Who waits for operations of a batch; `index` tells the waiter which of its own operations is meant. */
+export interface Waiter {
+  readonly isSettled: boolean;
+  succeed(index: number, value: bigint): void;
+  fail(index: number, error: TallystickError): void;
+}
+
+/** Makes what callers get of a counter's value. Throws VALUE_UNSAFE. */
+export type ToValue<V> = (value: bigint) => V;
+
+export const bigintValue: ToValue<bigint> = (value) => value;
+
+export const numberValue: ToValue<number> = (value) => {
+  const number = Number(value);
+  if (!Number.isSafeInteger(number)) throw new TallystickError('VALUE_UNSAFE', `The value is ${value}.`);
+  return number;
+};
+
+/** A caller of one operation, which answers one value. */
+export class ValueCall<V> extends Call<V> implements Waiter {
+  readonly #toValue: ToValue<V>;
+
+  constructor(toValue: ToValue<V>, resolve: (value: V) => void, reject: (error: TallystickError) => void) {
+    super(resolve, reject);
+    this.#toValue = toValue;
+  }
+
+  succeed(_index: number, value: bigint): void {
+    try {
+      this.resolve(this.#toValue(value));
+    } catch (error) {
+      this.reject(error as TallystickError);
+    }
+  }
+
+  fail(_index: number, error: TallystickError): void {
+    this.reject(error);
+  }
+}
+
+/** A caller of SET. */
+export class SetCall<V> extends Call<{ readonly previous: V }> implements Waiter {
+  readonly #toValue: ToValue<V>;
+
+  constructor(
+    toValue: ToValue<V>,
+    resolve: (result: { readonly previous: V }) => void,
+    reject: (error: TallystickError) => void,
+  ) {
+    super(resolve, reject);
+    this.#toValue = toValue;
+  }
+
+  succeed(_index: number, previous: bigint): void {
+    try {
+      this.resolve({ previous: this.#toValue(previous) });
+    } catch (error) {
+      this.reject(error as TallystickError);
+    }
+  }
+
+  fail(_index: number, error: TallystickError): void {
+    this.reject(error);
+  }
+}
+
+/** What became of one operation of a batch: the counter's new value, or why it was not applied. */
+export type OperationResult<V> =
+  | { readonly name: string; readonly value: V; readonly error?: never }
+  | { readonly name: string; readonly error: TallystickError; readonly value?: never };
+
+/** The results of a batch in the order of its operations. */
+export type BatchResult<V> = readonly OperationResult<V>[];
+
+/** A caller of many operations. It never rejects: what fails is told operation by operation. */
+export class BatchCall<V> extends Call<BatchResult<V>> implements Waiter {
+  readonly #operations: readonly { readonly name: string }[];
+  readonly #toValue: ToValue<V>;
+  readonly #results: (OperationResult<V> | undefined)[];
+  #open: number;
+
+  constructor(
+    operations: readonly { readonly name: string }[],
+    toValue: ToValue<V>,
+    resolve: (results: BatchResult<V>) => void,
+    reject: (error: TallystickError) => void,
+  ) {
+    super(resolve, reject);
+    this.#operations = operations;
+    this.#toValue = toValue;
+    this.#results = new Array(operations.length);
+    this.#open = operations.length;
+  }
+
+  succeed(index: number, value: bigint): void {
+    try {
+      this.#result(index, { name: this.#nameOf(index), value: this.#toValue(value) });
+    } catch (error) {
+      this.fail(index, error as TallystickError);
+    }
+  }
+
+  fail(index: number, error: TallystickError): void {
+    this.#result(index, { name: this.#nameOf(index), error });
+  }
+
+  /** The error of every operation that has no result. */
+  override reject(error: TallystickError): void {
+    if (this.isSettled) return;
+    const results = Array.from(this.#results, (result, i) => result ?? { name: this.#nameOf(i), error });
+    this.resolve(results);
+  }
+
+  #nameOf(index: number): string {
+    return (this.#operations[index] as { name: string }).name;
+  }
+
+  #result(index: number, result: OperationResult<V>): void {
+    if (this.isSettled || this.#results[index] !== undefined) return;
+    this.#results[index] = result;
+    if (--this.#open === 0) this.resolve(this.#results as OperationResult<V>[]);
+  }
+}
+
+/** A caller of a batch that has no operations, only a cursor. */
+export class CursorCall<V> extends Call<BatchResult<V>> implements Waiter {
+  succeed(): void {
+    this.resolve([]);
+  }
+
+  fail(_index: number, error: TallystickError): void {
+    this.reject(error);
+  }
+}

@@ -1,0 +1,233 @@
+import { TallystickError } from '../errors.js';
+import { PRODUCER_ID_BYTES, type ProducerRef, type StatsAnswer } from '../protocol/control.js';
+import { type BatchResult, bigintValue, Call, type CallOptions, numberValue, type ToValue } from './call.js';
+import type { Counter } from './counter.js';
+import type { Position } from './position.js';
+import { Reader, type Reading, type ReadOptions } from './reader.js';
+import type { Statistics } from './sender.js';
+import { type Environment, Session } from './session.js';
+import { parseAddress } from './transport.js';
+import {
+  type Ack,
+  type BatchOperation,
+  type BatchOptions,
+  type BatchToOptions,
+  type IncrementOptions,
+  type SetOptions,
+  Writer,
+} from './writer.js';
+
+export interface ConnectOptions {
+  /**
+   * Under which name batches are numbered, so that a later client can go on where this one stopped; a newer client of
+   * the same name fences this one. Unless given: a random id of this client. `false`: none; the client only reads.
+   */
+  readonly producer?: string | false;
+  /** When writes are answered: when flushed to the device (`durable`, the default) or when applied in memory. */
+  readonly ack?: Ack;
+  readonly token?: string;
+  /** Milliseconds that a call waits, unless it says otherwise; 10,000 unless given. */
+  readonly timeout?: number;
+  /** What values are: `bigint`, or `number`, which refuses values beyond 2^53-1 with VALUE_UNSAFE. */
+  readonly values?: 'bigint' | 'number';
+  /** Ends the attempt to connect. */
+  readonly signal?: AbortSignal;
+}
+
+const DEFAULT_TIMEOUT_MILLISECONDS = 10_000;
+/** The longest that timers of JavaScript wait. */
+const MOST_TIMEOUT_MILLISECONDS = 2 ** 31 - 1;
+
+/**
+ * A connection to all lanes of a server. Calls batch themselves, survive lost connections and crashes of the server, and
+ * happen once. All errors are TallystickErrors; `outcome` says what became of the operation.
+ */
+export class Client<V extends bigint | number = bigint> implements AsyncDisposable {
+  readonly #session: Session;
+  readonly #writer: Writer<V>;
+  readonly #reader: Reader<V>;
+  #closing: Promise<void> | undefined;
+
+  /** Use `connect`. */
+  constructor(session: Session, toValue: ToValue<V>, timeout: number) {
+    this.#session = session;
+    this.#writer = new Writer(session, toValue, timeout);
+    this.#reader = new Reader(session, toValue, timeout);
+  }
+
+  /** How many partitions the server has. */
+  get partitions(): number {
+    return this.#session.partitions;
+  }
+
+  /** For each partition the cursor of the producer's last batch that had one, as of the moment of connecting. */
+  get cursors(): ReadonlyMap<number, Uint8Array> {
+    return this.#session.cursors;
+  }
+
+  get statistics(): Readonly<Statistics> {
+    return this.#session.statistics;
+  }
+
+  /** The partition of a name. Throws NAME_INVALID. */
+  partitionOf(name: string): number {
+    return this.#writer.partitionOf(name);
+  }
+
+  /** Adds to a counter, 1 unless given, and answers its new value. */
+  increment(name: string, delta: bigint | number = 1, options: IncrementOptions = {}): Promise<V> {
+    return this.#writer.increment(name, delta, options);
+  }
+
+  /** Subtracts from a counter, 1 unless given, and answers its new value. */
+  decrement(name: string, delta: bigint | number = 1, options: IncrementOptions = {}): Promise<V> {
+    return this.#writer.increment(name, -delta, options);
+  }
+
+  /**
+   * Many increments at once; answers a result or an error for each. `atomic` needs names of one partition
+   * (INVALID_ARGUMENT), which a common `{tag}` in the names gives.
+   */
+  batch(operations: readonly BatchOperation[], options: BatchOptions = {}): Promise<BatchResult<V>> {
+    return this.#writer.batch(operations, options);
+  }
+
+  /**
+   * One batch to one partition, which must own all names (WRONG_PARTITION); with a cursor it is moved by the same
+   * write, also without operations.
+   */
+  batchTo(
+    partition: number,
+    operations: readonly BatchOperation[],
+    options: BatchToOptions = {},
+  ): Promise<BatchResult<V>> {
+    return this.#writer.batchTo(partition, operations, options);
+  }
+
+  /** The value of a counter; 0 where it was never written. */
+  async get(name: string, options: ReadOptions = {}): Promise<V> {
+    return (await this.read(name, options)).value;
+  }
+
+  /** The value of one or more counters and what it is worth. Several are no consistent cut. */
+  read(name: string, options?: ReadOptions): Promise<Reading<V>>;
+  read(names: readonly string[], options?: ReadOptions): Promise<Reading<V>[]>;
+  async read(names: string | readonly string[], options: ReadOptions = {}): Promise<Reading<V> | Reading<V>[]> {
+    if (typeof names !== 'string') return this.#reader.read(names, options);
+    const [reading] = await this.#reader.read([names], options);
+    return reading as Reading<V>;
+  }
+
+  /** Sets a counter and answers the value before. Durable, and written to the audit log with its reason. */
+  set(name: string, value: bigint | number, options: SetOptions): Promise<{ readonly previous: V }> {
+    return this.#writer.set(name, value, options);
+  }
+
+  /** The handle of a counter that is added to without waiting. Throws NAME_INVALID, CLOSED. */
+  counter(name: string): Counter {
+    return this.#writer.counter(name);
+  }
+
+  /**
+   * Resolves when everything called before is durable, with a position that shows it. Rejects with a FlushError that
+   * lists the increments of `add` that failed since the last flush, with TIMEOUT where some are still on their way.
+   */
+  flush(options: CallOptions = {}): Promise<Position> {
+    return this.#writer.flush(options);
+  }
+
+  /** Resolves when `add` may go on. */
+  drain(options: CallOptions = {}): Promise<void> {
+    return this.#writer.drain(options);
+  }
+
+  /** How far all partitions are flushed, once everything that the server has applied is. */
+  sync(options: CallOptions = {}): Promise<Position> {
+    return this.#reader.sync(options);
+  }
+
+  /** What each lane of the server tells about itself. */
+  stats(options: CallOptions = {}): Promise<StatsAnswer[]> {
+    return this.#reader.stats(options);
+  }
+
+  /** Flushes, within the timeout, and disconnects in any case. Rejects as `flush` does. Later calls reject CLOSED. */
+  close(options: CallOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(options: CallOptions): Promise<void> {
+    const session = this.#session;
+    let flushError: TallystickError | undefined;
+    if (!session.isClosed) {
+      await this.#writer.finalFlush(options).catch((error: TallystickError) => {
+        flushError = error;
+      });
+      session.end(new TallystickError('CLOSED', undefined, { outcome: 'unknown' }));
+    }
+    const error = session.failures.take(flushError ?? session.closedBy) ?? flushError;
+    if (error) throw error;
+  }
+}
+
+/** `connect` of index.ts with everything from outside passed in. */
+export function connectIn(
+  environment: Environment,
+  urls: string | readonly string[],
+  options: ConnectOptions & { readonly values: 'number' },
+): Promise<Client<number>>;
+export function connectIn(
+  environment: Environment,
+  urls: string | readonly string[],
+  options?: ConnectOptions,
+): Promise<Client>;
+export async function connectIn(
+  environment: Environment,
+  urls: string | readonly string[],
+  options: ConnectOptions = {},
+): Promise<Client<bigint> | Client<number>> {
+  const { timeout = DEFAULT_TIMEOUT_MILLISECONDS, signal, values = 'bigint', ack = 'durable', token } = options;
+  const seeds = (typeof urls === 'string' ? [urls] : urls).map(parseAddress);
+  if (seeds.length === 0) throw new TallystickError('INVALID_ARGUMENT', 'There is no address to connect to.');
+  if (!(timeout > 0 && timeout <= MOST_TIMEOUT_MILLISECONDS)) {
+    throw new TallystickError('INVALID_ARGUMENT', `A timeout of ${timeout} ms.`);
+  }
+  const producer = producerOf(options.producer, environment);
+  const session = new Session(environment, seeds, { producer, token, applied: ack === 'applied' });
+  await open(session, environment, timeout, signal);
+  return values === 'number' ? new Client(session, numberValue, timeout) : new Client(session, bigintValue, timeout);
+}
+
+function producerOf(producer: ConnectOptions['producer'], { randomBytes }: Environment): ProducerRef | undefined {
+  if (producer === false) return undefined;
+  return producer === undefined ? { id: randomBytes(PRODUCER_ID_BYTES) } : { name: producer };
+}
+
+async function open(
+  session: Session,
+  environment: Environment,
+  timeout: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const call = new Call<void>(resolve, reject);
+      call.limit(environment.clock, timeout, signal);
+      if (!call.isSettled) session.open(call);
+    });
+  } catch (cause) {
+    const error = cause as TallystickError;
+    session.end(error);
+    const why = session.openingError;
+    if (error.code !== 'TIMEOUT' || !why) throw error;
+    throw new TallystickError('TIMEOUT', `${why.detail || why.code} for ${timeout} ms.`, {
+      outcome: 'refused',
+      cause: why,
+    });
+  }
+}

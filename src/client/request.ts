@@ -1,0 +1,35 @@
+import type { TallystickError } from '../errors.js';
+import { encodeFrame } from '../protocol/frame.js';
+
+/** A request without a sequence. It changes nothing that matters if it is repeated, so it is sent until it is answered. */
+export class Request {
+  readonly #frame: Uint8Array;
+  readonly #isWanted: () => boolean;
+  /** Takes the body of the answer. Throws BAD_REQUEST for one that does not follow protocol.md. */
+  readonly onAnswer: (body: Uint8Array) => void;
+  readonly onError: (error: TallystickError) => void;
+
+  constructor(
+    header: { readonly opcode: number; readonly flags: number; readonly partition: number },
+    body: Uint8Array,
+    handlers: {
+      onAnswer(body: Uint8Array): void;
+      onError(error: TallystickError): void;
+      /** Whether somebody still waits. */
+      isWanted(): boolean;
+    },
+  ) {
+    this.#frame = encodeFrame(header.opcode, header.flags, header.partition, 0, body);
+    this.onAnswer = handlers.onAnswer;
+    this.onError = handlers.onError;
+    this.#isWanted = handlers.isWanted;
+  }
+
+  get frame(): Uint8Array {
+    return this.#frame;
+  }
+
+  get isWanted(): boolean {
+    return this.#isWanted();
+  }
+}

@@ -1,0 +1,277 @@
+import type { Clock } from '../clock.js';
+import { TallystickError } from '../errors.js';
+import { type HelloAnswer, type HelloRequest, PROTOCOL_VERSION, type ProducerRef } from '../protocol/control.js';
+import { LANE } from '../protocol/opcode.js';
+import { Backlog, type BacklogLimits, DEFAULT_BACKLOG } from './backlog.js';
+import { Backoff } from './backoff.js';
+import { BYTES_BESIDE_OPERATIONS } from './batch.js';
+import { Batcher, type BatcherContext, type BatchLimits } from './batcher.js';
+import type { Call } from './call.js';
+import { Connection } from './connection.js';
+import type { CounterHandle } from './counter.js';
+import { FailureLog } from './failures.js';
+import { Lane, type LaneContext } from './lane.js';
+import { openIds } from './open-ids.js';
+import { Request } from './request.js';
+import { Sender, type SenderContext, type Statistics } from './sender.js';
+import { type Address, laneAddress, type Transport } from './transport.js';
+
+const CLIENT_NAME = 'tallystick-js';
+
+/** Time, chance and the network: what a test replaces. */
+export interface Environment {
+  readonly clock: Clock;
+  /** From 0 up to 1. */
+  readonly random: () => number;
+  readonly randomBytes: (count: number) => Uint8Array;
+  readonly transport: Transport;
+  readonly backlog?: BacklogLimits;
+}
+
+export interface SessionOptions {
+  /** Without a producer nothing can be written. */
+  readonly producer: ProducerRef | undefined;
+  readonly token: string | undefined;
+  /** Whether sums are acknowledged when applied. */
+  readonly applied: boolean;
+}
+
+/** Hears of progress and of the end. */
+export interface SessionListener {
+  progressed(): void;
+  ended(error: TallystickError): void;
+}
+
+/** The connected lanes and the senders and batchers of their partitions: what readers and writers share. */
+export class Session implements LaneContext, SenderContext, BatcherContext {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly transport: Transport;
+  readonly seeds: readonly Address[];
+  readonly backlog: Backlog;
+  readonly failures = new FailureLog();
+  readonly statistics: Statistics = { repeated: 0, resent: 0, reconnections: 0, batches: 0, operations: 0 };
+  readonly lanes: Lane[] = [];
+  readonly batchers: Batcher[] = [];
+  readonly cursors = new Map<number, Uint8Array>();
+  epoch = 0;
+  limits: BatchLimits = { operations: 0, name: 0, bytes: 0 };
+  cursorLimit = 0;
+  listener: SessionListener = { progressed: () => undefined, ended: () => undefined };
+  /** Why nothing new is taken; undefined while the session is open. */
+  closedBy: TallystickError | undefined;
+
+  readonly #options: SessionOptions;
+  #partitionLanes: readonly number[] = [];
+  #opening: Call<void> | undefined;
+  #openingError: TallystickError | undefined;
+  readonly #openingBackoff: Backoff;
+  #seedConnection: Connection | undefined;
+  #attempts = 0;
+  #scheduled: Batcher[] = [];
+  #isOver = false;
+
+  constructor(environment: Environment, seeds: readonly Address[], options: SessionOptions) {
+    this.clock = environment.clock;
+    this.random = environment.random;
+    this.transport = environment.transport;
+    this.seeds = seeds;
+    this.backlog = new Backlog(environment.backlog ?? DEFAULT_BACKLOG, environment.clock);
+    this.#options = options;
+    this.#openingBackoff = new Backoff(environment.clock, environment.random);
+  }
+
+  get applied(): boolean {
+    return this.#options.applied;
+  }
+
+  get isClosed(): boolean {
+    return this.closedBy !== undefined;
+  }
+
+  get isReadOnly(): boolean {
+    return this.#options.producer === undefined;
+  }
+
+  get partitions(): number {
+    return this.#partitionLanes.length;
+  }
+
+  /** What kept the session from opening so far. */
+  get openingError(): TallystickError | undefined {
+    return this.#openingError;
+  }
+
+  laneOf(partition: number): Lane {
+    return this.lanes[this.#partitionLanes[partition] as number] as Lane;
+  }
+
+  batcherOf(partition: number): Batcher {
+    return this.batchers[partition] as Batcher;
+  }
+
+  /** Connects to a seed, learns the lanes from it and connects to all; then the call resolves. */
+  open(call: Call<void>): void {
+    this.#opening = call;
+    this.#dialSeed();
+  }
+
+  /** Ends everything: what is outstanding fails with the error. */
+  end(error: TallystickError): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.closedBy ??= error;
+    this.#openingBackoff.cancel();
+    this.#seedConnection?.close();
+    for (const lane of this.lanes) lane.close();
+    const refused = new TallystickError(error.code, error.detail, { outcome: 'refused', cause: error.cause });
+    this.backlog.fail(refused);
+    for (const batcher of this.batchers) {
+      batcher.fail(refused, this.failures);
+      batcher.sender.fail(error);
+    }
+    for (const lane of this.lanes) lane.fail(refused);
+    this.#opening?.reject(error);
+    this.listener.ended(error);
+  }
+
+  // --- for lanes ---
+
+  hello(lane: Lane | undefined): HelloRequest {
+    const { producer, token } = this.#options;
+    const isResumable = lane?.epoch !== undefined && producer !== undefined;
+    return {
+      version: PROTOCOL_VERSION,
+      client: CLIENT_NAME,
+      ...(token !== undefined && { token }),
+      ...(lane && producer && { producer }),
+      ...(isResumable && {
+        resume: lane.senders.map(({ partition, incarnation }) => ({ partition, incarnation })),
+      }),
+    };
+  }
+
+  greeted(lane: Lane, answer: HelloAnswer): void {
+    if (answer.partitions.length !== this.partitions) {
+      this.fatal(
+        new TallystickError('PRODUCER_UNKNOWN', 'The server has another data directory.', { outcome: 'unknown' }),
+      );
+      return;
+    }
+    const isFirst = lane.epoch === undefined;
+    const isNewEpoch = lane.epoch !== answer.epoch && !isFirst;
+    if (!isFirst) this.statistics.reconnections++;
+    lane.epoch = answer.epoch;
+    this.epoch = answer.epoch;
+    for (const sender of lane.senders) this.batcherOf(sender.partition).epoch = answer.epoch;
+    for (const { partition, incarnation, next, cursor } of answer.producer?.partitions ?? []) {
+      const { sender } = this.batcherOf(partition);
+      sender.incarnation = incarnation;
+      if (isFirst && cursor) this.cursors.set(partition, cursor);
+      sender.resumed(next, { window: answer.limits.window, bytes: this.limits.bytes }, isNewEpoch);
+      if (this.#isOver) return;
+    }
+    if (this.lanes.every(({ epoch }) => epoch !== undefined)) this.#opening?.resolve();
+  }
+
+  located(answer: HelloAnswer, reachedAt: Address): void {
+    for (const lane of this.lanes) {
+      const address = answer.lanes[lane.index];
+      if (address) lane.address = laneAddress(address, reachedAt);
+    }
+  }
+
+  // --- for lanes and senders ---
+
+  fatal(error: TallystickError): void {
+    this.end(
+      error.outcome === 'unknown' ? error : new TallystickError(error.code, error.detail, { outcome: 'unknown' }),
+    );
+  }
+
+  progressed(sender: Sender): void {
+    this.batcherOf(sender.partition).progressed();
+    this.listener.progressed();
+  }
+
+  // --- for batchers ---
+
+  schedule(batcher: Batcher): void {
+    batcher.isScheduled = true;
+    this.#scheduled.push(batcher);
+    if (this.#scheduled.length > 1) return;
+    this.clock.endOfTurn(() => {
+      const batchers = this.#scheduled;
+      this.#scheduled = [];
+      for (const due of batchers) {
+        due.isScheduled = false;
+        due.endTurn();
+      }
+    });
+  }
+
+  openIds(batcher: Batcher, handles: readonly CounterHandle[]): void {
+    openIds(this.laneOf(batcher.sender.partition), batcher, handles, this.limits);
+  }
+
+  // --- for readers ---
+
+  /** Sends the same request to all lanes; the call rejects with the first error. */
+  askLanes(
+    call: Call<never>,
+    opcode: number,
+    body: Uint8Array,
+    onAnswer: (body: Uint8Array, lane: Lane) => void,
+  ): void {
+    const header = { opcode, flags: 0, partition: LANE };
+    for (const lane of this.lanes) {
+      lane.submit(
+        new Request(header, body, {
+          onAnswer: (answer) => onAnswer(answer, lane),
+          onError: (error) => call.reject(error),
+          isWanted: () => !call.isSettled,
+        }),
+      );
+    }
+  }
+
+  // --- connecting ---
+
+  #dialSeed(): void {
+    const seed = this.seeds[this.#attempts++ % this.seeds.length] as Address;
+    const { producer } = this.#options;
+    const hello = { ...this.hello(undefined), ...(producer && { producer }) };
+    this.#seedConnection = new Connection(this.transport, this.clock, seed, hello, {
+      greeted: (connection, answer) => this.#greetedBySeed(connection, answer),
+      answered: () => undefined,
+      closed: (_connection, error) => this.#seedClosed(error),
+    });
+  }
+
+  #seedClosed(error: TallystickError): void {
+    this.#openingError = error;
+    if (error.retryable) this.#openingBackoff.wait(() => this.#dialSeed());
+    else this.end(error);
+  }
+
+  #greetedBySeed(connection: Connection, answer: HelloAnswer): void {
+    this.#seedConnection = undefined;
+    const { limits } = answer;
+    this.limits = { operations: limits.batch, name: limits.name, bytes: limits.frame - BYTES_BESIDE_OPERATIONS };
+    this.cursorLimit = limits.cursor;
+    this.#partitionLanes = answer.partitions;
+    answer.lanes.forEach((address, index) => {
+      this.lanes.push(new Lane(index, laneAddress(address, connection.address), this));
+    });
+    for (const [partition, index] of answer.partitions.entries()) {
+      const lane = this.lanes[index] as Lane;
+      const sender = new Sender(partition, lane, this);
+      lane.senders.push(sender);
+      this.batchers.push(new Batcher(sender, this));
+    }
+    for (const lane of this.lanes) {
+      if (lane.index === answer.lane) lane.adopt(connection, answer);
+      else lane.connect();
+    }
+  }
+}

@@ -1,0 +1,336 @@
+import { TallystickError } from '../errors.js';
+import { ByteWriter } from '../protocol/bytes.js';
+import { Flag, Opcode } from '../protocol/opcode.js';
+import { partitionOf } from '../protocol/partition-hash.js';
+import { type Extension, encodeSet } from '../protocol/request.js';
+import { Batch, type BatchKind } from './batch.js';
+import {
+  BatchCall,
+  type BatchResult,
+  Call,
+  type CallOptions,
+  CursorCall,
+  SetCall,
+  type ToValue,
+  ValueCall,
+  type Waiter,
+} from './call.js';
+import { type Counter, CounterHandle, toInt64 } from './counter.js';
+import { operationId } from './operation-id.js';
+import { Position } from './position.js';
+import type { Session } from './session.js';
+
+/** When a write is answered: in the log and flushed, or in memory. */
+export type Ack = 'durable' | 'applied';
+
+/** The conditions of one increment. */
+export interface OperationOptions {
+  /** 16 bytes, or any string: the increment happens once within 10 minutes, however often it is asked for. */
+  readonly id?: string | Uint8Array;
+  /** The new value must not be below … */
+  readonly min?: number | bigint;
+  /** … nor above, else OUT_OF_BOUNDS. */
+  readonly max?: number | bigint;
+}
+
+/** One increment of a batch. */
+export interface BatchOperation extends OperationOptions {
+  readonly name: string;
+  /** 1 unless given. */
+  readonly delta?: number | bigint;
+}
+
+export interface IncrementOptions extends OperationOptions, CallOptions {
+  /** The client's `ack` unless given. */
+  readonly ack?: Ack;
+}
+
+export interface BatchOptions extends CallOptions {
+  /** All operations or none; their names must share a partition. */
+  readonly atomic?: boolean;
+  readonly ack?: Ack;
+}
+
+export interface BatchToOptions extends BatchOptions {
+  /** At most 64 bytes that `client.cursors` gives back to the next session of a named producer. */
+  readonly cursor?: Uint8Array;
+}
+
+export interface SetOptions extends CallOptions {
+  /** 1 to 256 bytes of UTF-8 for the audit log. */
+  readonly reason: string;
+  /** Set only if the counter has this value, else EXPECTATION_FAILED. */
+  readonly expect?: number | bigint;
+}
+
+/** Handles that `counter` gives again for the same name; older ones stay usable. */
+const MOST_CACHED_HANDLES = 1 << 20;
+
+interface PendingFlush {
+  readonly call: Call<Position>;
+  /** For each partition the sequence up to which all must be durable. */
+  targets: readonly number[];
+  takenBack: number;
+}
+
+/** The writing half of a client. */
+export class Writer<V extends bigint | number> {
+  readonly #session: Session;
+  readonly #toValue: ToValue<V>;
+  readonly #timeout: number;
+  /** The name at hand in UTF-8. */
+  readonly #name = new ByteWriter();
+  readonly #handles = new Map<string, CounterHandle>();
+  #flushes: PendingFlush[] = [];
+
+  constructor(session: Session, toValue: ToValue<V>, timeout: number) {
+    this.#session = session;
+    this.#toValue = toValue;
+    this.#timeout = timeout;
+    session.listener = { progressed: () => this.#progressed(), ended: (error) => this.#ended(error) };
+  }
+
+  increment(name: string, delta: number | bigint, options: IncrementOptions): Promise<V> {
+    return new Promise((resolve, reject) => {
+      const call = new ValueCall(this.#toValue, resolve, reject);
+      const applied = this.#isApplied(options.ack);
+      this.#start(call, options, () => this.#append(call, 0, name, delta, options, applied));
+    });
+  }
+
+  batch(operations: readonly BatchOperation[], options: BatchOptions): Promise<BatchResult<V>> {
+    if (operations.length === 0) return Promise.resolve([]);
+    if (options.atomic) return this.#atomic(operations, options);
+    return new Promise((resolve, reject) => {
+      const call = new BatchCall(operations, this.#toValue, resolve, reject);
+      const applied = this.#isApplied(options.ack);
+      this.#start(call, options, () => {
+        for (let i = 0; i < operations.length; i++) {
+          const operation = operations[i] as BatchOperation;
+          this.#append(call, i, operation.name, operation.delta ?? 1, operation, applied);
+        }
+      });
+    });
+  }
+
+  batchTo(partition: number, operations: readonly BatchOperation[], options: BatchToOptions): Promise<BatchResult<V>> {
+    return new Promise((resolve, reject) => {
+      const batch = this.#wholeBatch(partition, operations, options);
+      let call: Call<BatchResult<V>> & Waiter;
+      if (operations.length > 0) {
+        call = new BatchCall(operations, this.#toValue, resolve, reject);
+        for (let i = 0; i < operations.length; i++) batch.waitFor(call, i);
+      } else {
+        call = new CursorCall<V>(resolve, reject);
+        batch.waitForCursor(call);
+      }
+      this.#start(call, options, () => this.#session.batcherOf(partition).send(batch));
+    });
+  }
+
+  set(name: string, value: number | bigint, options: SetOptions): Promise<{ readonly previous: V }> {
+    return new Promise((resolve, reject) => {
+      const { expect, reason } = options;
+      const request = {
+        key: { name },
+        value: toInt64(value),
+        reason,
+        ...(expect !== undefined && { expect: toInt64(expect) }),
+      };
+      const batch = new Batch({ opcode: Opcode.SET, flags: 0, applied: false }, name.length + reason.length);
+      const partition = this.partitionOf(name);
+      encodeSet(batch.payload, request);
+      const call = new SetCall(this.#toValue, resolve, reject);
+      batch.waitFor(call, 0);
+      this.#start(call, options, () => this.#session.batcherOf(partition).send(batch));
+    });
+  }
+
+  counter(name: string): Counter {
+    const known = this.#handles.get(name);
+    if (known) return known;
+    const handle = new CounterHandle(name, this.#session.batcherOf(this.partitionOf(name)));
+    this.#checkWritable();
+    if (this.#handles.size >= MOST_CACHED_HANDLES) this.#handles.delete(this.#handles.keys().next().value as string);
+    this.#handles.set(name, handle);
+    return handle;
+  }
+
+  flush(options: CallOptions): Promise<Position> {
+    return new Promise((resolve, reject) => {
+      const failed = this.#session.isClosed ? this.#session.failures.take(this.#session.closedBy) : undefined;
+      if (failed) throw failed;
+      const call = new Call<Position>(resolve, reject);
+      if (this.#session.isReadOnly) call.resolve(this.#position());
+      else this.#start(call, options, () => this.#flush(call));
+    });
+  }
+
+  /** Flushes for the last time: from now on nothing new is taken. */
+  finalFlush(options: CallOptions): Promise<Position> {
+    const flushed = this.flush(options);
+    this.#session.closedBy ??= new TallystickError('CLOSED');
+    return flushed;
+  }
+
+  drain(options: CallOptions): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#checkWritable();
+      const call = new Call<void>(resolve, reject);
+      call.limit(this.#session.clock, options.timeout ?? this.#timeout, options.signal);
+      this.#session.backlog.whenDrained(call);
+    });
+  }
+
+  /** The partition that owns the name. Throws NAME_INVALID. */
+  partitionOf(name: string): number {
+    const end = this.#encode(name);
+    return partitionOf(this.#name.buffer, 0, end, this.#session.partitions);
+  }
+
+  #isApplied(ack: Ack | undefined): boolean {
+    return ack === undefined ? this.#session.applied : ack === 'applied';
+  }
+
+  /** Starts the wait and runs when there is room for more. */
+  #start<T>(call: Call<T>, options: CallOptions, run: () => void): void {
+    this.#checkWritable();
+    call.limit(this.#session.clock, options.timeout ?? this.#timeout, options.signal);
+    if (call.isSettled) return;
+    this.#session.backlog.whenRoom(call, () => {
+      call.outcome = 'unknown';
+      run();
+    });
+  }
+
+  #checkWritable(): void {
+    const { closedBy, isReadOnly } = this.#session;
+    if (closedBy)
+      throw new TallystickError('CLOSED', closedBy.code === 'CLOSED' ? '' : closedBy.code, { cause: closedBy });
+    if (isReadOnly) throw new TallystickError('INVALID_ARGUMENT', 'A client without a producer can only read.');
+  }
+
+  /** Writes the name to the scratch and returns its length in bytes. Throws NAME_INVALID. */
+  #encode(name: string): number {
+    const most = this.#session.limits.name;
+    this.#name.reset();
+    const length = typeof name === 'string' && name.length <= most ? this.#name.name(name) : 0;
+    if (length < 1 || length > most) throw new TallystickError('NAME_INVALID');
+    return length;
+  }
+
+  #append(
+    waiter: Waiter,
+    index: number,
+    name: string,
+    delta: number | bigint,
+    options: OperationOptions,
+    applied: boolean,
+  ): void {
+    try {
+      const end = this.#encode(name);
+      checkDelta(delta);
+      const partition = partitionOf(this.#name.buffer, 0, end, this.#session.partitions);
+      const batcher = this.#session.batcherOf(partition);
+      batcher.append(this.#name.buffer, end, delta, extensionOf(options), applied, waiter, index);
+    } catch (error) {
+      waiter.fail(index, error as TallystickError);
+    }
+  }
+
+  #atomic(operations: readonly BatchOperation[], options: BatchOptions): Promise<BatchResult<V>> {
+    return new Promise((resolve) => {
+      const partitions = new Set(operations.map(({ name }) => this.partitionOf(name)));
+      const [partition = 0] = partitions;
+      if (partitions.size > 1) {
+        const detail = 'The names of an atomic batch must share a partition: give them a common {tag}.';
+        throw new TallystickError('INVALID_ARGUMENT', detail);
+      }
+      resolve(this.batchTo(partition, operations, options));
+    });
+  }
+
+  /** One batch of these operations. Throws for what no single frame can hold. */
+  #wholeBatch(partition: number, operations: readonly BatchOperation[], options: BatchToOptions): Batch {
+    const { limits, cursorLimit, partitions } = this.#session;
+    const { cursor } = options;
+    if (!(Number.isInteger(partition) && partition >= 0 && partition < partitions)) {
+      throw new TallystickError('INVALID_ARGUMENT', `There is no partition ${partition} of ${partitions}.`);
+    }
+    if (cursor && cursor.length > cursorLimit) {
+      throw new TallystickError('INVALID_ARGUMENT', `A cursor has at most ${cursorLimit} bytes.`);
+    }
+    if (operations.length > limits.operations) throw new TallystickError('TOO_MANY_OPERATIONS');
+    const kind: BatchKind = {
+      opcode: Opcode.ADD,
+      flags: Flag.VALUES | (options.atomic ? Flag.ATOMIC : 0),
+      applied: this.#isApplied(options.ack),
+      ...(cursor && { cursor: cursor.slice() }),
+    };
+    const batch = new Batch(kind, 32 * operations.length);
+    for (const operation of operations) {
+      const end = this.#encode(operation.name);
+      checkDelta(operation.delta ?? 1);
+      batch.write(this.#name.buffer, end, operation.delta ?? 1, extensionOf(operation));
+    }
+    if (batch.length > limits.bytes) throw new TallystickError('FRAME_TOO_LARGE');
+    return batch;
+  }
+
+  #flush(call: Call<Position>): void {
+    const targets = this.#session.batchers.map((batcher) => batcher.flush());
+    this.#flushes.push({ call, targets, takenBack: this.#takenBack() });
+    this.#progressed();
+  }
+
+  #progressed(): void {
+    if (this.#flushes.length > 0) this.#flushes = this.#flushes.filter((flush) => !this.#isFinished(flush));
+  }
+
+  #isFinished(flush: PendingFlush): boolean {
+    const { batchers, failures } = this.#session;
+    if (flush.call.isSettled) return true;
+    const isDurable = () => batchers.every(({ sender }, i) => sender.durableThrough >= (flush.targets[i] as number));
+    if (!isDurable()) return false;
+    if (flush.takenBack !== this.#takenBack()) {
+      // sums of this flush came back, so they are not durable yet
+      flush.takenBack = this.#takenBack();
+      flush.targets = batchers.map((batcher) => batcher.flush());
+      if (!isDurable()) return false;
+    }
+    const error = failures.take();
+    if (error) flush.call.reject(error);
+    else flush.call.resolve(this.#position());
+    return true;
+  }
+
+  #ended(error: TallystickError): void {
+    const waiting = this.#flushes.filter(({ call }) => !call.isSettled);
+    this.#flushes = [];
+    for (const { call } of waiting) call.reject(this.#session.failures.take(error) ?? error);
+  }
+
+  #takenBack(): number {
+    return this.#session.batchers.reduce((sum, batcher) => sum + batcher.takenBack, 0);
+  }
+
+  /** As far as answers told of the partitions. */
+  #position(): Position {
+    const told = this.#session.batchers.map(({ sender }) => [sender.partition, sender.position] as const);
+    return new Position(this.#session.epoch, new Map(told.filter(([, position]) => position > 0)));
+  }
+}
+
+/** Throws INVALID_ARGUMENT for what is no safe integer of 64 bits. */
+function checkDelta(delta: number | bigint): void {
+  if (typeof delta !== 'number' || !Number.isSafeInteger(delta)) toInt64(delta);
+}
+
+function extensionOf({ id, min, max }: OperationOptions): Extension | undefined {
+  if (id === undefined && min === undefined && max === undefined) return undefined;
+  return {
+    ...(min !== undefined && { min: toInt64(min) }),
+    ...(max !== undefined && { max: toInt64(max) }),
+    ...(id !== undefined && { operationId: operationId(id) }),
+  };
+}

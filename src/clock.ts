@@ -1,0 +1,27 @@
+/** Time is an object that is passed in, so that a simulation can own it. */
+export interface Clock {
+  /** Milliseconds since 1970; may step in both directions. Goes into log records, never into a deadline. */
+  wallMilliseconds(): number;
+  /** Milliseconds since an arbitrary start; never steps back. Deadlines and durations are measured with it. */
+  monotonicMilliseconds(): number;
+  /** Calls back once, not before the delay has passed. */
+  setTimer(milliseconds: number, callback: () => void): Timer;
+  /** Calls back at the end of the current turn of the event loop, after the input that is already here. */
+  endOfTurn(callback: () => void): void;
+}
+
+export interface Timer {
+  cancel(): void;
+}
+
+export const systemClock: Clock = {
+  wallMilliseconds: () => Date.now(),
+  monotonicMilliseconds: () => performance.now(),
+  setTimer(milliseconds, callback) {
+    const timeout = setTimeout(callback, milliseconds);
+    return { cancel: () => clearTimeout(timeout) };
+  },
+  endOfTurn: (callback) => {
+    setImmediate(callback);
+  },
+};

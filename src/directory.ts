@@ -1,0 +1,254 @@
+import { randomBytes, randomInt } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import { TallystickError } from './errors.js';
+
+/**
+ * A data directory:
+ *
+ *   tallystick.json   the manifest below
+ *   server.pid        who has it open: process id and start time
+ *   lane-0/ …         the log of each lane and its head mark
+ *
+ * The manifest is written twice at creation: as `creating` before anything else, and as `ready` when every lane has flushed its first
+ * group, before the server accepts anything. So an unfinished creation can be told from a lost lane.
+ */
+
+const MANIFEST = 'tallystick.json';
+const LOCK = 'server.pid';
+const FORMAT = 1;
+const SECRET_BYTES = 16;
+
+const manifestSchema = z.object({
+  format: z.literal(FORMAT),
+  state: z.enum(['creating', 'ready']),
+  /** The life of the directory in which ids and positions are valid. */
+  epoch: z.number().int().min(1).max(0xffffffff),
+  /** For each lane its partitions. */
+  lanes: z.array(z.array(z.number().int().min(0)).min(1)).min(1),
+  /** Key of the index hash, hexadecimal. */
+  secret: z.string().length(SECRET_BYTES * 2),
+});
+
+export type Manifest = z.infer<typeof manifestSchema>;
+
+export class DataDirectory {
+  readonly path: string;
+  #manifest: Manifest;
+  readonly #lock: Lock;
+
+  private constructor(path: string, manifest: Manifest, lock: Lock) {
+    this.path = path;
+    this.#manifest = manifest;
+    this.#lock = lock;
+  }
+
+  /**
+   * Opens a data directory for this process alone, making it if there is none.
+   *
+   * @param lanes partitions  for a new directory; an existing one keeps its own, and another wish is CONFIG_INVALID
+   * @throws TallystickError DIRECTORY_IN_USE, DIRECTORY_INVALID, CONFIG_INVALID
+   */
+  static open(
+    path: string,
+    wish: { lanes?: number; partitions?: number },
+    defaults: { lanes: number; partitions: number },
+  ): DataDirectory {
+    makeDirectory(path);
+    const lock = Lock.take(join(path, LOCK));
+    try {
+      let manifest = readManifest(path);
+      if (manifest === undefined) {
+        if (existsSync(join(path, 'lane-0'))) {
+          throw new TallystickError('DIRECTORY_INVALID', `${path} has lanes but no ${MANIFEST}.`);
+        }
+        const partitions = wish.partitions ?? defaults.partitions;
+        manifest = newManifest(Math.min(wish.lanes ?? defaults.lanes, partitions), partitions);
+        writeManifest(path, manifest);
+      } else {
+        compare(path, manifest, wish);
+      }
+      return new DataDirectory(path, manifest, lock);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  /** The lanes of a directory that a server may have open. @throws TallystickError DIRECTORY_INVALID */
+  static lanesOf(path: string): LanePlace[] {
+    const manifest = readManifest(path);
+    if (manifest?.state !== 'ready') throw new TallystickError('DIRECTORY_INVALID', `${path} is no data directory.`);
+    return placesOf(path, manifest);
+  }
+
+  get manifest(): Manifest {
+    return this.#manifest;
+  }
+
+  get lanes(): LanePlace[] {
+    return placesOf(this.path, this.#manifest);
+  }
+
+  get secret(): Uint8Array {
+    return Buffer.from(this.#manifest.secret, 'hex');
+  }
+
+  /** Removes what an interrupted creation left; nothing in it was ever acknowledged. */
+  discardUnfinished(): void {
+    if (this.#manifest.state !== 'creating') return;
+    for (const { path } of this.lanes) rmSync(path, { recursive: true, force: true });
+  }
+
+  /** Records that every lane has its first group on the device. */
+  markReady(): void {
+    if (this.#manifest.state === 'ready') return;
+    this.#manifest = { ...this.#manifest, state: 'ready' };
+    writeManifest(this.path, this.#manifest);
+  }
+
+  close(): void {
+    this.#lock.release();
+  }
+}
+
+/** A lane's directory and its partitions. */
+export interface LanePlace {
+  readonly path: string;
+  readonly partitions: readonly number[];
+}
+
+function placesOf(path: string, { lanes }: Manifest): LanePlace[] {
+  return lanes.map((partitions, lane) => ({ path: join(path, `lane-${lane}`), partitions }));
+}
+
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    fsyncDirectory(dirname(path));
+  } catch (cause) {
+    throw new TallystickError('CONFIG_INVALID', `dataDir: ${(cause as Error).message}.`, { cause });
+  }
+}
+
+/** Partition p belongs to lane p / (partitions per lane): neighbours share a lane. */
+function newManifest(lanes: number, partitions: number): Manifest {
+  const assignment = Array.from({ length: lanes }, (_, lane) => {
+    const first = Math.ceil((lane * partitions) / lanes);
+    const end = Math.ceil(((lane + 1) * partitions) / lanes);
+    return Array.from({ length: end - first }, (_, i) => first + i);
+  });
+  const secret = randomBytes(SECRET_BYTES).toString('hex');
+  return { format: FORMAT, state: 'creating', epoch: randomInt(1, 0xffffffff), lanes: assignment, secret };
+}
+
+function compare(path: string, manifest: Manifest, wish: { lanes?: number; partitions?: number }): void {
+  const has = { lanes: manifest.lanes.length, partitions: manifest.lanes.flat().length };
+  for (const key of ['lanes', 'partitions'] as const) {
+    const wanted = wish[key];
+    if (wanted === undefined || wanted === has[key]) continue;
+    throw new TallystickError('CONFIG_INVALID', `${key}: ${path} was made with ${has[key]}, not ${wanted}.`);
+  }
+}
+
+function readManifest(path: string): Manifest | undefined {
+  const file = join(path, MANIFEST);
+  if (!existsSync(file)) return undefined;
+  try {
+    return manifestSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+  } catch (cause) {
+    throw new TallystickError('DIRECTORY_INVALID', `${file} cannot be read.`, { cause });
+  }
+}
+
+/** Whole or not at all: a new file is flushed, takes the place of the old one, and the directory is flushed. */
+function writeManifest(path: string, manifest: Manifest): void {
+  const file = join(path, MANIFEST);
+  const temporary = `${file}.new`;
+  const descriptor = openSync(temporary, 'w', 0o600);
+  writeFileSync(descriptor, `${JSON.stringify(manifest, null, 2)}\n`);
+  fsyncSync(descriptor);
+  closeSync(descriptor);
+  renameSync(temporary, file);
+  fsyncDirectory(path);
+}
+
+function fsyncDirectory(path: string): void {
+  const descriptor = openSync(path, 'r');
+  fsyncSync(descriptor);
+  closeSync(descriptor);
+}
+
+/**
+ * One server a directory. The file names a process and when it started, so that a process that got the number of a dead
+ * server later is not taken for it.
+ */
+class Lock {
+  readonly #path: string;
+
+  private constructor(path: string) {
+    this.#path = path;
+  }
+
+  static take(path: string): Lock {
+    for (;;) {
+      try {
+        const descriptor = openSync(path, 'wx', 0o600);
+        writeSync(descriptor, JSON.stringify({ pid: process.pid, start: startOf(process.pid) }));
+        closeSync(descriptor);
+        return new Lock(path);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+        const holder = holderOf(path);
+        if (holder !== undefined)
+          throw new TallystickError('DIRECTORY_IN_USE', `Process ${holder} has ${dirname(path)} open.`);
+        rmSync(path, { force: true });
+      }
+    }
+  }
+
+  release(): void {
+    rmSync(this.#path, { force: true });
+  }
+}
+
+/** The process that holds a lock file, if it lives. */
+function holderOf(path: string): number | undefined {
+  let holder: { pid: number; start: string | undefined };
+  try {
+    holder = z
+      .object({ pid: z.number(), start: z.string().optional() })
+      .parse(JSON.parse(readFileSync(path, 'utf8'))) as never;
+  } catch {
+    return undefined; // half written by a process that died over it
+  }
+  try {
+    process.kill(holder.pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return undefined;
+  }
+  return startOf(holder.pid) === holder.start ? holder.pid : undefined;
+}
+
+/** When a process started, as the system tells it; undefined where it does not. */
+function startOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,218 @@
+import {
+  DELTA,
+  EXTENSION,
+  HAS_ID,
+  HAS_MAX,
+  HAS_MIN,
+  HASH,
+  KEY,
+  KEY_LENGTH,
+  MARKS,
+  RECORD_BYTES,
+  SLOT,
+  STATUS,
+  VALUE,
+} from './batch';
+import { existsAt, restoreValue, slotAddress, valueAt, writeValue } from './cells';
+import { sipHash, xxh64 } from './hash';
+import {
+  ABSENT,
+  ANSWER,
+  ATOMIC,
+  ATOMIC_ABORTED,
+  H_APPLIED,
+  H_REFUSED,
+  ID_UNKNOWN,
+  MEMORY_FULL,
+  OK,
+  OPERATION_CONFLICT,
+  OPERATIONS_FULL,
+  OUT_OF_BOUNDS,
+  OVERFLOW,
+  REGISTER_NEXT,
+  REGISTER_OPERATION_IDS,
+  REGISTERS,
+  SCRATCH,
+  VALUES,
+} from './layout';
+import { addName, findName, hasNameRoom, nameHash, unaddName } from './names';
+import {
+  EXPIRE_STEP,
+  expireOperations,
+  findOperation,
+  forgetAfter,
+  hasOperationRoom,
+  newestOperation,
+  operationPayload,
+  operationStatus,
+  operationValue,
+  rememberOperation,
+} from './operations';
+import { readZigzag, writeVarint, writeZigzag } from './varint';
+
+/** What has to be undone of an operation of an atomic batch. */
+const CHANGED: u32 = 1;
+const EXISTED: u32 = 2;
+const NEW_NAME: u32 = 4;
+
+/** Where the payload of an operation with an id is laid out to be hashed: five words. */
+const PAYLOAD: u32 = REGISTERS + 256;
+const PAYLOAD_BYTES: u32 = 40;
+
+/** Applies the decoded operations in SCRATCH and writes the answer; its length. */
+export function applyAdd(count: u32, flags: u32): u32 {
+  const atomic = (flags & ATOMIC) !== 0;
+  const end = SCRATCH + count * RECORD_BYTES;
+  expireOperations(EXPIRE_STEP + 2 * load<u32>(REGISTER_OPERATION_IDS));
+  const newest = newestOperation();
+  let refused: u32 = 0;
+  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+    store<u32>(record + MARKS, 0);
+    const status = load<u32>(record + EXTENSION) ? applyExtended(record) : applyPlain(record);
+    store<u32>(record + STATUS, status);
+    if (status === OK) continue;
+    refused++;
+    if (!atomic) continue;
+    undo(record, newest);
+    abort(record, end);
+    refused = count;
+    break;
+  }
+  store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
+  store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
+  return writeAnswer(end, refused, (flags & VALUES) !== 0);
+}
+
+/** Steps a counter by a delta alone. Leaves the value in the record. */
+function applyPlain(record: u32): u32 {
+  const slot = slotOf(record);
+  return slot ? step(record, slot, i64.MIN_VALUE, i64.MAX_VALUE) : stepAbsent(record, i64.MIN_VALUE, i64.MAX_VALUE);
+}
+
+/** The slot + 1 of a record; a name may have been added by an operation before it in the same batch. */
+function slotOf(record: u32): u32 {
+  const slot = load<u32>(record + SLOT);
+  if (slot || load<u32>(record + STATUS) !== ABSENT) return slot;
+  return findName(load<u64>(record + HASH), load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+}
+
+function step(record: u32, slot: u32, low: i64, high: i64): u32 {
+  const cell = slotAddress(slot - 1);
+  const value = valueAt(cell);
+  const status = check(value, load<i64>(record + DELTA), low, high);
+  if (status) {
+    store<i64>(record + VALUE, value);
+    return status;
+  }
+  const next = value + load<i64>(record + DELTA);
+  store<u32>(record + SLOT, slot);
+  store<u32>(record + MARKS, existsAt(cell) ? CHANGED | EXISTED : CHANGED);
+  store<i64>(record + VALUE, next);
+  writeValue(cell, next);
+  return OK;
+}
+
+/** A refused step of an absent counter leaves no name behind. */
+function stepAbsent(record: u32, low: i64, high: i64): u32 {
+  const hash = load<u64>(record + HASH);
+  let status = load<u32>(record + STATUS); // ID_UNKNOWN, or ABSENT of a name
+  if (status !== ID_UNKNOWN) status = check(0, load<i64>(record + DELTA), low, high);
+  if (!status && !hasNameRoom()) status = MEMORY_FULL;
+  if (status) {
+    store<i64>(record + VALUE, 0);
+    return status;
+  }
+  const slot = addName(hash, load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+  step(record, slot + 1, low, high);
+  store<u32>(record + MARKS, load<u32>(record + MARKS) | NEW_NAME);
+  return OK;
+}
+
+function check(value: i64, delta: i64, low: i64, high: i64): u32 {
+  const next = value + delta;
+  if (((value ^ next) & (delta ^ next)) < 0) return OVERFLOW;
+  return next < low || next > high ? OUT_OF_BOUNDS : OK;
+}
+
+/** Steps a counter within bounds, and once for each operation id. */
+function applyExtended(record: u32): u32 {
+  let p = load<u32>(record + EXTENSION);
+  const fields = <u32>load<u8>(p++);
+  let low = i64.MIN_VALUE;
+  let high = i64.MAX_VALUE;
+  if (fields & HAS_MIN) {
+    low = readZigzag(p);
+    p = load<u32>(REGISTER_NEXT);
+  }
+  if (fields & HAS_MAX) {
+    high = readZigzag(p);
+    p = load<u32>(REGISTER_NEXT);
+  }
+  const slot = slotOf(record);
+  if (!(fields & HAS_ID)) return slot ? step(record, slot, low, high) : stepAbsent(record, low, high);
+  if (!slot && load<u32>(record + STATUS) === ID_UNKNOWN) return stepAbsent(record, low, high);
+  const payload = payloadHash(record, slot, fields, low, high);
+  const known = findOperation(p);
+  if (known && operationPayload(known) === payload) {
+    store<i64>(record + VALUE, operationValue(known));
+    return operationStatus(known);
+  }
+  if (known || !hasOperationRoom()) {
+    store<i64>(record + VALUE, slot ? valueAt(slotAddress(slot - 1)) : 0);
+    return known ? OPERATION_CONFLICT : OPERATIONS_FULL;
+  }
+  const status = slot ? step(record, slot, low, high) : stepAbsent(record, low, high);
+  if (status !== MEMORY_FULL) rememberOperation(p, payload, status, load<i64>(record + VALUE));
+  return status;
+}
+
+/** What makes two operations under one id the same: the counter, however it was addressed, the delta and the bounds. */
+function payloadHash(record: u32, slot: u32, fields: u32, low: i64, high: i64): u64 {
+  store<u64>(PAYLOAD, slot ? nameHash(slot - 1) : load<u64>(record + HASH));
+  store<i64>(PAYLOAD + 8, load<i64>(record + DELTA));
+  store<i64>(PAYLOAD + 16, low);
+  store<i64>(PAYLOAD + 24, high);
+  store<u64>(PAYLOAD + 32, fields);
+  return xxh64(PAYLOAD, PAYLOAD_BYTES, 0);
+}
+
+/** Takes back the operations before `failed`, the last one first. */
+function undo(failed: u32, newest: u32): void {
+  forgetAfter(newest);
+  for (let record = failed - RECORD_BYTES; record >= SCRATCH; record -= RECORD_BYTES) {
+    const marks = load<u32>(record + MARKS);
+    if (!(marks & CHANGED)) continue;
+    const slot = load<u32>(record + SLOT) - 1;
+    const cell = slotAddress(slot);
+    restoreValue(cell, valueAt(cell) - load<i64>(record + DELTA), (marks & EXISTED) !== 0);
+    if (marks & NEW_NAME) unaddName(sipHash(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH)), slot);
+  }
+}
+
+/** Gives every operation its status and the value as it stands after the undoing. */
+function abort(failed: u32, end: u32): void {
+  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+    if (record !== failed) store<u32>(record + STATUS, ATOMIC_ABORTED);
+    const slot = load<u32>(record + SLOT);
+    store<i64>(record + VALUE, slot ? valueAt(slotAddress(slot - 1)) : 0);
+  }
+}
+
+function writeAnswer(end: u32, refused: u32, values: bool): u32 {
+  let p = writeVarint(ANSWER, refused);
+  if (refused) {
+    let index: u32 = 0;
+    for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+      const status = load<u32>(record + STATUS);
+      if (status) {
+        p = writeVarint(p, index);
+        store<u8>(p++, <u8>status);
+      }
+      index++;
+    }
+  }
+  if (values) {
+    for (let record = SCRATCH; record < end; record += RECORD_BYTES) p = writeZigzag(p, load<i64>(record + VALUE));
+  }
+  return p - ANSWER;
+}

@@ -1,0 +1,206 @@
+import { generationAt, nameAt, slotAddress, slotOfId } from './cells';
+import { sipHash } from './hash';
+import { bucketOf, candidate } from './index';
+import {
+  ABSENT,
+  BAD_REQUEST,
+  H_SLOTS,
+  ID_UNKNOWN,
+  MAX_NAME,
+  MAX_OPERATIONS,
+  NAME_INDEX,
+  NAME_INVALID,
+  OK,
+  REGISTER_NEXT,
+  REGISTER_OPERATION_IDS,
+  REGISTER_SINK,
+  SCRATCH,
+  TOO_MANY_OPERATIONS,
+} from './layout';
+import { checkNewName, findName, nameEquals } from './names';
+import { readVarint, readZigzag, TOO_LONG, VALUE_MASK } from './varint';
+
+/**
+ * Decoding a batch and finding its counters, before anything changes. Each operation becomes a record in SCRATCH:
+ *
+ *   0               8            16        20        24           28             32            36
+ *   | u64 hash,     | i64 delta  | u32     | u32     | u32 slot+1 | u32 extension | u32 status | u32 generation,
+ *   | later value   |            | key     | length  | 0 = absent | 0 = plain     |            | later undo marks
+ *
+ * By name, key and length are the address and length of its bytes; by id, the slot and 0.
+ *
+ * Operations go through in stages of 64: hash all, then touch all buckets, then all slots, then all names, and only then compare. The loads
+ * of one stage do not depend on each other, so the cache misses of 64 operations overlap.
+ */
+export const RECORD_BYTES: u32 = 40;
+export const HASH: u32 = 0;
+export const VALUE: u32 = 0;
+export const DELTA: u32 = 8;
+export const KEY: u32 = 16;
+export const KEY_LENGTH: u32 = 20;
+export const SLOT: u32 = 24;
+export const EXTENSION: u32 = 28;
+export const STATUS: u32 = 32;
+export const GENERATION: u32 = 36;
+export const MARKS: u32 = 36;
+
+// While the stages run
+const BUCKET: u32 = 24;
+const CANDIDATE: u32 = 36;
+const CANDIDATE_NAME: u32 = 32;
+
+const STAGE: u32 = 64;
+
+/** Fields of an extended operation */
+export const HAS_MIN: u32 = 1;
+export const HAS_MAX: u32 = 2;
+export const HAS_ID: u32 = 4;
+export const OPERATION_ID_BYTES: u32 = 16;
+
+/** What the items of a request are besides their keys. */
+export const KEYS: u32 = 0;
+export const OPERATIONS: u32 = 1;
+
+/**
+ * Decodes `count | items` up to `end` into SCRATCH and finds the slots: OK, or the status that refuses the whole request. The
+ * count goes to REGISTER_NEXT.
+ */
+export function decodeBatch(start: u32, end: u32, shape: u32): u32 {
+  const packed = readVarint(start);
+  if (packed === TOO_LONG) return BAD_REQUEST;
+  const count = packed & VALUE_MASK;
+  let p = start + <u32>(packed >> 56);
+  if (p > end) return BAD_REQUEST;
+  if (count > <u64>MAX_OPERATIONS) return TOO_MANY_OPERATIONS;
+  let record = SCRATCH;
+  store<u32>(REGISTER_OPERATION_IDS, 0);
+  for (let left = <u32>count; left; ) {
+    const stage = min<u32>(left, STAGE);
+    const stageEnd = record + stage * RECORD_BYTES;
+    for (let r = record; r < stageEnd; r += RECORD_BYTES) {
+      p = decodeKey(p, end, r);
+      if (p > 1 && shape === OPERATIONS) p = decodeDelta(p, r);
+      if (p <= 1) return p ? NAME_INVALID : BAD_REQUEST;
+      if (p > end || (shape === KEYS && load<u32>(r + EXTENSION))) return BAD_REQUEST;
+    }
+    const status = findStage(record, stageEnd);
+    if (status) return status;
+    record = stageEnd;
+    left -= stage;
+  }
+  if (p !== end) return BAD_REQUEST;
+  store<u32>(REGISTER_NEXT, <u32>count);
+  return OK;
+}
+
+/**
+ * Decodes a key into a record: where it ends, 0 if it is malformed, 1 if the name's length is out of bounds. Only the head is held
+ * against `end`: what lies behind it is of an older body and must not decide between the two.
+ */
+export function decodeKey(start: u32, end: u32, record: u32): u32 {
+  const packed = readVarint(start);
+  const head = packed & VALUE_MASK;
+  const value = <u32>(head >> 2);
+  const p = start + <u32>(packed >> 56);
+  if (packed === TOO_LONG || head >> 34 || p > end) return 0;
+  store<u32>(record + EXTENSION, <u32>(head >> 1) & 1);
+  store<u32>(record + STATUS, OK);
+  if (head & 1) {
+    const generation = readVarint(p);
+    if (generation === TOO_LONG || (generation & VALUE_MASK) >> 32) return 0;
+    store<u32>(record + KEY, value);
+    store<u32>(record + KEY_LENGTH, 0);
+    store<u32>(record + GENERATION, <u32>generation);
+    return p + <u32>(generation >> 56);
+  }
+  if (value === 0 || value > MAX_NAME) return 1;
+  store<u64>(record + HASH, sipHash(p, value));
+  store<u32>(record + KEY, p);
+  store<u32>(record + KEY_LENGTH, value);
+  return p + value;
+}
+
+/** Decodes what follows the key of an operation; 0 if it is malformed. */
+function decodeDelta(start: u32, record: u32): u32 {
+  let p = start;
+  const byte = <i64>load<u8>(p);
+  if (byte < 0x80) {
+    store<i64>(record + DELTA, (byte >> 1) ^ -(byte & 1));
+    p++;
+  } else {
+    store<i64>(record + DELTA, readZigzag(p));
+    p = load<u32>(REGISTER_NEXT);
+  }
+  return p && load<u32>(record + EXTENSION) ? decodeExtension(p, record) : p;
+}
+
+function decodeExtension(start: u32, record: u32): u32 {
+  const fields = <u32>load<u8>(start);
+  if (fields > 7) return 0;
+  store<u32>(record + EXTENSION, start);
+  let p = start + 1;
+  for (let bounds = popcnt<u32>(fields & (HAS_MIN | HAS_MAX)); bounds; bounds--) {
+    readZigzag(p);
+    p = load<u32>(REGISTER_NEXT);
+    if (!p) return 0;
+  }
+  if (!(fields & HAS_ID)) return p;
+  store<u32>(REGISTER_OPERATION_IDS, load<u32>(REGISTER_OPERATION_IDS) + 1);
+  return p + OPERATION_ID_BYTES;
+}
+
+/** Finds the slots of the records of a stage: OK, or the status that refuses the request. */
+export function findStage(from: u32, to: u32): u32 {
+  const slots = load<u32>(H_SLOTS);
+  let sink: u32 = 0;
+  for (let r = from; r < to; r += RECORD_BYTES) {
+    if (!load<u32>(r + KEY_LENGTH)) continue;
+    const bucket = bucketOf(NAME_INDEX, load<u64>(r + HASH));
+    store<u32>(r + BUCKET, bucket);
+    sink += load<u32>(bucket);
+  }
+  for (let r = from; r < to; r += RECORD_BYTES) {
+    if (load<u32>(r + KEY_LENGTH)) {
+      const bucket = load<u32>(r + BUCKET);
+      const item = bucket ? candidate(bucket, load<u64>(r + HASH)) : 0;
+      store<u32>(r + CANDIDATE, item);
+      if (item) sink += nameAt(slotAddress(item - 1));
+    } else if (load<u32>(r + KEY) < slots) {
+      sink += generationAt(slotAddress(load<u32>(r + KEY)));
+    }
+  }
+  for (let r = from; r < to; r += RECORD_BYTES) {
+    if (!load<u32>(r + KEY_LENGTH)) continue;
+    const item = load<u32>(r + CANDIDATE);
+    const name = item ? nameAt(slotAddress(item - 1)) : 0;
+    store<u32>(r + CANDIDATE_NAME, name);
+    sink += load<u32>(name);
+  }
+  store<u32>(REGISTER_SINK, sink);
+  for (let r = from; r < to; r += RECORD_BYTES) {
+    const status = settle(r);
+    if (status) return status;
+  }
+  return OK;
+}
+
+/** Settles the slot of one record: OK, or why the whole request must be refused. */
+function settle(record: u32): u32 {
+  const length = load<u32>(record + KEY_LENGTH);
+  const key = load<u32>(record + KEY);
+  if (!length) {
+    const slot = slotOfId(key, load<u32>(record + GENERATION));
+    store<u32>(record + SLOT, slot);
+    if (!slot) store<u32>(record + STATUS, ID_UNKNOWN);
+    return OK;
+  }
+  const hash = load<u64>(record + HASH);
+  const name = load<u32>(record + CANDIDATE_NAME);
+  let slot = load<u32>(record + CANDIDATE);
+  store<u32>(record + STATUS, OK);
+  if (!name || !nameEquals(name, key, length)) slot = findName(hash, key, length);
+  store<u32>(record + SLOT, slot);
+  if (slot) return OK;
+  store<u32>(record + STATUS, ABSENT);
+  return checkNewName(key, length);
+}

@@ -1,0 +1,84 @@
+import { H_COUNTERS, H_SLOTS, SLOT_DIRECTORY } from './layout';
+import { allocatePages } from './memory';
+
+/**
+ * The counters themselves. A slot is 16 bytes; 4,096 of them make a segment of one page, listed in the slot directory.
+ *
+ *   0            8           12             14         16
+ *   | i64 value  | u32 name  | u16 generation | u16 flags |
+ *
+ * `name` is the address of the name's record, 0 in a slot that is not taken. Other threads may read `value` with Atomics for
+ * metrics; answers come from the owner alone.
+ */
+const SEGMENT_SHIFT: u32 = 12;
+const SEGMENT_MASK: u32 = 4095;
+const NAME: u32 = 8;
+const GENERATION: u32 = 12;
+const FLAGS: u32 = 14;
+
+/** Set by the first change: a counter that was only opened is absent. */
+const EXISTS: u16 = 1;
+
+export function slotAddress(slot: u32): u32 {
+  return load<u32>(SLOT_DIRECTORY + ((slot >> SEGMENT_SHIFT) << 2)) + ((slot & SEGMENT_MASK) << 4);
+}
+
+/** Takes a slot for a name. The caller has asked hasNameRoom(). */
+export function takeSlot(name: u32): u32 {
+  const slot = load<u32>(H_SLOTS);
+  const entry = SLOT_DIRECTORY + ((slot >> SEGMENT_SHIFT) << 2);
+  if (!load<u32>(entry)) {
+    const page = allocatePages(1);
+    if (!page) unreachable();
+    store<u32>(entry, page);
+  }
+  store<u32>(H_SLOTS, slot + 1);
+  store<u32>(slotAddress(slot) + NAME, name);
+  return slot;
+}
+
+/** Undoes the last takeSlot(). */
+export function untakeSlot(slot: u32): void {
+  store<u32>(H_SLOTS, slot);
+  store<u32>(slotAddress(slot) + NAME, 0);
+}
+
+export function valueAt(address: u32): i64 {
+  return load<i64>(address);
+}
+
+export function nameAt(address: u32): u32 {
+  return load<u32>(address + NAME);
+}
+
+export function generationAt(address: u32): u32 {
+  return <u32>load<u16>(address + GENERATION);
+}
+
+export function existsAt(address: u32): bool {
+  return (load<u16>(address + FLAGS) & EXISTS) !== 0;
+}
+
+/** Writes a value; the counter exists from now on. */
+export function writeValue(address: u32, value: i64): void {
+  store<i64>(address, value);
+  const flags = load<u16>(address + FLAGS);
+  if (flags & EXISTS) return;
+  store<u16>(address + FLAGS, flags | EXISTS);
+  store<u32>(H_COUNTERS, load<u32>(H_COUNTERS) + 1);
+}
+
+/** Puts a value back as it was, for an atomic batch that is undone. */
+export function restoreValue(address: u32, value: i64, existed: bool): void {
+  store<i64>(address, value);
+  if (existed) return;
+  store<u16>(address + FLAGS, load<u16>(address + FLAGS) & ~EXISTS);
+  store<u32>(H_COUNTERS, load<u32>(H_COUNTERS) - 1);
+}
+
+/** The slot of an id, plus one; 0 if no counter has it. */
+export function slotOfId(slot: u32, generation: u32): u32 {
+  if (slot >= load<u32>(H_SLOTS)) return 0;
+  const address = slotAddress(slot);
+  return nameAt(address) && generationAt(address) === generation ? slot + 1 : 0;
+}

@@ -1,0 +1,223 @@
+import { applyAdd } from './add';
+import { decodeBatch, KEYS, OPERATIONS } from './batch';
+import { xxh64 } from './hash';
+import {
+  ADD,
+  ANSWER,
+  BAD_REQUEST,
+  CONFIGURE,
+  FIRST_PAGE,
+  H_CLOCK,
+  H_KEY0,
+  H_KEY1,
+  H_MAGIC,
+  H_MAXIMUM_OPERATION_IDS,
+  H_MAXIMUM_PAGES,
+  H_MAXIMUM_PRODUCERS,
+  H_NEXT_PAGE,
+  H_OPERATION_LIFE,
+  H_PARTITION,
+  H_PARTITIONS,
+  H_PRODUCER_IDLE,
+  H_SEQUENCE,
+  H_TIME,
+  H_VERSION,
+  HEADER,
+  KERNEL_VERSION,
+  MAGIC,
+  MAX_OPERATION_IDS,
+  MAX_PAGES,
+  MAX_PRODUCERS,
+  OK,
+  OPEN,
+  OPEN_PRODUCER,
+  PAGE,
+  PRODUCERS_FULL,
+  RECEIVE,
+  REGISTER_ANSWER_LENGTH,
+  REGISTER_BODY,
+  REGISTER_EFFECT,
+  REGISTER_NEXT,
+  SEQUENCED,
+  SET,
+  TICK,
+  UNCHANGED,
+  UNKNOWN_OPCODE,
+} from './layout';
+import { growTo } from './memory';
+import { expireOperations } from './operations';
+import {
+  cursorOf,
+  expireProducers,
+  findProducer,
+  hasProducerRoom,
+  incarnationOf,
+  nextSequence,
+  openProducer,
+  producerAddress,
+} from './producers';
+import { applyOpen, applySet, checkOpen, checkSet, readValues } from './requests';
+import { admit, conclude } from './sequence';
+
+export { growTo };
+
+/**
+ * The kernel of a partition: pure, synchronous, deterministic. Bodies come in at RECEIVE, answers go out at ANSWER. The same
+ * bodies in the same order, with the same milliseconds, give the same bytes from HEADER on; replay is this same function.
+ */
+
+/** Longest step of the clock that counts as time passing; a longer or a backward one is a clock that was set. */
+const LONGEST_STEP: i64 = 3600000;
+const PRODUCER_ID_BYTES: u32 = 16;
+const CONFIGURATION_BYTES: u32 = 56;
+/** A tick forgets so many expired operation ids. */
+const TICK_OPERATIONS: u32 = 4096;
+
+/**
+ * Applies a body: OK (applied, to be logged, its position is the new sequence), UNCHANGED or REPEATED (an answer, nothing to log), or the status
+ * that refuses it, in which case nothing has changed. The length of the answer is answerLength().
+ */
+export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, milliseconds: f64, length: u32): u32 {
+  const end = RECEIVE + length;
+  let body = RECEIVE;
+  store<u32>(REGISTER_ANSWER_LENGTH, 0);
+  store<i64>(REGISTER_EFFECT, 0);
+  const sequenced = (flags & SEQUENCED) !== 0;
+  if (sequenced) {
+    const status = admit(kind, flags, producer, incarnation, body, end);
+    if (status) return status;
+    body = load<u32>(REGISTER_BODY);
+  }
+  const status = check(kind, body, end);
+  if (status === UNCHANGED) store<u32>(REGISTER_ANSWER_LENGTH, applyOpen(load<u32>(REGISTER_NEXT)));
+  if (status) return status;
+
+  // From here on nothing can be refused as a whole.
+  pass(<i64>milliseconds);
+  const position = load<u64>(H_SEQUENCE) + 1;
+  store<u64>(H_SEQUENCE, position);
+  const answerLength = change(kind, flags);
+  store<u32>(REGISTER_ANSWER_LENGTH, answerLength);
+  if (sequenced) conclude(producer, position, answerLength);
+  return OK;
+}
+
+/**
+ * Only says what `apply` would say of the sequence of a body at RECEIVE: OK if it has none or is the next, and would be applied. For a
+ * server that may not apply anything now but owes answers to repeats.
+ */
+export function judge(kind: u32, flags: u32, producer: u32, incarnation: u32, length: u32): u32 {
+  store<u32>(REGISTER_ANSWER_LENGTH, 0);
+  return flags & SEQUENCED ? admit(kind, flags, producer, incarnation, RECEIVE, RECEIVE + length) : OK;
+}
+
+function check(kind: u32, body: u32, end: u32): u32 {
+  if (kind === CONFIGURE) return checkConfiguration(body, end);
+  if (!isConfigured()) return BAD_REQUEST;
+  if (kind === ADD) return decodeBatch(body, end, OPERATIONS);
+  if (kind === SET) return checkSet(body, end);
+  if (kind === OPEN) return checkOpen(body, end);
+  if (kind === TICK) return body === end ? OK : BAD_REQUEST;
+  if (kind !== OPEN_PRODUCER) return UNKNOWN_OPCODE;
+  if (end - body !== PRODUCER_ID_BYTES + 1) return BAD_REQUEST;
+  return findProducer(body) || hasProducerRoom() ? OK : PRODUCERS_FULL;
+}
+
+function change(kind: u32, flags: u32): u32 {
+  if (kind === ADD) return applyAdd(load<u32>(REGISTER_NEXT), flags);
+  if (kind === SET) return applySet();
+  if (kind === OPEN) return applyOpen(load<u32>(REGISTER_NEXT));
+  if (kind === OPEN_PRODUCER) return describe(openProducer(RECEIVE, load<u8>(RECEIVE + PRODUCER_ID_BYTES) !== 0));
+  if (kind === CONFIGURE) {
+    configure();
+  } else {
+    expireOperations(TICK_OPERATIONS);
+    expireProducers();
+  }
+  return 0;
+}
+
+/** Lets the kernel's clock pass. */
+function pass(milliseconds: i64): void {
+  const step = milliseconds - load<i64>(H_TIME);
+  if (step > 0 && step <= LONGEST_STEP) store<i64>(H_CLOCK, load<i64>(H_CLOCK) + step);
+  store<i64>(H_TIME, milliseconds);
+}
+
+/**
+ * The configuration, as the log has it. The first body of a partition is one; later ones may change the limits.
+ *
+ *   0               4                8           16          24                  28                  32
+ *   | u32 partition | u32 partitions | u64 key 0 | u64 key 1 | u32 maximum pages | u32 max producers |
+ *   32              36      40                       48                      56
+ *   | u32 maximum   | u32 0 | i64 producer idle, ms  | i64 operation id life,  |
+ *   | operation ids |       |                        | ms                      |
+ */
+function checkConfiguration(body: u32, end: u32): u32 {
+  if (end - body !== CONFIGURATION_BYTES || load<u32>(body, 24) > MAX_PAGES) return BAD_REQUEST;
+  if (load<u32>(body, 28) > MAX_PRODUCERS || load<u32>(body, 32) > MAX_OPERATION_IDS) return BAD_REQUEST;
+  if (!isConfigured()) return load<u32>(body, 4) && load<u32>(body) < load<u32>(body, 4) ? OK : BAD_REQUEST;
+  const same = load<u64>(body) === load<u64>(H_PARTITION) && load<u64>(body, 8) === load<u64>(H_KEY0);
+  return same && load<u64>(body, 16) === load<u64>(H_KEY1) ? OK : BAD_REQUEST;
+}
+
+function isConfigured(): bool {
+  return load<u32>(H_NEXT_PAGE) !== 0;
+}
+
+function configure(): void {
+  if (!isConfigured()) {
+    growTo(FIRST_PAGE);
+    store<u32>(H_NEXT_PAGE, FIRST_PAGE);
+    store<u32>(H_MAGIC, MAGIC);
+    store<u32>(H_VERSION, KERNEL_VERSION);
+    store<u64>(H_PARTITION, load<u64>(RECEIVE));
+    store<u64>(H_KEY0, load<u64>(RECEIVE + 8));
+    store<u64>(H_KEY1, load<u64>(RECEIVE + 16));
+  }
+  store<u32>(H_MAXIMUM_PAGES, load<u32>(RECEIVE + 24));
+  store<u32>(H_MAXIMUM_PRODUCERS, load<u32>(RECEIVE + 28));
+  store<u32>(H_MAXIMUM_OPERATION_IDS, load<u32>(RECEIVE + 32));
+  store<i64>(H_PRODUCER_IDLE, load<i64>(RECEIVE + 40));
+  store<i64>(H_OPERATION_LIFE, load<i64>(RECEIVE + 48));
+}
+
+/** Answers a GET body at RECEIVE; changes nothing. OK or the status that refuses it. */
+export function read(length: u32): u32 {
+  store<u32>(REGISTER_ANSWER_LENGTH, 0);
+  const status = isConfigured() ? decodeBatch(RECEIVE, RECEIVE + length, KEYS) : BAD_REQUEST;
+  if (!status) store<u32>(REGISTER_ANSWER_LENGTH, readValues(load<u32>(REGISTER_NEXT)));
+  return status;
+}
+
+/** Describes the producer whose 16-byte id is at RECEIVE: the length of the description, 0 if it is unknown. */
+export function lookUpProducer(): u32 {
+  const found = findProducer(RECEIVE);
+  return found ? describe(found - 1) : 0;
+}
+
+/**
+ *   0              4                 8                   16                 20
+ *   | u32 producer | u32 incarnation | u64 next sequence | u32 cursor bytes | cursor … |
+ */
+function describe(producer: u32): u32 {
+  const entry = producerAddress(producer);
+  const cursor = cursorOf(entry);
+  const cursorLength = cursor ? load<u32>(cursor) : 0;
+  store<u32>(ANSWER, producer);
+  store<u32>(ANSWER + 4, incarnationOf(entry));
+  store<u64>(ANSWER + 8, nextSequence(entry));
+  store<u32>(ANSWER + 16, cursorLength);
+  memory.copy(ANSWER + 20, cursor + 4, cursorLength);
+  return 20 + cursorLength;
+}
+
+/** Bytes of the persistent state, from HEADER; 0 before the first configuration. */
+export function stateBytes(): u32 {
+  return isConfigured() ? load<u32>(H_NEXT_PAGE) * PAGE - HEADER : 0;
+}
+
+/** XXH64 of the persistent state: equal hashes at equal sequences mean equal memories. */
+export function stateHash(): u64 {
+  return xxh64(HEADER, stateBytes(), 0);
+}

@@ -1,0 +1,39 @@
+import type { ErrorCode } from '../errors.js';
+import type { PartitionConfiguration } from '../partition/partition.js';
+import type { ServerMap } from './greeting.js';
+
+/** What the supervisor and a lane's thread tell each other. Values that a message port can copy; no counts, no operations. */
+
+export interface LaneOptions {
+  readonly lane: number;
+  /** The lane's directory. */
+  readonly path: string;
+  /** Whether to make it. */
+  readonly create: boolean;
+  readonly partitions: readonly number[];
+  readonly configuration: Omit<PartitionConfiguration, 'partition'>;
+  readonly host: string;
+  readonly port: number;
+  readonly connections: number;
+  /** One word: not 0 when storage can no longer be trusted. */
+  readonly poison: SharedArrayBuffer;
+}
+
+export type ToLane =
+  /** All lanes listen: here is the map, serve. */
+  | { readonly kind: 'serve'; readonly map: ServerMap }
+  /** Refuse what comes, flush what is there, close and end. */
+  | { readonly kind: 'drain' };
+
+export type FromLane =
+  | { readonly kind: 'listening'; readonly host: string; readonly port: number; readonly recovery: Recovery }
+  | { readonly kind: 'drained' }
+  /** An error, as its code and its own part of the message. */
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string };
+
+/** What replay did. */
+export interface Recovery {
+  readonly entries: number;
+  readonly bytes: number;
+  readonly milliseconds: number;
+}

@@ -1,0 +1,57 @@
+import { codeOfStatus, OK, TallystickError } from '../errors.js';
+import type { GroupCommit } from '../log/group-commit.js';
+import type { LaneStorage } from '../log/lane-storage.js';
+import type { ReplayEnd } from '../log/log.js';
+import type { LogEntry } from '../log/record.js';
+import { Kind, type Partition, type PartitionConfiguration } from '../partition/partition.js';
+import { Opcode } from '../protocol/opcode.js';
+
+/** Replay: the log's entries go through the same `apply` as when they were new. */
+
+/** Bytes of the delta that stands behind the body of a SET in the log. */
+export const EFFECT_BYTES = 8;
+
+/** Brings empty partitions to where the log ends. @throws TallystickError LOG_CORRUPT */
+export function recover({ log, mark }: LaneStorage, partitions: ReadonlyMap<number, Partition>): Promise<ReplayEnd> {
+  return log.replay(mark.read(), (entry) => replayEntry(partitions, entry));
+}
+
+/** Applies one entry, and checks that it does what it did: the same sequence, and the same delta of a SET. */
+export function replayEntry(partitions: ReadonlyMap<number, Partition>, entry: LogEntry): void {
+  const { kind, flags, producer, incarnation, milliseconds, sequence } = entry;
+  const partition = partitions.get(entry.partition);
+  if (!partition) throw diverged(entry, 'its partition is not one of this lane');
+  const isSet = kind === Opcode.SET;
+  const body = isSet ? entry.body.subarray(0, entry.body.length - EFFECT_BYTES) : entry.body;
+  const status = partition.apply(kind, flags, producer, incarnation, milliseconds, body);
+  if (status !== OK) throw diverged(entry, `the kernel refuses it (${codeOfStatus(status)})`);
+  if (partition.sequence !== sequence) throw diverged(entry, `the kernel is at sequence ${partition.sequence}`);
+  if (isSet && partition.effect !== effectOf(entry.body))
+    throw diverged(entry, `it changes the counter by ${partition.effect}`);
+}
+
+function effectOf(body: Uint8Array): bigint {
+  return new DataView(body.buffer, body.byteOffset + body.length - EFFECT_BYTES, EFFECT_BYTES).getBigInt64(0, true);
+}
+
+function diverged({ partition, sequence }: LogEntry, what: string): TallystickError {
+  return new TallystickError(
+    'LOG_CORRUPT',
+    `Replay of sequence ${sequence} of partition ${partition} diverges: ${what}.`,
+  );
+}
+
+/** Gives each partition that has other limits the configured ones, by way of the log. */
+export function configure(
+  partitions: ReadonlyMap<number, Partition>,
+  commit: GroupCommit,
+  configuration: Omit<PartitionConfiguration, 'partition'>,
+  milliseconds: number,
+): void {
+  for (const [number, partition] of partitions) {
+    const wanted = { ...configuration, partition: number };
+    if (partition.sequence > 0 && partition.hasLimits(wanted)) continue;
+    const body = partition.configure(wanted, milliseconds);
+    commit.append(number, { kind: Kind.CONFIGURE, flags: 0, producer: 0, incarnation: 0, milliseconds }, body);
+  }
+}

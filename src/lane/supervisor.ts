@@ -1,0 +1,166 @@
+import { Worker } from 'node:worker_threads';
+import { TallystickError } from '../errors.js';
+import type { PartitionConfiguration } from '../partition/partition.js';
+import type { ServerMap } from './greeting.js';
+import type { FromLane, LaneOptions, Recovery, ToLane } from './messages.js';
+
+/**
+ * Starts the lanes' threads, tells them of each other, and ends them.
+ *
+ *   starting -> serving -> draining -> stopped
+ *        \__________\__________\___-> failed (for good: storage or a thread broke; the process must exit)
+ */
+export type SupervisorState = 'starting' | 'serving' | 'draining' | 'stopped' | 'failed';
+
+export interface SupervisorOptions {
+  /** For each lane its directory and its partitions. */
+  readonly lanes: readonly { readonly path: string; readonly partitions: readonly number[] }[];
+  readonly create: boolean;
+  readonly configuration: Omit<PartitionConfiguration, 'partition'>;
+  readonly host: string;
+  /** Of the first lane; the others follow. 0 = any free ports. */
+  readonly port: number;
+  readonly connections: number;
+  readonly map: Omit<ServerMap, 'lanes' | 'partitions'>;
+  /** Called once when the state becomes `failed`. */
+  readonly onFailed: (error: TallystickError) => void;
+}
+
+export interface LaneStatus {
+  readonly host: string;
+  readonly port: number;
+  readonly recovery: Recovery;
+}
+
+interface LaneThread {
+  readonly worker: Worker;
+  readonly listening: Deferred<LaneStatus>;
+  readonly drained: Deferred<void>;
+  isDrained: boolean;
+}
+
+/** A promise that another place settles; its rejection is always handled, since not every one of them is awaited. */
+class Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve!: (value: T) => void;
+  reject!: (error: TallystickError) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.promise.catch(() => {});
+  }
+}
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #poison = new SharedArrayBuffer(4);
+  readonly #threads: LaneThread[] = [];
+  #state: SupervisorState = 'starting';
+  #lanes: readonly LaneStatus[] = [];
+
+  private constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when every lane has recovered and serves. @throws TallystickError LOG_CORRUPT, … */
+  static async start(options: SupervisorOptions, beforeServing: () => void): Promise<Supervisor> {
+    const supervisor = new Supervisor(options);
+    await supervisor.#start(beforeServing);
+    return supervisor;
+  }
+
+  get state(): SupervisorState {
+    return this.#state;
+  }
+
+  get lanes(): readonly LaneStatus[] {
+    return this.#lanes;
+  }
+
+  /** Lets every lane flush and answer what it has, and end. Rejects if that fails. */
+  async drain(): Promise<void> {
+    if (this.#state !== 'serving')
+      throw new TallystickError('INTERNAL', `A server that is ${this.#state} cannot drain.`);
+    this.#state = 'draining';
+    this.#tellAll({ kind: 'drain' });
+    await Promise.all(this.#threads.map(({ drained }) => drained.promise));
+    this.#state = 'stopped';
+  }
+
+  async #start(beforeServing: () => void): Promise<void> {
+    const { lanes, map } = this.#options;
+    lanes.forEach((_, lane) => {
+      this.#threads.push(this.#spawn(lane));
+    });
+    this.#lanes = await Promise.all(this.#threads.map(({ listening }) => listening.promise));
+    beforeServing();
+    const partitions: number[] = [];
+    lanes.forEach((lane, index) => {
+      for (const partition of lane.partitions) partitions[partition] = index;
+    });
+    const addresses = this.#lanes.map(({ host, port }) => ({ host, port }));
+    this.#tellAll({ kind: 'serve', map: { ...map, lanes: addresses, partitions } });
+    this.#state = 'serving';
+  }
+
+  #tellAll(message: ToLane): void {
+    for (const { worker } of this.#threads) worker.postMessage(message);
+  }
+
+  #spawn(lane: number): LaneThread {
+    const { create, configuration, host, port, connections, lanes } = this.#options;
+    const { path, partitions } = lanes[lane] as SupervisorOptions['lanes'][number];
+    const workerData: LaneOptions = {
+      lane,
+      path,
+      create,
+      partitions,
+      configuration,
+      host,
+      port: port === 0 ? 0 : port + lane,
+      connections,
+      poison: this.#poison,
+    };
+    const worker = new Worker(new URL('./lane-thread.js', import.meta.url), { workerData, name: `lane ${lane}` });
+    const thread: LaneThread = {
+      worker,
+      listening: new Deferred(),
+      drained: new Deferred(),
+      isDrained: false,
+    };
+    worker.on('message', (message: FromLane) => this.#hear(thread, message));
+    worker.on('error', (cause) =>
+      this.#fail(new TallystickError('INTERNAL', `Lane ${lane} broke: ${cause}.`, { cause })),
+    );
+    worker.on('exit', () => {
+      if (!thread.isDrained) this.#fail(new TallystickError('INTERNAL', `Lane ${lane} ended by itself.`));
+    });
+    return thread;
+  }
+
+  #hear(thread: LaneThread, message: FromLane): void {
+    if (message.kind === 'listening') thread.listening.resolve(message);
+    else if (message.kind === 'failed') this.#fail(new TallystickError(message.code, message.detail));
+    else {
+      thread.isDrained = true;
+      thread.drained.resolve();
+    }
+  }
+
+  #fail(error: TallystickError): void {
+    // Before anything else, so that no other lane acknowledges from here on.
+    Atomics.store(new Int32Array(this.#poison), 0, 1);
+    if (this.#state === 'failed') return;
+    const isStarted = this.#state !== 'starting';
+    this.#state = 'failed';
+    for (const { listening, drained } of this.#threads) {
+      listening.reject(error);
+      drained.reject(error);
+    }
+    if (isStarted) this.#options.onFailed(error);
+    else this.#tellAll({ kind: 'drain' }); // those that came up go down again, in order
+  }
+}

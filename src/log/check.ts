@@ -1,0 +1,92 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { ERRORS, type ErrorCode, TallystickError } from '../errors.js';
+import { openLaneStorage } from './lane-storage.js';
+import type { LogShape } from './log.js';
+
+/** What the walk over a sound log counted. */
+export interface CheckedLog {
+  readonly records: number;
+  readonly entries: number;
+  readonly groups: number;
+  readonly bytes: number;
+  readonly auditItems: number;
+}
+
+/** A log that was checked: sound, or the reason why it can't be used. */
+export type CheckResult =
+  | { readonly sound: true; readonly log: CheckedLog }
+  | { readonly sound: false; readonly error: TallystickError };
+
+/** The line that the child prints. */
+export type CheckReport =
+  | { readonly sound: true; readonly log: CheckedLog }
+  | { readonly sound: false; readonly code: ErrorCode; readonly detail: string };
+
+/**
+ * Walks and verifies the storage of a lane against its head mark, without changing it.
+ *
+ * @throws TallystickError LOG_CORRUPT, DIRECTORY_INVALID
+ */
+export async function checkLaneStorage(directory: string, shape: LogShape): Promise<CheckedLog> {
+  const { log, mark } = openLaneStorage(directory, shape, { readOnly: true });
+  try {
+    const { records, entries, group, bytes } = await log.replay(mark.read(), () => {});
+    let auditItems = 0;
+    await log.audit(() => {
+      auditItems++;
+    });
+    return { records, entries, groups: group, bytes, auditItems };
+  } finally {
+    mark.close();
+    await log.close();
+  }
+}
+
+/** The arguments of check-main.js. */
+export function checkArguments(directory: string, { partitions, kernelVersion }: LogShape): string[] {
+  return [directory, partitions.join(), String(kernelVersion)];
+}
+
+/**
+ * Checks the storage of a lane in a process of its own, because damaged LMDB pages can crash the one that reads them:
+ * a child that dies by a signal is LOG_CORRUPT.
+ *
+ * @throws TallystickError INTERNAL if the child could not be started or said nothing.
+ */
+export function checkInChild(directory: string, shape: LogShape): Promise<CheckResult> {
+  // From src/ (tests) and from dist/ alike.
+  const main = fileURLToPath(new URL('../../dist/log/check-main.js', import.meta.url));
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [main, ...checkArguments(directory, shape)], (error, stdout, stderr) => {
+      const report = reportIn(stdout);
+      if (report?.sound) resolve(report);
+      else if (report) resolve(damaged(report.code, report.detail));
+      else if (error?.signal) resolve(damaged('LOG_CORRUPT', `The check of ${directory} died by ${error.signal}.`));
+      else
+        reject(new TallystickError('INTERNAL', `The check of ${directory} said nothing: ${stderr}`, { cause: error }));
+    });
+  });
+}
+
+function reportIn(output: string): CheckReport | undefined {
+  const line = output.trim().split('\n').at(-1);
+  return line?.startsWith('{') ? (JSON.parse(line) as CheckReport) : undefined;
+}
+
+function damaged(code: ErrorCode, detail: string): CheckResult {
+  return { sound: false, error: new TallystickError(code, detail) };
+}
+
+/** What the child says of an error: its code, and its own part of the message. */
+export function reportOf(error: TallystickError): CheckReport {
+  const { code, message } = error;
+  return {
+    sound: false,
+    code,
+    detail: message
+      .slice(code.length + 2)
+      .replace(ERRORS[code].message, '')
+      .trim(),
+  };
+}

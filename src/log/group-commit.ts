@@ -1,0 +1,336 @@
+import { build, type Histogram } from 'hdr-histogram-js';
+import type { Clock, Timer } from '../clock.js';
+import { TallystickError } from '../errors.js';
+import { Chain, Group } from './group.js';
+import type { AppendOutcome, HeadMark, Log, LogShape, ReplayEnd, SealedGroup } from './log.js';
+import type { AuditItem, EntryHeader } from './record.js';
+
+/** A group that the storage has not answered after this long will not be answered. */
+const UNANSWERED_MILLISECONDS = 10_000;
+const FULL_RETRY_MILLISECONDS = 500;
+
+/** Is told once, synchronously: either that what it waits for is on the device, or that nobody can say. */
+export interface FlushWaiter {
+  flushed(): void;
+  /** STORAGE_FULL: the entry stays in memory and is written when there is room. STORAGE_FAILED: the process stops. */
+  unknown(error: TallystickError): void;
+}
+
+export interface GroupCommitOptions {
+  readonly log: Log;
+  readonly mark: HeadMark;
+  readonly clock: Clock;
+  readonly shape: LogShape;
+  /** Where the replay of `log` ended. */
+  readonly start: ReplayEnd;
+  /** Whether some lane has failed: then nobody is told `flushed` any more. Read before every waiter. */
+  readonly isPoisoned: () => boolean;
+  /** Called once, before any waiter is told: the process must stop. */
+  readonly onFailed: (error: TallystickError) => void;
+  readonly groupBytes?: number;
+}
+
+export interface GroupCommitStats {
+  readonly groups: number;
+  readonly records: number;
+  readonly entries: number;
+  readonly bytes: number;
+  /** Microseconds from the start of a group's append to its answer. */
+  readonly latency: Histogram;
+  /** Bytes of each group. */
+  readonly groupSizes: Histogram;
+}
+
+/** The group that the storage has, or that waits for room. */
+interface Flight {
+  readonly group: Group;
+  readonly sealed: SealedGroup;
+  waiters: FlushWaiter[];
+  started: number;
+  timer: Timer;
+}
+
+/**
+ * Group commit of one lane, self-clocked: while one group is in flight the next one collects, so that throughput
+ * rises with load and the latency at low load is that of one flush (P. Helland et al., "Group Commit Timers and High
+ * Volume Transaction Systems", 1987, with the timer replaced by the flush itself).
+ *
+ * ```
+ *             append            flushed: mark, waiters
+ *  running ------------> running
+ *     |  \__ not-written __> full: waiters are told; the same bytes again every 500 ms __ flushed __> running
+ *     \____ unknown, no answer for 10 s, mark not writable, poisoned __> failed, for good
+ * ```
+ */
+export class GroupCommit {
+  readonly #options: GroupCommitOptions;
+  readonly #appended = new Map<number, number>();
+  readonly #flushed = new Map<number, number>();
+  readonly #latency = histogram(60_000_000);
+  readonly #groupSizes = histogram(1_073_741_824);
+  #open: Group;
+  #spare: Group | undefined;
+  #openWaiters: FlushWaiter[] = [];
+  #flight: Flight | undefined;
+  #scheduled = false;
+  #full: TallystickError | undefined;
+  #failure: TallystickError | undefined;
+  #roomCallbacks: (() => void)[] = [];
+  #drains: { resolve: () => void; reject: (error: TallystickError) => void }[] = [];
+  #groups = 0;
+  #records = 0;
+  #entries = 0;
+  #bytes = 0;
+
+  constructor(options: GroupCommitOptions) {
+    this.#options = options;
+    const chain = new Chain(options.shape, options.start);
+    this.#open = new Group(chain, options.groupBytes);
+    this.#spare = new Group(chain, options.groupBytes);
+    for (const partition of options.shape.partitions) {
+      const sequence = options.start.heads.get(partition)?.sequence ?? 0;
+      this.#appended.set(partition, sequence);
+      this.#flushed.set(partition, sequence);
+    }
+  }
+
+  /** False while the disk is full and after a failure: the lane then refuses writes before it applies them. */
+  get writable(): boolean {
+    return !this.#full && !this.#failure;
+  }
+
+  /** Why `writable` is false: STORAGE_FULL or STORAGE_FAILED. */
+  get obstacle(): TallystickError | undefined {
+    return this.#failure ?? this.#full;
+  }
+
+  /** Whether an entry with a body of that many bytes has room in the open group. */
+  canAppend(partition: number, bodyBytes: number): boolean {
+    return !this.#failure && this.#open.fits(partition, bodyBytes);
+  }
+
+  /**
+   * Calls back once when an empty group has been opened, or the disk has become full and there will be none for a while;
+   * never after a failure. For the lane that could not append.
+   */
+  whenRoom(callback: () => void): void {
+    if (this.#open.entries === 0 && this.writable) this.#options.clock.endOfTurn(callback);
+    else this.#roomCallbacks.push(callback);
+  }
+
+  /**
+   * Copies an entry into the open group, whose commit starts at the end of the turn if none is in flight.
+   *
+   * @returns the entry's sequence in its partition
+   * @throws TallystickError OVERLOADED if it does not fit, STORAGE_FAILED after a failure.
+   */
+  append(partition: number, header: EntryHeader, body: Uint8Array, tail?: Uint8Array): number {
+    if (this.#failure) throw this.#failure;
+    const sequence = this.appendedSequence(partition) + 1;
+    this.#open.append(partition, sequence, header, body, tail);
+    this.#appended.set(partition, sequence);
+    this.#schedule();
+    return sequence;
+  }
+
+  /**
+   * Adds an audit item to the group of the entry that was appended last. The item's bytes belong to the log from now
+   * on.
+   */
+  addAudit(item: AuditItem): void {
+    this.#open.addAudit(item);
+  }
+
+  appendedSequence(partition: number): number {
+    return sequenceOf(this.#appended, partition);
+  }
+
+  flushedSequence(partition: number): number {
+    return sequenceOf(this.#flushed, partition);
+  }
+
+  /**
+   * Tells the waiter when the entry of that sequence, which must have been appended, is flushed: at once if it is.
+   * The waiters of a group are told in the order in which they came.
+   */
+  waitFlushed(partition: number, sequence: number, waiter: FlushWaiter): void {
+    if (sequence > this.appendedSequence(partition)) {
+      throw new TallystickError('INVALID_ARGUMENT', `Sequence ${sequence} of partition ${partition} is not appended.`);
+    }
+    if (sequence <= this.flushedSequence(partition)) this.#tell(waiter);
+    else if (sequence <= (this.#flight?.sealed.heads.get(partition)?.sequence ?? 0)) this.#wait(waiter, this.#flight);
+    else this.#wait(waiter, undefined);
+  }
+
+  /** Tells the waiter when everything that has been appended is flushed. */
+  waitAll(waiter: FlushWaiter): void {
+    if (this.#open.entries > 0) this.#wait(waiter, undefined);
+    else if (this.#flight) this.#wait(waiter, this.#flight);
+    else this.#tell(waiter);
+  }
+
+  /**
+   * Resolves when everything that has been appended is flushed, however long the disk is full.
+   *
+   * @throws TallystickError STORAGE_FAILED
+   */
+  drain(): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    if (!this.#flight && this.#open.entries === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#drains.push({ resolve, reject });
+    });
+  }
+
+  stats(): GroupCommitStats {
+    return {
+      groups: this.#groups,
+      records: this.#records,
+      entries: this.#entries,
+      bytes: this.#bytes,
+      latency: this.#latency,
+      groupSizes: this.#groupSizes,
+    };
+  }
+
+  #wait(waiter: FlushWaiter, flight: Flight | undefined): void {
+    const obstacle = this.obstacle;
+    if (obstacle) waiter.unknown(obstacle);
+    else if (flight) flight.waiters.push(waiter);
+    else this.#openWaiters.push(waiter);
+  }
+
+  /** Tells a waiter that what it waits for is flushed, unless the process is about to stop. */
+  #tell(waiter: FlushWaiter): void {
+    if (!this.#failure && this.#options.isPoisoned()) this.#fail(failed('Another lane has failed.'));
+    if (this.#failure) waiter.unknown(this.#failure);
+    else waiter.flushed();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#flight || this.#open.entries === 0) return;
+    this.#scheduled = true;
+    this.#options.clock.endOfTurn(() => {
+      this.#scheduled = false;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    const next = this.#spare;
+    if (this.#failure || !next) return;
+    const group = this.#open;
+    const flight: Flight = {
+      group,
+      sealed: group.seal(),
+      waiters: this.#openWaiters,
+      started: 0,
+      timer: NO_TIMER,
+    };
+    this.#flight = flight;
+    this.#open = next;
+    this.#spare = undefined;
+    this.#openWaiters = [];
+    this.#send(flight);
+    this.#callBackForRoom();
+  }
+
+  #send(flight: Flight): void {
+    const { clock, log } = this.#options;
+    flight.started = clock.monotonicMilliseconds();
+    flight.timer = clock.setTimer(UNANSWERED_MILLISECONDS, () => {
+      this.#fail(failed(`Group ${flight.sealed.group} was not answered for ${UNANSWERED_MILLISECONDS / 1_000} s.`));
+    });
+    log
+      .append(flight.sealed)
+      .then((outcome) => this.#settle(flight, outcome))
+      .catch((error: unknown) => this.#fail(failed('The log or a waiter threw.', error)));
+  }
+
+  #settle(flight: Flight, outcome: AppendOutcome): void {
+    flight.timer.cancel();
+    if (this.#failure) return;
+    if (outcome.kind === 'flushed') this.#complete(flight);
+    else if (outcome.kind === 'not-written') this.#hold(flight, outcome.error);
+    else this.#fail(outcome.error);
+  }
+
+  #complete({ group, sealed, started, waiters }: Flight): void {
+    const { clock, mark } = this.#options;
+    this.#latency.recordValue(Math.round((clock.monotonicMilliseconds() - started) * 1_000));
+    try {
+      mark.write(sealed);
+    } catch (error) {
+      this.#fail(failed('The head mark could not be written.', error));
+      return;
+    }
+    this.#count(sealed);
+    for (const [partition, { sequence }] of sealed.heads) this.#flushed.set(partition, sequence);
+    group.reset();
+    this.#spare = group;
+    this.#flight = undefined;
+    this.#full = undefined;
+    for (const waiter of waiters) this.#tell(waiter);
+    // After the waiters, so that at the end of this turn their answers go out before the next group is sealed.
+    this.#schedule();
+    if (this.#open.entries > 0 || this.#failure) return;
+    for (const { resolve } of this.#drains.splice(0)) resolve();
+    this.#callBackForRoom();
+  }
+
+  /** There is no room: says so once to all who wait, and tries the same bytes again until there is. */
+  #hold(flight: Flight, error: TallystickError): void {
+    const { clock } = this.#options;
+    const waiters = flight.waiters.concat(this.#openWaiters);
+    const isNew = this.#full === undefined;
+    flight.waiters = [];
+    this.#openWaiters = [];
+    this.#full = new TallystickError('STORAGE_FULL', undefined, { outcome: 'unknown', cause: error });
+    flight.timer = clock.setTimer(FULL_RETRY_MILLISECONDS, () => this.#send(flight));
+    for (const waiter of waiters) waiter.unknown(this.#full);
+    if (isNew) this.#callBackForRoom();
+  }
+
+  #fail(error: TallystickError): void {
+    if (this.#failure) return;
+    this.#failure = error;
+    this.#flight?.timer.cancel();
+    const waiters = (this.#flight?.waiters ?? []).concat(this.#openWaiters);
+    this.#openWaiters = [];
+    this.#roomCallbacks = [];
+    this.#options.onFailed(error);
+    for (const waiter of waiters) waiter.unknown(error);
+    for (const { reject } of this.#drains.splice(0)) reject(error);
+  }
+
+  #callBackForRoom(): void {
+    for (const callback of this.#roomCallbacks.splice(0)) callback();
+  }
+
+  #count({ records, entries }: SealedGroup): void {
+    const bytes = records.reduce((sum, record) => sum + record.length, 0);
+    this.#groups++;
+    this.#records += records.length;
+    this.#entries += entries;
+    this.#bytes += bytes;
+    this.#groupSizes.recordValue(bytes);
+  }
+}
+
+const NO_TIMER: Timer = { cancel: () => {} };
+
+function histogram(highestTrackableValue: number): Histogram {
+  return build({ lowestDiscernibleValue: 1, highestTrackableValue, numberOfSignificantValueDigits: 2 });
+}
+
+function sequenceOf(sequences: ReadonlyMap<number, number>, partition: number): number {
+  const sequence = sequences.get(partition);
+  if (sequence === undefined) {
+    throw new TallystickError('INVALID_ARGUMENT', `Partition ${partition} is not one of this lane.`);
+  }
+  return sequence;
+}
+
+function failed(detail: string, cause?: unknown): TallystickError {
+  return new TallystickError('STORAGE_FAILED', detail, { cause });
+}

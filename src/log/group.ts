@@ -1,0 +1,187 @@
+import { TallystickError } from '../errors.js';
+import { AUDIT_VALUE_BYTES } from './audit.js';
+import { ChecksummedBuffer } from './checksum.js';
+import type { ChainHead, LogShape, ReplayEnd, SealedGroup } from './log.js';
+import {
+  type AuditItem,
+  CONTINUED,
+  CONTINUES,
+  ENTRY_HEADER_BYTES,
+  type EntryHeader,
+  LAST_OF_GROUP,
+  RECORD_HEADER_BYTES,
+  RECORD_PAYLOAD_BYTES,
+  sealRecord,
+  writeEntryHeader,
+} from './record.js';
+
+const CHUNK_BYTES = 65_536;
+export const DEFAULT_GROUP_BYTES = 4 * 1_048_576;
+/** An empty group must take the entry of a frame of 1 MiB, 17 chunks, and have one more, so that a lane can keep that much room free. */
+const MINIMUM_CHUNKS = 18;
+
+/** The growing ends of a log: the numbers of what comes next, and the hashes that it is chained to. */
+export class Chain {
+  readonly kernelVersion: number;
+  readonly heads: Map<number, ChainHead>;
+  records: number;
+  group: number;
+
+  constructor(shape: LogShape, end: ReplayEnd) {
+    this.kernelVersion = shape.kernelVersion;
+    this.heads = new Map(end.heads);
+    this.records = end.records;
+    this.group = end.group;
+  }
+}
+
+/** A record in the making. It lies in one chunk of the group's buffer. */
+interface OpenRecord {
+  readonly offset: number;
+  readonly partition: number;
+  readonly firstSequence: number;
+  payloadLength: number;
+  entries: number;
+  flags: number;
+}
+
+/**
+ * Entries that wait for one group commit, as records in a buffer of bounded length. Each partition has one open
+ * record; a record that is full is sealed at once, so that little is left to compute when the group is. It is used
+ * again after `reset`, which must wait until the storage has answered: it reads the buffer until then.
+ *
+ * Groups of one chain are filled one after the other: the earlier one is sealed before the first append to the next.
+ */
+export class Group {
+  readonly #buffer: ChecksummedBuffer;
+  readonly #chunks: number;
+  readonly #chain: Chain;
+  readonly #open = new Map<number, OpenRecord>();
+  #records: Uint8Array[] = [];
+  #audit: AuditItem[] = [];
+  #chunksUsed = 0;
+  #entries = 0;
+
+  constructor(chain: Chain, bytes: number = DEFAULT_GROUP_BYTES) {
+    this.#chunks = Math.max(MINIMUM_CHUNKS, Math.floor(bytes / CHUNK_BYTES));
+    this.#buffer = new ChecksummedBuffer(this.#chunks * CHUNK_BYTES);
+    this.#chain = chain;
+  }
+
+  /** The entries in it. */
+  get entries(): number {
+    return this.#entries;
+  }
+
+  /** Whether an entry with a body of that many bytes has room. */
+  fits(partition: number, bodyBytes: number): boolean {
+    const open = this.#open.get(partition);
+    const room = open ? RECORD_PAYLOAD_BYTES - open.payloadLength : 0;
+    const usable = room < ENTRY_HEADER_BYTES ? 0 : room;
+    const free = (this.#chunks - this.#chunksUsed) * RECORD_PAYLOAD_BYTES;
+    return ENTRY_HEADER_BYTES + bodyBytes <= usable + free;
+  }
+
+  /**
+   * Copies an entry in; its body is `body` followed by `tail`. The sequences of a partition must be passed without a
+   * gap.
+   *
+   * @throws TallystickError OVERLOADED if it does not fit.
+   */
+  append(partition: number, sequence: number, header: EntryHeader, body: Uint8Array, tail?: Uint8Array): void {
+    const bodyLength = body.length + (tail?.length ?? 0);
+    if (!this.fits(partition, bodyLength)) {
+      throw new TallystickError('OVERLOADED', 'The open group of the log is full.');
+    }
+    let record = this.#open.get(partition);
+    if (record && RECORD_PAYLOAD_BYTES - record.payloadLength < ENTRY_HEADER_BYTES) {
+      this.#seal(record, 0);
+      record = undefined;
+    }
+    record ??= this.#begin(partition, sequence, 0);
+    writeEntryHeader(this.#buffer.view, endOf(record), header, bodyLength);
+    record.payloadLength += ENTRY_HEADER_BYTES;
+    record.entries++;
+    record = this.#write(record, sequence, body);
+    if (tail) this.#write(record, sequence, tail);
+    this.#entries++;
+  }
+
+  /** Adds an item, whose bytes must stay as they are until the group is reset. */
+  addAudit(item: AuditItem): void {
+    if (item.value.length > AUDIT_VALUE_BYTES) {
+      throw new TallystickError('INVALID_ARGUMENT', `An audit item has at most ${AUDIT_VALUE_BYTES} bytes.`);
+    }
+    this.#audit.push(item);
+  }
+
+  /** Finishes its records. It must have entries, and takes no more until it is reset. */
+  seal(): SealedGroup {
+    let left = this.#open.size;
+    for (const record of this.#open.values()) this.#seal(record, --left === 0 ? LAST_OF_GROUP : 0);
+    const chain = this.#chain;
+    const firstRecord = chain.records - this.#records.length + 1;
+    const entries = this.#entries;
+    return {
+      group: ++chain.group,
+      heads: new Map(chain.heads),
+      firstRecord,
+      records: this.#records,
+      entries,
+      audit: this.#audit,
+    };
+  }
+
+  reset(): void {
+    this.#open.clear();
+    this.#records = [];
+    this.#audit = [];
+    this.#chunksUsed = 0;
+    this.#entries = 0;
+  }
+
+  #write(start: OpenRecord, sequence: number, bytes: Uint8Array): OpenRecord {
+    let record = start;
+    for (let position = 0; position < bytes.length; ) {
+      if (record.payloadLength === RECORD_PAYLOAD_BYTES) {
+        this.#seal(record, CONTINUED);
+        record = this.#begin(record.partition, sequence + 1, CONTINUES);
+      }
+      const end = Math.min(bytes.length, position + RECORD_PAYLOAD_BYTES - record.payloadLength);
+      this.#buffer.bytes.set(bytes.subarray(position, end), endOf(record));
+      record.payloadLength += end - position;
+      position = end;
+    }
+    return record;
+  }
+
+  #begin(partition: number, firstSequence: number, flags: number): OpenRecord {
+    const offset = this.#chunksUsed++ * CHUNK_BYTES;
+    const record = { offset, partition, firstSequence, payloadLength: 0, entries: 0, flags };
+    this.#open.set(partition, record);
+    return record;
+  }
+
+  #seal(record: OpenRecord, flags: number): void {
+    const { offset, partition, firstSequence, payloadLength, entries } = record;
+    const chain = this.#chain;
+    const hash = sealRecord(this.#buffer, offset, {
+      previousHash: chain.heads.get(partition)?.hash ?? 0n,
+      firstSequence,
+      payloadLength,
+      partition,
+      kernelVersion: chain.kernelVersion,
+      flags: record.flags | flags,
+      entries,
+      group: chain.group + 1,
+    });
+    chain.heads.set(partition, { sequence: firstSequence + entries - 1, hash });
+    chain.records++;
+    this.#open.delete(partition);
+    this.#records.push(this.#buffer.bytes.subarray(offset, offset + RECORD_HEADER_BYTES + payloadLength));
+  }
+}
+
+function endOf(record: OpenRecord): number {
+  return record.offset + RECORD_HEADER_BYTES + record.payloadLength;
+}

@@ -1,0 +1,21 @@
+import { auditCommand } from './audit.js';
+import { runCli } from './cli/cli.js';
+import { connect } from './client/index.js';
+import { systemClock } from './clock.js';
+import { serveCommand } from './serve.js';
+import { VERSION } from './server.js';
+
+/** The composition root of the command line. */
+process.exitCode = await runCli(
+  process.argv.slice(2),
+  {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    clock: systemClock,
+    connect,
+    version: VERSION,
+  },
+  [serveCommand(process.env), auditCommand(process.env, process.stdout)],
+);

@@ -1,0 +1,276 @@
+import { TallystickError } from '../errors.js';
+
+/**
+ * The typed host of a kernel (src/kernel): one partition's linear memory and the calls into it. Synchronous and
+ * deterministic; only the thread that owns the partition may use it.
+ */
+
+/** Kinds of body that are no requests; requests have the kinds of their opcodes. */
+export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66 } as const;
+
+/** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */
+export const UNCHANGED = 256;
+export const REPEATED = 257;
+
+export const KERNEL_VERSION = 1;
+
+// src/kernel/layout.ts; a test holds the two together.
+const REGISTER_ANSWER_LENGTH = 20;
+const REGISTER_POSITION = 24;
+const REGISTER_EFFECT = 32;
+const RECEIVE = 0x1000;
+const RECEIVE_BYTES = 1_048_576;
+const ANSWER = 0x180000;
+const HEADER = 0x200000;
+const MAGIC = 0x6b795474;
+const H_SEQUENCE = HEADER + 8;
+const H_NEXT_PAGE = HEADER + 16;
+const H_MAXIMUM_PAGES = HEADER + 20;
+const H_SLOTS = HEADER + 64;
+const H_COUNTERS = HEADER + 68;
+const H_MAXIMUM_PRODUCERS = HEADER + 192;
+const H_LIVE_PRODUCERS = HEADER + 204;
+const H_PRODUCER_IDLE = HEADER + 216;
+const H_OPERATION_LIFE = HEADER + 224;
+const H_OPERATION_IDS = HEADER + 248;
+const H_MAXIMUM_OPERATION_IDS = HEADER + 252;
+const H_APPLIED = HEADER + 256;
+const H_REFUSED = HEADER + 264;
+
+const INITIAL_PAGES = 64;
+export const MAXIMUM_PAGES = 65_535;
+export const PAGE_BYTES = 65_536;
+const CONFIGURATION_BYTES = 56;
+
+interface KernelExports {
+  apply(
+    kind: number,
+    flags: number,
+    producer: number,
+    incarnation: number,
+    milliseconds: number,
+    length: number,
+  ): number;
+  judge(kind: number, flags: number, producer: number, incarnation: number, length: number): number;
+  read(length: number): number;
+  lookUpProducer(): number;
+  stateBytes(): number;
+  stateHash(): bigint;
+  growTo(pages: number): void;
+}
+
+/** What a partition is told by the first body of its log, and what later ones may change (the limits). */
+export interface PartitionConfiguration {
+  readonly partition: number;
+  readonly partitions: number;
+  /** 16 bytes, the directory's secret: the key of the index hash. */
+  readonly secret: Uint8Array;
+  /** Pages of 64 KiB that the partition may take, at most 65,535. */
+  readonly maximumPages: number;
+  readonly maximumProducers: number;
+  readonly maximumOperationIds: number;
+  /** Idle time after which an anonymous producer goes. */
+  readonly producerIdleMilliseconds: number;
+  readonly operationIdMilliseconds: number;
+}
+
+/** A producer as its partition knows it. */
+export interface ProducerState {
+  readonly producer: number;
+  readonly incarnation: number;
+  /** The next sequence. */
+  readonly next: number;
+  /** A copy; null if no batch carried one. */
+  readonly cursor: Uint8Array | null;
+}
+
+export interface PartitionStatistics {
+  readonly sequence: number;
+  readonly counters: number;
+  readonly names: number;
+  readonly producers: number;
+  readonly operationIds: number;
+  readonly memoryBytes: number;
+  readonly applied: number;
+  readonly refused: number;
+}
+
+export class Partition {
+  readonly #memory: WebAssembly.Memory;
+  readonly #kernel: KernelExports;
+  /** The first 4 MiB, in which everything lies that the host touches; memory that grows keeps it valid. */
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+
+  constructor(module: WebAssembly.Module) {
+    this.#memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES, shared: true });
+    const instance = new WebAssembly.Instance(module, { env: { memory: this.#memory } });
+    this.#kernel = instance.exports as unknown as KernelExports;
+    this.#bytes = new Uint8Array(this.#memory.buffer);
+    this.#view = new DataView(this.#memory.buffer);
+  }
+
+  /**
+   * Applies a body. 0: applied, and now the caller owes it to the log under `sequence`; UNCHANGED, REPEATED: there is an
+   * answer and nothing to log; else the status that refuses it, and nothing has changed.
+   *
+   * @param producer incarnation  of the connection's session in this partition; 0 unless the body is sequenced
+   * @param milliseconds  wall clock, part of the body for replay
+   */
+  apply(
+    kind: number,
+    flags: number,
+    producer: number,
+    incarnation: number,
+    milliseconds: number,
+    body: Uint8Array,
+  ): number {
+    this.#receive(body);
+    return this.#kernel.apply(kind, flags, producer, incarnation, milliseconds, body.length);
+  }
+
+  /** What `apply` would say of the body's sequence, without applying it: OK where it would be applied. */
+  judge(kind: number, flags: number, producer: number, incarnation: number, body: Uint8Array): number {
+    this.#receive(body);
+    return this.#kernel.judge(kind, flags, producer, incarnation, body.length);
+  }
+
+  /** Answers the body of a GET from memory; changes nothing. */
+  read(body: Uint8Array): number {
+    this.#receive(body);
+    return this.#kernel.read(body.length);
+  }
+
+  #receive(body: Uint8Array): void {
+    if (body.length > RECEIVE_BYTES)
+      throw new RangeError(`A body has at most ${RECEIVE_BYTES} bytes, not ${body.length}.`);
+    this.#bytes.set(body, RECEIVE);
+  }
+
+  /** The answer of the last call, a view of kernel memory: copy it before the next call. */
+  get answer(): Uint8Array {
+    return this.#bytes.subarray(ANSWER, ANSWER + this.#view.getUint32(REGISTER_ANSWER_LENGTH, true));
+  }
+
+  /** The position at which a REPEATED (or ALREADY_APPLIED) body was applied; 0 if that is no longer known. */
+  get repeatedPosition(): number {
+    return this.#u64(REGISTER_POSITION);
+  }
+
+  /** The delta that the last SET caused. */
+  get effect(): bigint {
+    return this.#view.getBigInt64(REGISTER_EFFECT, true);
+  }
+
+  /** The sequence of the last body applied. */
+  get sequence(): number {
+    return this.#u64(H_SEQUENCE);
+  }
+
+  configure(configuration: PartitionConfiguration, milliseconds: number): Uint8Array {
+    const body = encodeConfiguration(configuration);
+    const status = this.apply(Kind.CONFIGURE, 0, 0, 0, milliseconds, body);
+    if (status !== 0)
+      throw new TallystickError('DIRECTORY_INVALID', `Partition ${configuration.partition} has another configuration.`);
+    return body;
+  }
+
+  /** Whether the kernel has these limits already. */
+  hasLimits(configuration: PartitionConfiguration): boolean {
+    const view = this.#view;
+    return (
+      view.getUint32(H_MAXIMUM_PAGES, true) === configuration.maximumPages &&
+      view.getUint32(H_MAXIMUM_PRODUCERS, true) === configuration.maximumProducers &&
+      view.getUint32(H_MAXIMUM_OPERATION_IDS, true) === configuration.maximumOperationIds &&
+      view.getBigInt64(H_PRODUCER_IDLE, true) === BigInt(configuration.producerIdleMilliseconds) &&
+      view.getBigInt64(H_OPERATION_LIFE, true) === BigInt(configuration.operationIdMilliseconds)
+    );
+  }
+
+  /** The answer of the last OPEN_PRODUCER. */
+  get openedProducer(): ProducerState {
+    return decodeProducer(this.answer);
+  }
+
+  /** The producer with a 16-byte id. */
+  producer(id: Uint8Array): ProducerState | undefined {
+    this.#receive(id);
+    const length = this.#kernel.lookUpProducer();
+    return length === 0 ? undefined : decodeProducer(this.#bytes.subarray(ANSWER, ANSWER + length));
+  }
+
+  /** Whether time alone has work here: operation ids or anonymous producers to forget. */
+  get needsTicks(): boolean {
+    return this.#view.getUint32(H_OPERATION_IDS, true) > 0 || this.#view.getUint32(H_LIVE_PRODUCERS, true) > 0;
+  }
+
+  get statistics(): PartitionStatistics {
+    return {
+      sequence: this.sequence,
+      counters: this.#view.getUint32(H_COUNTERS, true),
+      names: this.#view.getUint32(H_SLOTS, true),
+      producers: this.#view.getUint32(H_LIVE_PRODUCERS, true),
+      operationIds: this.#view.getUint32(H_OPERATION_IDS, true),
+      memoryBytes: this.#view.getUint32(H_NEXT_PAGE, true) * PAGE_BYTES,
+      applied: this.#u64(H_APPLIED),
+      refused: this.#u64(H_REFUSED),
+    };
+  }
+
+  /** XXH64 of the persistent state. */
+  get stateHash(): bigint {
+    return BigInt.asUintN(64, this.#kernel.stateHash());
+  }
+
+  /** A copy of the persistent state. */
+  get state(): Uint8Array {
+    return new Uint8Array(this.#memory.buffer, HEADER, this.#kernel.stateBytes()).slice();
+  }
+
+  /**
+   * Puts the state of another kernel in, which then goes on here. For a partition to which nothing was applied.
+   *
+   * @throws TallystickError DIRECTORY_INVALID where the bytes are no state of this version of the kernel
+   */
+  restore(state: Uint8Array): void {
+    if (this.sequence !== 0) throw new RangeError('Only a partition to which nothing was applied takes a state.');
+    const view = new DataView(state.buffer, state.byteOffset, state.length);
+    const pages = (HEADER + state.length) / PAGE_BYTES;
+    const fits = state.length >= PAGE_BYTES && view.getUint32(H_NEXT_PAGE - HEADER, true) === pages;
+    if (!fits || view.getUint32(0, true) !== MAGIC || view.getUint32(4, true) !== KERNEL_VERSION) {
+      throw new TallystickError('DIRECTORY_INVALID', 'The bytes are no state of this version of the kernel.');
+    }
+    this.#kernel.growTo(pages);
+    new Uint8Array(this.#memory.buffer).set(state, HEADER);
+  }
+
+  #u64(address: number): number {
+    return this.#view.getUint32(address, true) + this.#view.getUint32(address + 4, true) * 2 ** 32;
+  }
+}
+
+function encodeConfiguration(configuration: PartitionConfiguration): Uint8Array {
+  const body = new Uint8Array(CONFIGURATION_BYTES);
+  const view = new DataView(body.buffer);
+  view.setUint32(0, configuration.partition, true);
+  view.setUint32(4, configuration.partitions, true);
+  body.set(configuration.secret.subarray(0, 16), 8);
+  view.setUint32(24, configuration.maximumPages, true);
+  view.setUint32(28, configuration.maximumProducers, true);
+  view.setUint32(32, configuration.maximumOperationIds, true);
+  view.setBigInt64(40, BigInt(configuration.producerIdleMilliseconds), true);
+  view.setBigInt64(48, BigInt(configuration.operationIdMilliseconds), true);
+  return body;
+}
+
+/** The bytes are drawn at `describe` in src/kernel/kernel.ts. */
+function decodeProducer(bytes: Uint8Array): ProducerState {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const cursorLength = view.getUint32(16, true);
+  return {
+    producer: view.getUint32(0, true),
+    incarnation: view.getUint32(4, true),
+    next: view.getUint32(8, true) + view.getUint32(12, true) * 2 ** 32,
+    cursor: cursorLength === 0 ? null : bytes.slice(20, 20 + cursorLength),
+  };
+}

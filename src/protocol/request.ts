@@ -1,0 +1,284 @@
+/**
+ * The bodies of requests, both ways. The small writers serve a client that packs a batch operation by operation, without
+ * an object for each; `encode…` and `decode…` take and give plain values. Decoders throw BAD_REQUEST for a body that
+ * does not follow protocol.md, NAME_INVALID for a name that is no UTF-8, and take nothing that is left over.
+ */
+
+import { TallystickError } from '../errors.js';
+import { ByteReader, type ByteWriter, encodeUtf8, requireUtf8 } from './bytes.js';
+import { DEFAULT_LIMITS, Flag } from './opcode.js';
+
+const BY_ID = 1;
+const EXTENDED = 2;
+
+/** The bits of `fields` in an extended operation. */
+const Field = { MIN: 1, MAX: 2, OPERATION_ID: 4 } as const;
+const ALL_FIELDS = Field.MIN | Field.MAX | Field.OPERATION_ID;
+
+/** Bytes of an operation id. */
+export const OPERATION_ID_BYTES = 16;
+
+/** A counter by its name, or by the id that OPEN gave. */
+export type Key = { readonly name: string } | { readonly slot: number; readonly generation: number };
+
+/** What precedes the body of a SEQUENCED request. */
+export interface Sequence {
+  /** From 1, without a gap, for each producer, partition and incarnation. */
+  readonly sequence: number;
+  /** How many sequences back the oldest unanswered one lies. */
+  readonly unanswered: number;
+  /** At most 64 bytes, opaque; absent leaves the producer's cursor as it was. */
+  readonly cursor?: Uint8Array;
+}
+
+/** The parts of an operation that need its extended form. */
+export interface Extension {
+  readonly min?: bigint;
+  readonly max?: bigint;
+  /** 16 bytes. */
+  readonly operationId?: Uint8Array;
+}
+
+export interface Operation extends Extension {
+  readonly key: Key;
+  readonly delta: bigint;
+}
+
+export interface AddRequest {
+  /** Present exactly when the frame has SEQUENCED. */
+  readonly sequence?: Sequence;
+  readonly operations: readonly Operation[];
+}
+
+export interface GetRequest {
+  /** The position to wait for; present exactly when the frame has AFTER. */
+  readonly after?: { readonly epoch: number; readonly sequence: number };
+  readonly keys: readonly Key[];
+}
+
+export interface SetRequest {
+  /** Present exactly when the frame has SEQUENCED. */
+  readonly sequence?: Sequence;
+  readonly key: Key;
+  readonly value: bigint;
+  /** Set only if the counter has this value. */
+  readonly expect?: bigint;
+  /** 1 to 256 bytes of UTF-8. */
+  readonly reason: string;
+}
+
+// --- piece by piece ---
+
+/** `head varint | name`. Throws NAME_INVALID, with nothing written, for half a surrogate pair. */
+export function writeNameKey(writer: ByteWriter, name: string, extended = false): void {
+  writer.varint(keyHead(requireUtf8(name), extended ? EXTENDED : 0));
+  writer.name(name);
+}
+
+/** The same for a name that is UTF-8 already, in `source` from `start` to `end`. */
+export function writeNameBytesKey(
+  writer: ByteWriter,
+  source: Uint8Array,
+  start: number,
+  end: number,
+  extended = false,
+): void {
+  writer.varint(keyHead(end - start, extended ? EXTENDED : 0));
+  writer.bytes(source, start, end);
+}
+
+/** `head varint | generation varint`. */
+export function writeIdKey(writer: ByteWriter, slot: number, generation: number, extended = false): void {
+  writer.varint(keyHead(slot, extended ? EXTENDED | BY_ID : BY_ID));
+  writer.varint(generation);
+}
+
+export function writeKey(writer: ByteWriter, key: Key, extended = false): void {
+  if ('name' in key) writeNameKey(writer, key.name, extended);
+  else writeIdKey(writer, key.slot, key.generation, extended);
+}
+
+/** A plain operation of an ADD. A `number` must be a safe integer. */
+export function writeOperationByName(writer: ByteWriter, name: string, delta: number | bigint): void {
+  writeNameKey(writer, name);
+  writer.zigzag(delta);
+}
+
+/** A plain operation of an ADD. A `number` must be a safe integer. */
+export function writeOperationById(writer: ByteWriter, slot: number, generation: number, delta: number | bigint): void {
+  writeIdKey(writer, slot, generation);
+  writer.zigzag(delta);
+}
+
+/** `delta | fields | …`, after a key that was written with `extended`. */
+export function writeExtendedDelta(writer: ByteWriter, delta: number | bigint, extension: Extension): void {
+  const { min, max, operationId } = extension;
+  if (operationId && operationId.length !== OPERATION_ID_BYTES) {
+    throw new TallystickError('INVALID_ARGUMENT', `An operation id has ${OPERATION_ID_BYTES} bytes.`);
+  }
+  writer.zigzag(delta);
+  writer.u8(
+    (min === undefined ? 0 : Field.MIN) |
+      (max === undefined ? 0 : Field.MAX) |
+      (operationId === undefined ? 0 : Field.OPERATION_ID),
+  );
+  if (min !== undefined) writer.zigzag(min);
+  if (max !== undefined) writer.zigzag(max);
+  if (operationId !== undefined) writer.bytes(operationId);
+}
+
+/** `sequence varint | unanswered varint | cursor length u8 | cursor`. */
+export function writeSequence(writer: ByteWriter, sequence: number, unanswered: number, cursor?: Uint8Array): void {
+  const cursorBytes = cursor?.length ?? 0;
+  if (cursorBytes > DEFAULT_LIMITS.cursor) {
+    throw new TallystickError('INVALID_ARGUMENT', `A cursor has at most ${DEFAULT_LIMITS.cursor} bytes.`);
+  }
+  writer.varint(sequence);
+  writer.varint(unanswered);
+  writer.u8(cursorBytes);
+  if (cursor) writer.bytes(cursor);
+}
+
+/** `epoch u32 | sequence varint`: what precedes the body of a GET with AFTER. */
+export function writeAfter(writer: ByteWriter, epoch: number, sequence: number): void {
+  writer.u32(epoch);
+  writer.varint(sequence);
+}
+
+/** value << 2 | extended << 1 | byId; multiplied, since a shift would cut to 32 bits. */
+function keyHead(value: number, bits: number): number {
+  return value * 4 + bits;
+}
+
+// --- whole bodies ---
+
+export function encodeOpen(writer: ByteWriter, names: readonly string[]): void {
+  writer.varint(names.length);
+  for (const name of names) writeNameKey(writer, name);
+}
+
+export function decodeOpen(body: Uint8Array): string[] {
+  const reader = new ByteReader(body);
+  const names: string[] = [];
+  for (let count = reader.count(2); count > 0; count--) {
+    const { key, extended } = readKey(reader);
+    if (extended || !('name' in key)) throw new TallystickError('BAD_REQUEST', 'OPEN takes plain names.');
+    names.push(key.name);
+  }
+  reader.end();
+  return names;
+}
+
+/** The frame needs SEQUENCED exactly when the request has a sequence. */
+export function encodeAdd(writer: ByteWriter, request: AddRequest): void {
+  if (request.sequence) encodeSequence(writer, request.sequence);
+  writer.varint(request.operations.length);
+  for (const operation of request.operations) {
+    const { key, delta, min, max, operationId } = operation;
+    const extended = min !== undefined || max !== undefined || operationId !== undefined;
+    writeKey(writer, key, extended);
+    if (extended) writeExtendedDelta(writer, delta, operation);
+    else writer.zigzag(delta);
+  }
+}
+
+export function decodeAdd(body: Uint8Array, flags: number): AddRequest {
+  const reader = new ByteReader(body);
+  const sequence = readSequence(reader, flags);
+  const operations: Operation[] = [];
+  for (let count = reader.count(3); count > 0; count--) {
+    const { key, extended } = readKey(reader);
+    const delta = reader.zigzagBig();
+    operations.push({ key, delta, ...(extended ? readExtension(reader) : undefined) });
+  }
+  reader.end();
+  return { ...sequence, operations };
+}
+
+/** The frame needs AFTER exactly when the request has `after`. */
+export function encodeGet(writer: ByteWriter, request: GetRequest): void {
+  if (request.after) writeAfter(writer, request.after.epoch, request.after.sequence);
+  writer.varint(request.keys.length);
+  for (const key of request.keys) writeKey(writer, key);
+}
+
+export function decodeGet(body: Uint8Array, flags: number): GetRequest {
+  const reader = new ByteReader(body);
+  const after = flags & Flag.AFTER ? { after: { epoch: reader.u32(), sequence: reader.varint() } } : undefined;
+  const keys: Key[] = [];
+  for (let count = reader.count(2); count > 0; count--) {
+    const { key, extended } = readKey(reader);
+    if (extended) throw new TallystickError('BAD_REQUEST', 'A key of GET has no extended form.');
+    keys.push(key);
+  }
+  reader.end();
+  return { ...after, keys };
+}
+
+/** The frame needs SEQUENCED exactly when the request has a sequence. */
+export function encodeSet(writer: ByteWriter, request: SetRequest): void {
+  const reason = encodeUtf8(request.reason);
+  if (reason.length < 1 || reason.length > DEFAULT_LIMITS.reason) {
+    throw new TallystickError('INVALID_ARGUMENT', `A reason has 1 to ${DEFAULT_LIMITS.reason} bytes.`);
+  }
+  if (request.sequence) encodeSequence(writer, request.sequence);
+  writeKey(writer, request.key, request.expect !== undefined);
+  writer.zigzag(request.value);
+  if (request.expect !== undefined) writer.zigzag(request.expect);
+  writer.varint(reason.length);
+  writer.bytes(reason);
+}
+
+export function decodeSet(body: Uint8Array, flags: number): SetRequest {
+  const reader = new ByteReader(body);
+  const sequence = readSequence(reader, flags);
+  const { key, extended } = readKey(reader);
+  const value = reader.zigzagBig();
+  const expect = extended ? { expect: reader.zigzagBig() } : undefined;
+  const reasonBytes = reader.varint();
+  if (reasonBytes < 1 || reasonBytes > DEFAULT_LIMITS.reason) {
+    throw new TallystickError('BAD_REQUEST', `A reason has 1 to ${DEFAULT_LIMITS.reason} bytes.`);
+  }
+  const reason = reader.text(reasonBytes);
+  reader.end();
+  return { ...sequence, key, value, ...expect, reason };
+}
+
+// --- the parts ---
+
+function encodeSequence(writer: ByteWriter, { sequence, unanswered, cursor }: Sequence): void {
+  writeSequence(writer, sequence, unanswered, cursor);
+}
+
+function readSequence(reader: ByteReader, flags: number): { sequence: Sequence } | undefined {
+  if (!(flags & Flag.SEQUENCED)) return undefined;
+  const sequence = reader.varint();
+  const unanswered = reader.varint();
+  const cursorBytes = reader.u8();
+  if (cursorBytes > DEFAULT_LIMITS.cursor) {
+    throw new TallystickError('BAD_REQUEST', `A cursor has at most ${DEFAULT_LIMITS.cursor} bytes.`);
+  }
+  if (cursorBytes === 0) return { sequence: { sequence, unanswered } };
+  return { sequence: { sequence, unanswered, cursor: reader.copy(cursorBytes) } };
+}
+
+function readKey(reader: ByteReader): { key: Key; extended: boolean } {
+  const head = reader.varint();
+  const value = Math.floor(head / 4);
+  const extended = (head & EXTENDED) !== 0;
+  if (head & BY_ID) return { key: { slot: value, generation: reader.varint() }, extended };
+  if (value < 1 || value > DEFAULT_LIMITS.name) {
+    throw new TallystickError('NAME_INVALID', `A name of ${value} bytes.`);
+  }
+  return { key: { name: reader.name(value) }, extended };
+}
+
+function readExtension(reader: ByteReader): Extension {
+  const fields = reader.u8();
+  if (fields & ~ALL_FIELDS) throw new TallystickError('BAD_REQUEST', 'An operation has unknown fields.');
+  return {
+    ...(fields & Field.MIN ? { min: reader.zigzagBig() } : undefined),
+    ...(fields & Field.MAX ? { max: reader.zigzagBig() } : undefined),
+    ...(fields & Field.OPERATION_ID ? { operationId: reader.copy(OPERATION_ID_BYTES) } : undefined),
+  };
+}

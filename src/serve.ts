@@ -1,0 +1,83 @@
+import { Command, Option } from 'commander';
+import { pino } from 'pino';
+import { type Config, type ConfigInput, loadConfig } from './config.js';
+import { type Server, startServer, VERSION } from './server.js';
+
+/** `tallystick serve`: a server, its ready line, and what signals do to it. */
+
+const DRAIN_MILLISECONDS = 10_000;
+
+const EXAMPLES = `
+Every option is also read from the environment (--data-dir from TALLYSTICK_DATA_DIR) and from the JSON file of --config
+(dataDir). Once it accepts connections it prints one line on stdout:
+
+  ready tcp=127.0.0.1:7070 http=-
+
+SIGTERM and SIGINT flush, answer and exit with 0 within 10 s; a second one ends at once. Logs go to stderr.
+
+Examples:
+  tallystick serve
+  tallystick serve --data-dir /var/lib/tallystick --port 7070 --lanes 2`;
+
+export function serveCommand(environment: NodeJS.ProcessEnv): Command {
+  return new Command('serve')
+    .description('Starts a server.')
+    .option('--data-dir <dir>', 'where everything is kept (default: tallystick-data)')
+    .option('--port <port>', 'of the first lane; lane n listens on port + n; 0 = any free ones (default: 7070)')
+    .addOption(new Option('--http-port <port>', 'reserved for the HTTP interface').hideHelp())
+    .option('--lanes <n>', 'threads, fixed when the directory is made (default: one a core)')
+    .option('--partitions <n>', 'slices of the names, fixed when the directory is made (default: 16)')
+    .option('--memory <bytes>', 'that all counters may take (default: half of the machine)')
+    .option('--listen <address>', 'to listen on (default: 127.0.0.1)')
+    .option('--allow-open', 'serve on an address that is not loopback to anyone who can reach it')
+    .option('--log-level <level>', 'debug, info, warn or error (default: info)')
+    .option('--config <file>', 'a JSON file with any of the options')
+    .addHelpText('after', EXAMPLES)
+    .action(async ({ config: file, httpPort: _, ...flags }: ConfigInput & { config?: string; httpPort?: string }) => {
+      await serve(loadConfig(flags, environment, file));
+    });
+}
+
+async function serve(config: Config): Promise<void> {
+  const log = pino({ level: config.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
+  const server = await startServer(config);
+  server.failed.then(
+    (error) => {
+      log.fatal({ code: error.code }, error.message);
+      endNow();
+    },
+    (error: unknown) => log.error(error),
+  );
+  for (const { recovery, host, port } of server.lanes) log.info({ host, port, recovery }, 'lane serves');
+  log.info({ version: VERSION, dataDir: config.dataDir, listen: config.listen }, 'ready');
+  // Before the ready line, since who reads it may send a signal at once.
+  const signalled = new Promise<NodeJS.Signals>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+  const first = server.lanes[0];
+  process.stdout.write(`ready tcp=${first?.host}:${first?.port} http=-\n`);
+  await stop(server, log, await signalled);
+}
+
+/** Resolves when the signal has been obeyed. */
+async function stop(server: Server, log: pino.Logger, signal: NodeJS.Signals): Promise<void> {
+  log.info({ signal }, 'draining');
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, endNow);
+  const deadline = setTimeout(() => {
+    log.fatal('the flush did not end in time; what was acknowledged as durable is on the device');
+    endNow();
+  }, DRAIN_MILLISECONDS);
+  await server.close();
+  clearTimeout(deadline);
+  log.info('stopped');
+}
+
+/**
+ * Ends the process as the loss of power would. Node's own exit waits for its thread pool, and so for a flush that may
+ * never return.
+ */
+function endNow(): never {
+  process.kill(process.pid, 'SIGKILL');
+  throw new Error('unreachable');
+}

@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import { type Config, type ConfigInput, DEFAULT_PARTITIONS, defaultLanes, loadConfig } from './config.js';
+import { DataDirectory, type LanePlace } from './directory.js';
+import type { TallystickError } from './errors.js';
+import { type LaneStatus, Supervisor, type SupervisorState } from './lane/supervisor.js';
+import { checkInChild } from './log/check.js';
+import { KERNEL_VERSION, MAXIMUM_PAGES, PAGE_BYTES } from './partition/partition.js';
+import { DEFAULT_LIMITS } from './protocol/opcode.js';
+
+/**
+ * A server in this process: binds configuration, data directory, log check and lanes. `tallystick serve` is this and
+ * signals.
+ *
+ * Set UV_THREADPOOL_SIZE to the number of lanes plus 4 before Node starts: every lane's flushes take a thread of the
+ * pool.
+ */
+export interface Server {
+  readonly state: SupervisorState;
+  /** `tallystick://host:port`: of the first lane; the SDK finds the others from there. */
+  readonly url: string;
+  readonly lanes: readonly LaneStatus[];
+  /** Resolves if storage or a thread fails: nothing is acknowledged any more, and the process should exit. */
+  readonly failed: Promise<TallystickError>;
+  /** Flushes and answers what was applied, then closes. Rejects if that fails. */
+  close(): Promise<void>;
+}
+
+/** The version of the package. */
+export const VERSION: string = (
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+/**
+ * Starts a server and resolves when it serves.
+ *
+ * @param options any keys of the configuration (docs in README.md); missing ones have their defaults
+ * @throws TallystickError CONFIG_INVALID, DIRECTORY_IN_USE, DIRECTORY_INVALID, LOG_CORRUPT
+ */
+export async function startServer(options: ConfigInput | Config = {}): Promise<Server> {
+  const config = loadConfig(options);
+  const { lanes, partitions } = config;
+  const wish = { ...(lanes !== undefined && { lanes }), ...(partitions !== undefined && { partitions }) };
+  const directory = DataDirectory.open(config.dataDir, wish, { lanes: defaultLanes(), partitions: DEFAULT_PARTITIONS });
+  try {
+    return await serve(config, directory);
+  } catch (error) {
+    directory.close();
+    throw error;
+  }
+}
+
+async function serve(config: Config, directory: DataDirectory): Promise<Server> {
+  const { manifest } = directory;
+  const create = manifest.state === 'creating';
+  const { lanes } = directory;
+  if (create) directory.discardUnfinished();
+  else await Promise.all(lanes.map(checkLane));
+
+  let tellFailed: (error: TallystickError) => void = () => {};
+  const failed = new Promise<TallystickError>((resolve) => {
+    tellFailed = resolve;
+  });
+  const supervisor = await Supervisor.start(
+    {
+      lanes,
+      create,
+      configuration: configurationOf(config, directory),
+      host: config.listen,
+      port: config.port,
+      connections: config.connections,
+      map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS },
+      onFailed: tellFailed,
+    },
+    () => directory.markReady(),
+  );
+  const first = supervisor.lanes[0] as LaneStatus;
+  return {
+    get state() {
+      return supervisor.state;
+    },
+    url: `tallystick://${first.host.includes(':') ? `[${first.host}]` : first.host}:${first.port}`,
+    lanes: supervisor.lanes,
+    failed,
+    close: async () => {
+      await supervisor.drain();
+      directory.close();
+    },
+  };
+}
+
+/** Opens the lane's storage in a child process first: damaged pages can crash the one that reads them. */
+async function checkLane({ path, partitions }: LanePlace): Promise<void> {
+  const result = await checkInChild(path, { partitions, kernelVersion: KERNEL_VERSION });
+  if (!result.sound) throw result.error;
+}
+
+function configurationOf(config: Config, directory: DataDirectory) {
+  const partitions = directory.manifest.lanes.flat().length;
+  return {
+    partitions,
+    secret: directory.secret,
+    maximumPages: Math.min(MAXIMUM_PAGES, Math.floor(config.memory / partitions / PAGE_BYTES)),
+    maximumProducers: config.producers,
+    maximumOperationIds: config.operationIds,
+    producerIdleMilliseconds: config.producerIdleSeconds * 1000,
+    operationIdMilliseconds: config.operationIdSeconds * 1000,
+  };
+}

@@ -1,0 +1,26 @@
+/** A stream of bytes to one client and back; what carries it is the business of its implementation. */
+export interface Transport {
+  /** Sends the bytes after those written before. They must not change until they are sent. */
+  write(bytes: Uint8Array): void;
+  /** Bytes that were written and that the system has not taken yet. */
+  readonly unsentBytes: number;
+  /** Stops reading until `resume`; what was read already may still come. */
+  pause(): void;
+  resume(): void;
+  /** Sends what was written and then ends; the client may go on to send until it ends too. */
+  close(): void;
+  /** Ends at once; what was not sent is lost. */
+  destroy(): void;
+  /** The address of the client, for people. */
+  readonly remote: string;
+}
+
+/** What a transport tells. It starts after the call that made the transport returned. */
+export interface TransportHandler {
+  /** The chunk is valid only during the call. */
+  data(chunk: Uint8Array): void;
+  /** All that was written is sent. */
+  drain(): void;
+  /** The last call, for every transport and once: nothing more goes in either direction. */
+  closed(): void;
+}

@@ -1,0 +1,63 @@
+import type { CliClient, Connect } from '../../src/cli/cli.js';
+import { TallystickError } from '../../src/errors.js';
+import { type FakeServer, FakeTarget } from './fake-target.js';
+
+/** The SDK's client over a fake server, as far as the commands use it. */
+export class FakeClient extends FakeTarget implements CliClient {
+  closed = false;
+
+  async increment(name: string, delta: bigint): Promise<bigint> {
+    const [entry] = this.server.apply(this.partitionOf(name), [{ name, delta }], undefined);
+    if (entry?.error !== undefined) throw entry.error;
+    return this.server.values.get(name) as bigint;
+  }
+
+  decrement(name: string, delta: bigint): Promise<bigint> {
+    return this.increment(name, -delta);
+  }
+
+  async set(
+    name: string,
+    value: bigint,
+    { reason, expect }: { reason: string; expect?: bigint },
+  ): Promise<{ previous: bigint }> {
+    const previous = this.server.values.get(name) ?? 0n;
+    if (expect !== undefined && expect !== previous) throw new TallystickError('EXPECTATION_FAILED');
+    this.server.values.set(name, value);
+    this.server.reasons.push(reason);
+    return { previous };
+  }
+
+  async read(names: readonly string[], { read }: { read: string }): Promise<{ name: string; value: bigint }[]> {
+    this.server.reads.push(read);
+    return names.map((name) => ({ name, value: this.server.values.get(name) ?? 0n }));
+  }
+
+  async stats(): Promise<unknown> {
+    return { server: 'fake', lanes: [{ increments: 12n }, { increments: 3 }] };
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+  }
+}
+
+export interface Connection {
+  readonly url: string;
+  readonly options: Parameters<Connect>[1];
+  readonly client: FakeClient;
+}
+
+/** A `connect` that remembers how it was called. */
+export function fakeConnect(
+  server: FakeServer,
+  options: ConstructorParameters<typeof FakeTarget>[1] = {},
+): { connect: Connect; connections: Connection[] } {
+  const connections: Connection[] = [];
+  const connect: Connect = async (url, given) => {
+    const client = new FakeClient(server, options);
+    connections.push({ url, options: given, client });
+    return client;
+  };
+  return { connect, connections };
+}

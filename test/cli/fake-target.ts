@@ -1,0 +1,100 @@
+import type { Operation } from '../../src/cli/ingest/aggregate.js';
+import type { BatchEntry, IngestTarget } from '../../src/cli/ingest/ingest.js';
+import { TallystickError } from '../../src/errors.js';
+
+const MIN_I64 = -(2n ** 63n);
+const MAX_I64 = 2n ** 63n - 1n;
+
+/** What a server keeps: it outlives the targets, as a data directory outlives connections. */
+export class FakeServer {
+  readonly values = new Map<string, bigint>();
+  readonly cursors = new Map<number, Uint8Array>();
+  /** Of SETs. */
+  readonly reasons: string[] = [];
+  /** The kind of each read. */
+  readonly reads: string[] = [];
+  batches = 0;
+  emptyBatches = 0;
+
+  constructor(readonly partitions: number) {}
+
+  partitionOf(name: string): number {
+    let hash = 7;
+    for (const byte of Buffer.from(name)) hash = (hash * 31 + byte) >>> 0;
+    return hash % this.partitions;
+  }
+
+  apply(partition: number, operations: readonly Operation[], cursor: Uint8Array | undefined): BatchEntry[] {
+    this.batches += 1;
+    if (operations.length === 0) this.emptyBatches += 1;
+    if (cursor !== undefined) this.cursors.set(partition, cursor.slice());
+    return operations.map(({ name, delta }) => {
+      if (this.partitionOf(name) !== partition) throw new TallystickError('WRONG_PARTITION');
+      const value = (this.values.get(name) ?? 0n) + delta;
+      if (value < MIN_I64 || value > MAX_I64) return { name, error: new TallystickError('OVERFLOW') };
+      this.values.set(name, value);
+      return { name };
+    });
+  }
+
+  get total(): bigint {
+    return [...this.values.values()].reduce((sum, value) => sum + value, 0n);
+  }
+}
+
+export interface Crash {
+  /** The batch that fails, counted from 0; all later ones fail too. */
+  readonly at: number;
+  /** Whether that batch was applied before its answer was lost. */
+  readonly applied: boolean;
+}
+
+/** One connection to a fake server. It checks the limits of the protocol, and answers after as many turns as it is told. */
+export class FakeTarget implements IngestTarget {
+  readonly partitions: number;
+  readonly cursors: ReadonlyMap<number, Uint8Array>;
+  mostInFlight = 0;
+  readonly batchSizes: number[] = [];
+  readonly #inFlight = new Set<number>();
+  #batches = 0;
+
+  constructor(
+    readonly server: FakeServer,
+    readonly options: {
+      crash?: Crash;
+      turns?: (batch: number) => number;
+      limits?: { operations: number; bytes: number };
+    } = {},
+  ) {
+    this.partitions = server.partitions;
+    this.cursors = new Map(server.cursors);
+  }
+
+  partitionOf(name: string): number {
+    return this.server.partitionOf(name);
+  }
+
+  async batchTo(
+    partition: number,
+    operations: readonly Operation[],
+    { cursor }: { cursor?: Uint8Array },
+  ): Promise<readonly BatchEntry[]> {
+    const batch = this.#batches++;
+    const { crash, turns, limits = { operations: 10_000, bytes: 1 << 20 } } = this.options;
+    const bytes = operations.reduce((sum, { name }) => sum + Buffer.byteLength(name) + 12, 128);
+    if (operations.length > limits.operations) throw new TallystickError('TOO_MANY_OPERATIONS');
+    if (bytes > limits.bytes) throw new TallystickError('FRAME_TOO_LARGE');
+    if ((cursor?.length ?? 0) > 64) throw new TallystickError('BAD_REQUEST');
+    if (this.#inFlight.has(partition)) throw new Error('Two batches of one partition are in flight.');
+    this.#inFlight.add(partition);
+    this.mostInFlight = Math.max(this.mostInFlight, this.#inFlight.size);
+    this.batchSizes.push(operations.length);
+    for (let turn = turns?.(batch) ?? 0; turn > 0; turn -= 1) await Promise.resolve();
+    this.#inFlight.delete(partition);
+    const dead = crash !== undefined && batch >= crash.at;
+    const lost = dead && !(batch === crash.at && crash.applied);
+    const entries = lost ? [] : this.server.apply(partition, operations, cursor);
+    if (dead) throw new TallystickError('TIMEOUT');
+    return entries;
+  }
+}

@@ -1,0 +1,247 @@
+import { TallystickError } from '../../src/errors.js';
+import { Session } from '../../src/lane/greeting.js';
+import { Lane } from '../../src/lane/lane.js';
+import { configure, recover } from '../../src/lane/recovery.js';
+import { GroupCommit } from '../../src/log/group-commit.js';
+import { KERNEL_VERSION, Partition } from '../../src/partition/partition.js';
+import { ByteWriter } from '../../src/protocol/bytes.js';
+import {
+  decodeHelloAnswer,
+  encodeHelloRequest,
+  type HelloAnswer,
+  type HelloRequest,
+} from '../../src/protocol/control.js';
+import { encodeFrame } from '../../src/protocol/frame.js';
+import { DEFAULT_LIMITS, Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
+import { partitionOf } from '../../src/protocol/partition-hash.js';
+import { type AddRequest, encodeAdd, encodeGet, encodeSet, type SetRequest } from '../../src/protocol/request.js';
+import {
+  type AddAnswer,
+  decodeAddAnswer,
+  decodeError,
+  decodeGetAnswer,
+  decodeSetAnswer,
+  errorOf,
+} from '../../src/protocol/response.js';
+import { Connection } from '../../src/transport/connection.js';
+import { compileWasm } from '../../src/wasm.js';
+import { FLUSH_MILLISECONDS, MemoryMark } from '../log/lane-bench.js';
+import { SimDisk, SimLog } from '../log/sim-log.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { framesOf, type Received } from '../transport/lane-double.js';
+import { MemoryTransport } from '../transport/memory-transport.js';
+
+export const PARTITIONS = [0, 1] as const;
+export const EPOCH = 7;
+const MODULE = compileWasm('kernel');
+const SHAPE = { partitions: PARTITIONS, kernelVersion: KERNEL_VERSION };
+const CONFIGURATION = {
+  partitions: PARTITIONS.length,
+  secret: new Uint8Array(16).fill(9),
+  maximumPages: 1000,
+  maximumProducers: 100,
+  maximumOperationIds: 100,
+  producerIdleMilliseconds: 86_400_000,
+  operationIdMilliseconds: 600_000,
+};
+
+/** A name of each partition. */
+export const NAME = PARTITIONS.map((partition) => {
+  for (let i = 0; ; i++) if (partitionFor(`name${i}`) === partition) return `name${i}`;
+}) as [string, string];
+
+function partitionFor(name: string): number {
+  const bytes = new TextEncoder().encode(name);
+  return partitionOf(bytes, 0, bytes.length, PARTITIONS.length);
+}
+
+/** A whole lane, from bytes to bytes, over a simulated clock, disk and network. It can crash and come back. */
+export class LaneHarness {
+  readonly clock = new ManualClock();
+  readonly disk = new SimDisk();
+  readonly mark = new MemoryMark();
+  readonly failures: TallystickError[] = [];
+  poisoned = false;
+  log!: SimLog;
+  commit!: GroupCommit;
+  lane!: Lane;
+  partitions!: ReadonlyMap<number, Partition>;
+  #groupBytes: number | undefined;
+
+  static async start(groupBytes?: number): Promise<LaneHarness> {
+    const harness = new LaneHarness();
+    harness.#groupBytes = groupBytes;
+    await harness.recover();
+    return harness;
+  }
+
+  /** Starts from what is on the disk. */
+  async recover(): Promise<void> {
+    const { clock, mark } = this;
+    const log = new SimLog(this.disk, SHAPE, (commit) => clock.setTimer(FLUSH_MILLISECONDS, commit));
+    this.log = log;
+    this.partitions = new Map(PARTITIONS.map((number) => [number, new Partition(MODULE)]));
+    const start = await recover({ log, mark }, this.partitions);
+    this.commit = new GroupCommit({
+      log,
+      mark,
+      clock,
+      shape: SHAPE,
+      start,
+      isPoisoned: () => this.poisoned,
+      onFailed: (error) => this.failures.push(error),
+      ...(this.#groupBytes !== undefined && { groupBytes: this.#groupBytes }),
+    });
+    configure(this.partitions, this.commit, CONFIGURATION, clock.wallMilliseconds());
+    await this.pass(FLUSH_MILLISECONDS * 2);
+    this.lane = new Lane({
+      lane: 0,
+      partitions: this.partitions,
+      commit: this.commit,
+      clock,
+      map: {
+        server: 'test',
+        epoch: EPOCH,
+        lanes: [{ host: 'h', port: 1 }],
+        partitions: [0, 0],
+        limits: DEFAULT_LIMITS,
+      },
+      isPoisoned: () => this.poisoned,
+      describe: () => ({}),
+    });
+  }
+
+  /** The process dies; the group that was being written is on the disk or not. */
+  crash(stored: boolean): void {
+    this.log.crash(stored);
+  }
+
+  /** Lets time pass, and what follows from it happen. */
+  async pass(milliseconds: number): Promise<void> {
+    const until = this.clock.monotonicMilliseconds() + milliseconds;
+    for (;;) {
+      do {
+        this.clock.endTurn();
+        await new Promise((resolve) => setImmediate(resolve));
+      } while (this.clock.pendingCallbacks > 0);
+      if (this.clock.monotonicMilliseconds() >= until) return;
+      this.clock.advance(1);
+    }
+  }
+
+  /** Long enough for two flushes. */
+  flush(): Promise<void> {
+    return this.pass(FLUSH_MILLISECONDS * 3);
+  }
+
+  async client(hello: Partial<HelloRequest> = {}): Promise<TestClient> {
+    const client = new TestClient(this);
+    const id = client.send(Opcode.HELLO, 0, LANE, (writer) =>
+      encodeHelloRequest(writer, { version: 1, client: 'test', ...hello }),
+    );
+    await this.flush();
+    client.hello = decodeHelloAnswer(client.answerOf(id).body);
+    return client;
+  }
+
+  stateHashes(): bigint[] {
+    return [...this.partitions.values()].map(({ stateHash }) => stateHash);
+  }
+}
+
+export class TestClient {
+  readonly transport = new MemoryTransport();
+  readonly connection: Connection<Session>;
+  hello!: HelloAnswer;
+  #next = 1;
+  readonly #operations = new Map<number, { operations: number; values: boolean }>();
+
+  constructor({ clock, lane }: LaneHarness) {
+    this.connection = new Connection<Session>({
+      session: new Session(),
+      transport: this.transport,
+      clock,
+      handler: {
+        request: (connection, frame) => lane.request(connection, frame),
+        isFull: (connection) => lane.isFull(connection),
+        closed: () => {},
+      },
+    });
+    this.transport.handler = this.connection;
+  }
+
+  send(opcode: number, flags: number, partition: number, encode: (writer: ByteWriter) => void): number {
+    const writer = new ByteWriter();
+    encode(writer);
+    const id = this.#next++;
+    this.transport.deliver(encodeFrame(opcode, flags, partition, id, writer.view()));
+    return id;
+  }
+
+  add(partition: number, request: Partial<AddRequest>, flags = 0): number {
+    const { sequence, operations = [{ key: { name: NAME[partition] as string }, delta: 1n }] } = request;
+    const all = flags | (sequence ? Flag.SEQUENCED : 0);
+    const id = this.send(Opcode.ADD, all, partition, (writer) =>
+      encodeAdd(writer, { operations, ...(sequence && { sequence }) }),
+    );
+    this.#operations.set(id, { operations: operations.length, values: (all & Flag.VALUES) !== 0 });
+    return id;
+  }
+
+  /** A batch of one increment under a sequence, answered with its value. */
+  numbered(partition: number, sequence: number, delta = 1n, flags: number = Flag.VALUES): number {
+    const operations = [{ key: { name: NAME[partition] as string }, delta }];
+    return this.add(partition, { sequence: { sequence, unanswered: 0 }, operations }, flags);
+  }
+
+  get(partition: number, names: readonly string[], flags = 0, after?: { epoch: number; sequence: number }): number {
+    return this.send(Opcode.GET, flags | (after ? Flag.AFTER : 0), partition, (writer) =>
+      encodeGet(writer, { keys: names.map((name) => ({ name })), ...(after && { after }) }),
+    );
+  }
+
+  set(partition: number, request: Omit<SetRequest, 'key'>, flags = 0): number {
+    return this.send(Opcode.SET, flags, partition, (writer) =>
+      encodeSet(writer, { key: { name: NAME[partition] as string }, ...request }),
+    );
+  }
+
+  get answers(): Received[] {
+    return framesOf(this.transport.taken);
+  }
+
+  isAnswered(id: number): boolean {
+    return this.answers.some(({ requestId }) => requestId === id);
+  }
+
+  answerOf(id: number): Received {
+    const answer = this.answers.find(({ requestId }) => requestId === id);
+    if (!answer) throw new Error(`Request ${id} is not answered.`);
+    if (answer.opcode === Opcode.ERROR) throw errorOf(decodeError(answer.body));
+    return answer;
+  }
+
+  /** The code and the outcome of the ERROR that answers a request. */
+  refusal(id: number): string {
+    try {
+      this.answerOf(id);
+      return 'none';
+    } catch (error) {
+      if (error instanceof TallystickError) return `${error.code} ${error.outcome}`;
+      throw error;
+    }
+  }
+
+  added(id: number): AddAnswer {
+    const { operations, values } = this.#operations.get(id) ?? { operations: 0, values: false };
+    return decodeAddAnswer(this.answerOf(id).body, operations, values);
+  }
+
+  got(id: number): (bigint | undefined)[] {
+    return decodeGetAnswer(this.answerOf(id).body).values.map(({ value }) => value);
+  }
+
+  wasSet(id: number) {
+    return decodeSetAnswer(this.answerOf(id).body);
+  }
+}

@@ -1,0 +1,339 @@
+import { describe, expect, test } from 'vitest';
+import { decodeAudit } from '../../src/lane/audit.js';
+import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
+import { decodeSyncAnswer } from '../../src/protocol/response.js';
+import { FLUSH_MILLISECONDS } from '../log/lane-bench.js';
+import { EPOCH, LaneHarness, NAME } from './lane-harness.js';
+
+const PRODUCER = { producer: { name: 'p' } };
+
+describe('A durable write', () => {
+  test('is answered when its group is on the disk, and not before', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const before = harness.disk.records.size;
+    const id = client.add(0, {}, Flag.VALUES);
+    await harness.pass(FLUSH_MILLISECONDS - 1);
+    expect(client.isAnswered(id)).toBe(false);
+    expect(harness.disk.records.size).toBe(before);
+    await harness.pass(2);
+    expect(client.added(id).values).toEqual([1n]);
+    expect(harness.disk.records.size).toBe(before + 1);
+    expect(client.added(id).flushed).toBe(client.added(id).position);
+  });
+
+  test('that the crash came before is not there; one that was answered is', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    client.add(0, {});
+    await harness.flush();
+    const lost = client.add(0, {});
+    await harness.pass(1);
+    harness.crash(false);
+    expect(client.isAnswered(lost)).toBe(false);
+    await harness.recover();
+    const reader = await harness.client();
+    const read = reader.get(0, [NAME[0]]);
+    await harness.flush();
+    expect(reader.got(read)).toEqual([1n]);
+  });
+});
+
+describe('An applied write', () => {
+  test('is answered at once and says how far the partition is flushed', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const id = client.add(0, {}, Flag.APPLIED);
+    await harness.pass(0);
+    const { position, flushed } = client.added(id);
+    expect(flushed).toBe(position - 1);
+  });
+});
+
+describe('A read', () => {
+  test('that is durable waits until what it shows is flushed; LATEST does not', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    client.add(0, {}, Flag.APPLIED);
+    const durable = client.get(0, [NAME[0]]);
+    const latest = client.get(0, [NAME[0]], Flag.LATEST);
+    await harness.pass(0);
+    expect(client.got(latest)).toEqual([1n]);
+    expect(client.isAnswered(durable)).toBe(false);
+    await harness.flush();
+    expect(client.got(durable)).toEqual([1n]);
+  });
+
+  test('after a position waits for it, also for another client\u2019s, and gives up in time', async () => {
+    const harness = await LaneHarness.start();
+    const writer = await harness.client();
+    const reader = await harness.client();
+    const sequence = (harness.partitions.get(0)?.sequence ?? 0) + 1;
+    const read = reader.get(0, [NAME[0]], Flag.LATEST, { epoch: EPOCH, sequence });
+    const never = reader.get(1, [NAME[1]], 0, { epoch: EPOCH, sequence: 1_000_000 });
+    const elsewhere = reader.get(0, [NAME[0]], 0, { epoch: EPOCH + 1, sequence: 1 });
+    await harness.pass(100);
+    expect(reader.isAnswered(read)).toBe(false);
+    expect(reader.refusal(elsewhere)).toBe('EPOCH_MISMATCH refused');
+    writer.add(0, {});
+    await harness.flush();
+    expect(reader.got(read)).toEqual([1n]);
+    await harness.pass(5_000);
+    expect(reader.refusal(never)).toBe('POSITION_UNAVAILABLE refused');
+  });
+});
+
+describe('A sequence', () => {
+  test('that is repeated gets the first answer, also after a crash, and changes nothing', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client(PRODUCER);
+    client.numbered(0, 1, 5n);
+    await harness.flush();
+    const incarnation = client.hello.producer?.partitions.map(({ partition, incarnation }) => ({
+      partition,
+      incarnation,
+    }));
+    client.numbered(0, 2, 7n);
+    await harness.pass(1);
+    harness.crash(true); // it was written, but nobody was told
+    await harness.recover();
+    const again = await harness.client({ ...PRODUCER, resume: incarnation ?? [] });
+    expect(again.hello.producer?.partitions[0]?.next).toBe(3);
+    const state = harness.stateHashes();
+    const repeat = again.numbered(0, 2, 7n);
+    await harness.flush();
+    expect(again.answerOf(repeat).flags & Flag.REPEATED).toBe(Flag.REPEATED);
+    expect(again.added(repeat).values).toEqual([12n]);
+    expect(harness.stateHashes()).toEqual(state);
+  });
+
+  test('that is repeated while its first flush is under way waits for that flush', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client(PRODUCER);
+    client.numbered(0, 1);
+    await harness.pass(1);
+    const repeat = client.numbered(0, 1);
+    await harness.pass(0);
+    expect(client.isAnswered(repeat)).toBe(false);
+    await harness.flush();
+    expect(client.added(repeat).values).toEqual([1n]);
+  });
+
+  test('with a gap, and one with another payload, is refused and changes nothing', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client(PRODUCER);
+    client.numbered(0, 1);
+    await harness.flush();
+    const state = harness.stateHashes();
+    const gap = client.numbered(0, 3);
+    const conflict = client.numbered(0, 1, 2n);
+    const unknown = (await harness.client()).numbered(0, 1);
+    await harness.flush();
+    expect(client.refusal(gap)).toBe('SEQUENCE_GAP refused');
+    expect(client.refusal(conflict)).toBe('SEQUENCE_CONFLICT refused');
+    expect(unknown).toBeGreaterThan(0);
+    expect(harness.stateHashes()).toEqual(state);
+  });
+
+  test('of a session that was fenced is refused, also after a crash', async () => {
+    const harness = await LaneHarness.start();
+    const old = await harness.client(PRODUCER);
+    const first = await harness.client(PRODUCER);
+    const fenced = old.numbered(0, 1);
+    const allowed = first.numbered(0, 1);
+    await harness.flush();
+    expect(old.refusal(fenced)).toBe('PRODUCER_FENCED refused');
+    expect(first.added(allowed).values).toEqual([1n]);
+    harness.crash(false);
+    await harness.recover();
+    const resume =
+      old.hello.producer?.partitions.map(({ partition, incarnation }) => ({ partition, incarnation })) ?? [];
+    await expect(harness.client({ ...PRODUCER, resume })).rejects.toMatchObject({ code: 'PRODUCER_FENCED' });
+  });
+
+  test('of a connection without a producer is refused', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const id = client.numbered(0, 1);
+    await harness.flush();
+    expect(client.refusal(id)).toBe('PRODUCER_UNKNOWN refused');
+  });
+});
+
+describe('HELLO', () => {
+  test('is answered when the new incarnation is on the disk', async () => {
+    const harness = await LaneHarness.start();
+    harness.log.script.push({ kind: 'silent', stored: false });
+    await expect(harness.client(PRODUCER)).rejects.toThrow('not answered');
+    await expect(harness.client()).resolves.toBeDefined();
+  });
+
+  test('gives back the cursor that the last batch carried', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client(PRODUCER);
+    const cursor = Uint8Array.of(1, 2, 3);
+    client.add(0, { sequence: { sequence: 1, unanswered: 0, cursor } });
+    await harness.flush();
+    harness.crash(false);
+    await harness.recover();
+    const next = await harness.client(PRODUCER);
+    expect(next.hello.producer?.partitions.map((partition) => partition.cursor)).toEqual([cursor, undefined]);
+  });
+});
+
+describe('SET', () => {
+  test('answers the value before, minds what is expected, and is in the audit log', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const first = client.set(0, { value: 10n, reason: 'opening' });
+    const missed = client.set(0, { value: 99n, expect: 9n, reason: 'wrong' });
+    const second = client.set(0, { value: 11n, expect: 10n, reason: 'right' });
+    await harness.flush();
+    expect(client.wasSet(first)).toMatchObject({ status: 0, previous: 0n });
+    expect(client.wasSet(missed)).toMatchObject({ status: 15, previous: 10n });
+    expect(client.wasSet(second)).toMatchObject({ status: 0, previous: 10n });
+    harness.crash(false);
+    await harness.recover();
+    const records: unknown[] = [];
+    await harness.log.audit(({ value }) => records.push(decodeAudit(value)));
+    expect(records).toMatchObject([
+      { counter: NAME[0], value: '10', previous: '0', result: 'OK', reason: 'opening', client: 'test' },
+      { counter: NAME[0], value: '99', previous: '10', expect: '9', result: 'EXPECTATION_FAILED', reason: 'wrong' },
+      { counter: NAME[0], value: '11', previous: '10', expect: '10', result: 'OK', reason: 'right' },
+    ]);
+  });
+});
+
+describe('SYNC', () => {
+  test('answers when all before it is flushed, with the positions', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    client.add(0, {}, Flag.APPLIED);
+    const sync = client.send(Opcode.SYNC, 0, LANE, () => {});
+    await harness.pass(0);
+    expect(client.isAnswered(sync)).toBe(false);
+    await harness.flush();
+    expect(decodeSyncAnswer(client.answerOf(sync).body).positions).toEqual(
+      [...harness.partitions].map(([partition, { sequence }]) => ({ partition, position: sequence })),
+    );
+  });
+});
+
+describe('On a full disk', () => {
+  test('writes are refused before they are applied, what met it is unknown, reads go on, and service resumes', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client(PRODUCER);
+    client.numbered(1, 1);
+    await harness.flush();
+    harness.log.script.push({ kind: 'full' }, { kind: 'full' });
+    const met = client.numbered(0, 1, 5n);
+    await harness.flush();
+    expect(client.refusal(met)).toBe('STORAGE_FULL unknown');
+
+    const state = harness.stateHashes();
+    const fresh = client.numbered(0, 2);
+    const repeat = client.numbered(0, 1, 5n);
+    const latest = client.get(0, [NAME[0]], Flag.LATEST);
+    const flushed = client.get(1, [NAME[1]]);
+    const unflushed = client.get(0, [NAME[0]]);
+    const greeting = harness.client();
+    await harness.flush();
+    expect(client.refusal(fresh)).toBe('STORAGE_FULL refused');
+    expect(client.refusal(repeat)).toBe('STORAGE_FULL unknown');
+    expect(client.got(latest)).toEqual([5n]);
+    expect(client.got(flushed)).toEqual([1n]);
+    expect(client.refusal(unflushed)).toBe('STORAGE_FULL refused');
+    await expect(greeting).resolves.toBeDefined();
+    expect(harness.stateHashes()).toEqual(state);
+
+    await harness.pass(1_100);
+    const again = client.numbered(0, 1, 5n);
+    await harness.flush();
+    expect(client.added(again).values).toEqual([5n]);
+    expect(harness.failures).toEqual([]);
+    harness.crash(false);
+    await harness.recover();
+    const reader = await harness.client();
+    const read = reader.get(0, [NAME[0]]);
+    await harness.flush();
+    expect(reader.got(read)).toEqual([5n]);
+  });
+});
+
+describe('When storage fails', () => {
+  test.each([true, false])('nobody is acknowledged any more (written: %s)', async (stored) => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    harness.log.script.push({ kind: 'failed', stored });
+    const met = client.add(0, {});
+    await harness.flush();
+    const later = client.add(0, {}, Flag.APPLIED);
+    await harness.flush();
+    expect(client.refusal(met)).toBe('STORAGE_FAILED unknown');
+    expect(client.refusal(later)).toBe('STORAGE_FAILED refused');
+    expect(harness.failures.map(({ code }) => code)).toEqual(['STORAGE_FAILED']);
+  });
+
+  test('of another lane, this one acknowledges nothing either', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const durable = client.add(0, {});
+    await harness.pass(1);
+    harness.poisoned = true;
+    const applied = client.add(1, {}, Flag.APPLIED);
+    await harness.flush();
+    expect(client.refusal(durable)).toBe('STORAGE_FAILED unknown');
+    expect(client.refusal(applied)).toBe('STORAGE_FAILED unknown');
+  });
+});
+
+describe('A group that is full', () => {
+  test('holds the reading, and loses and reorders nothing', async () => {
+    const harness = await LaneHarness.start(0);
+    const client = await harness.client(PRODUCER);
+    const name = NAME[0];
+    const operations = Array.from({ length: 10_000 }, () => ({ key: { name }, delta: 1n }));
+    const batches = 60;
+    for (let sequence = 1; sequence <= batches; sequence++) {
+      client.add(0, { sequence: { sequence, unanswered: Math.min(sequence - 1, 900) }, operations });
+    }
+    expect(client.transport.isPaused).toBe(true);
+    for (let i = 0; i < batches; i++) {
+      await harness.flush();
+      client.transport.deliver();
+    }
+    const read = client.get(0, [name]);
+    await harness.flush();
+    expect(client.got(read)).toEqual([BigInt(batches * 10_000)]);
+    expect(client.answers.filter(({ opcode }) => opcode === Opcode.ERROR)).toEqual([]);
+  });
+});
+
+describe('A lane that drains', () => {
+  test('answers what it has, and refuses what comes', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const before = client.add(0, {});
+    const drained = harness.lane.drain();
+    const after = client.add(0, {});
+    await harness.flush();
+    await drained;
+    expect(client.added(before).refused).toEqual([]);
+    expect(client.refusal(after)).toBe('SHUTTING_DOWN refused');
+  });
+});
+
+describe('Time', () => {
+  test('passes in the log once a minute where something can expire, and replays the same', async () => {
+    const harness = await LaneHarness.start();
+    await harness.client({ producer: { id: new Uint8Array(16).fill(1) } });
+    const before = harness.partitions.get(0)?.sequence ?? 0;
+    harness.clock.advance(60_000);
+    await harness.flush();
+    expect(harness.partitions.get(0)?.sequence).toBe(before + 1);
+    const state = harness.stateHashes();
+    harness.crash(false);
+    await harness.recover();
+    expect(harness.stateHashes()).toEqual(state);
+  });
+});

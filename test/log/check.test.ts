@@ -1,0 +1,133 @@
+import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type CheckResult, checkInChild } from '../../src/log/check.js';
+import { createLaneStorage, openLaneStorage } from '../../src/log/lane-storage.js';
+import { editLmdb, temporaryDirectory } from './places.js';
+import { bodyOf, byPartition, LogWriter, replayAll, SHAPE } from './writer.js';
+
+describe('lane storage', () => {
+  let directory: string;
+  let logPath: string;
+  let markPath: string;
+
+  beforeEach(() => {
+    const parent = temporaryDirectory();
+    directory = join(parent, 'lane-0');
+    logPath = join(directory, 'log.mdb');
+    markPath = join(directory, 'head-mark');
+  });
+  afterEach(() => rmSync(join(directory, '..'), { recursive: true }));
+
+  /** Three groups, with their marks as GroupCommit writes them. */
+  const write = async () => {
+    await createLaneStorage(directory, SHAPE);
+    const { log, mark } = openLaneStorage(directory, SHAPE);
+    const writer = new LogWriter(log, await replayAll(log, mark.read()));
+    for (let group = 0; group < 3; group++) {
+      await writer.write([[2, bodyOf(100 + group)]], [{ partition: 2, sequence: group + 1, value: bodyOf(5) }]);
+      mark.write(writer.mark);
+    }
+    mark.close();
+    await log.close();
+    return writer;
+  };
+  const damaged = (result: CheckResult, message: RegExp) => {
+    expect(result).toMatchObject({
+      sound: false,
+      error: { code: 'LOG_CORRUPT', message: expect.stringMatching(message) },
+    });
+  };
+
+  test('is made empty, and what it holds is there when it is opened again', async () => {
+    const writer = await write();
+    await createLaneStorage(directory, SHAPE);
+    const { log, mark } = openLaneStorage(directory, SHAPE);
+    const { entries } = await replayAll(log, mark.read());
+    expect(byPartition(entries)).toEqual(byPartition(writer.entries));
+    mark.close();
+    await log.close();
+  });
+
+  test('a creation that was interrupted is repeated', async () => {
+    await createLaneStorage(directory, SHAPE);
+    rmSync(logPath);
+    await createLaneStorage(directory, SHAPE);
+    expect(existsSync(logPath)).toBe(true);
+  });
+
+  test('a log without its mark, or a mark without its log, is LOG_CORRUPT and stays as it is', async () => {
+    await write();
+    const bytes = readFileSync(markPath);
+    rmSync(markPath);
+    await expect(createLaneStorage(directory, SHAPE)).rejects.toMatchObject({ code: 'LOG_CORRUPT' });
+    expect(() => openLaneStorage(directory, SHAPE)).toThrow(/LOG_CORRUPT/);
+    expect(existsSync(markPath)).toBe(false);
+    writeFileSync(markPath, bytes);
+    rmSync(logPath);
+    await expect(createLaneStorage(directory, SHAPE)).rejects.toMatchObject({ code: 'LOG_CORRUPT' });
+    expect(() => openLaneStorage(directory, SHAPE)).toThrow(/LOG_CORRUPT/);
+    expect(existsSync(logPath)).toBe(false);
+  });
+
+  describe('checked in a child process', () => {
+    test('a sound log: what is in it', async () => {
+      await write();
+      const log = { records: 3, entries: 3, groups: 3, bytes: 3 * 72 + 303, auditItems: 3 };
+      expect(await checkInChild(directory, SHAPE)).toEqual({ sound: true, log });
+    });
+
+    test('a damaged record, with what failed', async () => {
+      await write();
+      await editLmdb(logPath, ({ records }) => {
+        const record = records.get(2);
+        if (record) record[80] = (record[80] ?? 0) ^ 1;
+      });
+      damaged(await checkInChild(directory, SHAPE), /^LOG_CORRUPT: Record 2 .*its CRC32C differs\. The log fails/);
+    });
+
+    test('a damaged audit item', async () => {
+      await write();
+      await editLmdb(logPath, ({ audit }) => {
+        for (const value of audit.values()) value[4] = (value[4] ?? 0) ^ 1;
+      });
+      damaged(await checkInChild(directory, SHAPE), /audit item/);
+    });
+
+    test('a log that ends before the mark', async () => {
+      await write();
+      await editLmdb(logPath, ({ records }) => records.delete(3));
+      damaged(await checkInChild(directory, SHAPE), /ends with group 2 .* group 3 was flushed/);
+    });
+
+    test('a log that crashes the process that reads it', async () => {
+      await write();
+      // LMDB maps the file: a page beyond its end is SIGBUS.
+      truncateSync(logPath, 8_192);
+      damaged(await checkInChild(directory, SHAPE), /died by SIG|LMDB could not/);
+    });
+
+    test('a file that is no LMDB environment, which crashes lmdb-js too', async () => {
+      await write();
+      writeFileSync(logPath, Buffer.alloc(8_192, 1));
+      damaged(await checkInChild(directory, SHAPE), /died by SIG|LMDB could not/);
+    });
+
+    test('no log at all', async () => {
+      damaged(await checkInChild(directory, SHAPE), /is missing/);
+    });
+
+    test('another kernel version', async () => {
+      await write();
+      const result = await checkInChild(directory, { ...SHAPE, kernelVersion: 8 });
+      expect(result).toMatchObject({ sound: false, error: { code: 'DIRECTORY_INVALID' } });
+    });
+
+    test('changes nothing', async () => {
+      await write();
+      const before = [readFileSync(logPath), readFileSync(markPath)];
+      await checkInChild(directory, SHAPE);
+      expect([readFileSync(logPath), readFileSync(markPath)]).toEqual(before);
+    });
+  });
+});

@@ -1,0 +1,191 @@
+import { execFileSync } from 'node:child_process';
+import { rmSync, statfsSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { open } from 'lmdb';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { LmdbLog } from '../../src/log/lmdb-log.js';
+import { temporaryDirectory } from './places.js';
+import { bodyOf, LogWriter, replayAll, SHAPE } from './writer.js';
+
+const MEBIBYTE = 1_048_576;
+const CHILD = fileURLToPath(new URL('./append-child.mjs', import.meta.url));
+
+/** Whether a command works here. */
+function works(command: string, ...args: string[]): boolean {
+  try {
+    execFileSync(command, args, { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function canMount(): boolean {
+  const directory = temporaryDirectory();
+  const mounted = works('mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', directory);
+  if (mounted) execFileSync('umount', [directory]);
+  rmSync(directory, { recursive: true });
+  return mounted;
+}
+
+describe('LmdbLog', () => {
+  let directory: string;
+  let path: string;
+
+  beforeEach(() => {
+    directory = temporaryDirectory();
+    path = join(directory, 'log.mdb');
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  test('a group is one transaction, of records and audit items alike', async () => {
+    const transactions = async () => {
+      const root = open({ path, readOnly: true });
+      const { lastTxnId } = root.getStats() as { lastTxnId: number };
+      await root.close();
+      return lastTxnId;
+    };
+    let log = new LmdbLog(path, SHAPE);
+    await log.close();
+    const before = await transactions();
+    log = new LmdbLog(path, SHAPE);
+    const writer = new LogWriter(log, await replayAll(log));
+    for (let group = 0; group < 3; group++) {
+      await writer.write(
+        [
+          [2, bodyOf(1 * MEBIBYTE)],
+          [3, bodyOf(10)],
+          [5, bodyOf(2 * MEBIBYTE)],
+        ],
+        [{ partition: 3, sequence: group, value: bodyOf(10) }],
+      );
+    }
+    await log.close();
+    expect(await transactions()).toBe(before + 3);
+  });
+
+  test('its file is for the owner alone', async () => {
+    const log = new LmdbLog(path, SHAPE);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    await log.close();
+  });
+
+  test('says how much of the file it uses', async () => {
+    const log = new LmdbLog(path, SHAPE);
+    const writer = new LogWriter(log, await replayAll(log));
+    const before = log.stats();
+    await writer.write([[2, bodyOf(MEBIBYTE)]]);
+    const { records, usedBytes, fileBytes } = log.stats();
+    expect(records).toBe(17);
+    expect(usedBytes - before.usedBytes).toBeGreaterThan(MEBIBYTE);
+    expect(usedBytes - before.usedBytes).toBeLessThan(1.1 * MEBIBYTE);
+    expect(fileBytes).toBeGreaterThanOrEqual(usedBytes - before.usedBytes);
+    await log.close();
+  });
+
+  test('takes no group that would touch the reserve', async () => {
+    const log = new LmdbLog(path, SHAPE, { reserveBytes: Number.MAX_SAFE_INTEGER });
+    const writer = new LogWriter(log, await replayAll(log));
+    expect(await writer.write([[2, bodyOf(1)]])).toMatchObject({
+      kind: 'not-written',
+      error: { code: 'STORAGE_FULL' },
+    });
+    expect((await replayAll(log)).entries).toEqual([]);
+    await log.close();
+  });
+
+  // Each thread is counted for itself, so one thread writes. Its pwrite64 calls are those of pages and meta pages in
+  // turn.
+  describe.skipIf(!works('strace', '-f', 'true'))('when the device fails (needs strace)', () => {
+    const outcomes = (injected: string): string[] => {
+      const calls = ['-f', '-qq', '-o', join(directory, 'trace'), '-e', 'trace=fdatasync,pwrite64'];
+      const output = execFileSync(
+        'strace',
+        [...calls, '-e', `inject=${injected}`, process.execPath, CHILD, directory],
+        {
+          env: { ...process.env, UV_THREADPOOL_SIZE: '1' },
+          stdio: ['ignore', 'pipe', 'ignore'],
+          encoding: 'utf8',
+        },
+      );
+      return JSON.parse(output) as string[];
+    };
+
+    test('a failed flush is unknown, and so is everything after it', () => {
+      expect(outcomes('fdatasync:error=EIO:when=4')).toEqual([
+        ...['flushed', 'flushed', 'flushed'],
+        ...['unknown', 'unknown', 'unknown'],
+      ]);
+    });
+
+    test.each(['EIO', 'ENOSPC'])('a meta page that could not be written (%s) is unknown', (error) => {
+      expect(outcomes(`pwrite64:error=${error}:when=6`)).toEqual([
+        ...['flushed', 'flushed', 'flushed'],
+        ...['unknown', 'unknown', 'unknown'],
+      ]);
+    });
+
+    test('a flush without room is not written, and is repeated', () => {
+      expect(outcomes('fdatasync:error=ENOSPC:when=4')).toEqual([
+        ...['flushed', 'flushed', 'flushed', 'not-written', 'flushed', 'flushed', 'flushed'],
+      ]);
+    });
+  });
+});
+
+describe.skipIf(!canMount())('LmdbLog on a real full disk (needs the right to mount a tmpfs)', () => {
+  let directory: string;
+  let path: string;
+
+  beforeEach(() => {
+    directory = temporaryDirectory();
+    path = join(directory, 'log.mdb');
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', directory]);
+  });
+  afterEach(() => {
+    // Lazily: a test that failed has left its log open.
+    execFileSync('umount', ['-l', directory]);
+    rmSync(directory, { recursive: true });
+  });
+
+  test('a group that does not fit is not written, and fits when there is room', async () => {
+    const filler = join(directory, 'filler');
+    writeFileSync(filler, Buffer.alloc(3 * MEBIBYTE));
+    const log = new LmdbLog(path, SHAPE, { reserveBytes: MEBIBYTE });
+    const first = await replayAll(log);
+    const writer = new LogWriter(log, first);
+    const kinds: string[] = [];
+    while (kinds.at(-1) !== 'not-written') {
+      const { kind } = await writer.write([[2, bodyOf(MEBIBYTE / 4)]]);
+      kinds.push(kind);
+      expect(kinds.length).toBeLessThan(20);
+    }
+    expect(kinds.length).toBeGreaterThan(3);
+    const stored = await replayAll(log, writer.marks.at(-2));
+    expect(stored.entries.length).toBe(kinds.length - 1);
+    unlinkSync(filler);
+    const again = new LogWriter(log, stored);
+    expect(await again.write([[2, writer.entries.at(-1)?.body ?? bodyOf(0)]])).toEqual({ kind: 'flushed' });
+    expect((await replayAll(log, again.mark)).entries.length).toBe(kinds.length);
+    await log.close();
+  });
+
+  test('a disk that somebody fills during the commit: not written, which a fresh read has shown', async () => {
+    const log = new LmdbLog(path, SHAPE, { reserveBytes: 0 });
+    const writer = new LogWriter(log, await replayAll(log));
+    await writer.write([[2, bodyOf(100)]]);
+    const appended = writer.write([[2, bodyOf(MEBIBYTE)]]);
+    // Room for a part of the group, so that LMDB meets a short write, which it calls EIO.
+    const filler = join(directory, 'filler');
+    const { bavail, bsize } = statfsSync(directory);
+    writeFileSync(filler, Buffer.alloc(bavail * bsize - 100_000));
+    expect(await appended).toMatchObject({ kind: 'not-written', error: { code: 'STORAGE_FULL' } });
+    unlinkSync(filler);
+    const stored = await replayAll(log, writer.marks[0]);
+    expect(stored.entries.length).toBe(1);
+    const again = new LogWriter(log, stored);
+    expect(await again.write([[2, bodyOf(MEBIBYTE)]])).toEqual({ kind: 'flushed' });
+    await log.close();
+  });
+});

@@ -1,0 +1,68 @@
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Database, open } from 'lmdb';
+import { LmdbLog } from '../../src/log/lmdb-log.js';
+import type { LogPlace, StoredLog } from './log.conformance.js';
+import { SimDisk, SimLog } from './sim-log.js';
+import { SHAPE } from './writer.js';
+
+export function temporaryDirectory(): string {
+  return mkdtempSync(join(tmpdir(), 'tallystick-log-'));
+}
+
+export function simPlace(): LogPlace {
+  const disk = new SimDisk();
+  return {
+    open: () => new SimLog(disk, SHAPE, setImmediate),
+    edit: async (change) => change(disk),
+    remove: async () => {},
+  };
+}
+
+export function lmdbPlace(): LogPlace {
+  const directory = temporaryDirectory();
+  const path = join(directory, 'log.mdb');
+  return {
+    open: () => new LmdbLog(path, SHAPE),
+    edit: (change) => editLmdb(path, change),
+    remove: () => rm(directory, { recursive: true }),
+  };
+}
+
+/** Changes what a closed LMDB log has stored. */
+export async function editLmdb(path: string, change: (stored: StoredLog) => void): Promise<void> {
+  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+  const root = open<Uint8Array, Uint8Array>({ ...binary, path, overlappingSync: false, maxDbs: 2 });
+  const records = root.openDB<Uint8Array, Uint8Array>({ ...binary, name: 'records' });
+  const audit = root.openDB<Uint8Array, Uint8Array>({ ...binary, name: 'audit' });
+  const stored = { records: new Map<number, Uint8Array>(), audit: new Map<string, Uint8Array>() };
+  for (const { key, value } of records.getRange()) {
+    stored.records.set(Number(Buffer.from(key).readBigUInt64BE()), Uint8Array.from(value));
+  }
+  for (const { key, value } of audit.getRange()) {
+    stored.audit.set(Buffer.from(key).toString('hex'), Uint8Array.from(value));
+  }
+  change(stored);
+  await root.transaction(() => {
+    rewrite(
+      records,
+      [...stored.records].map(([number, value]) => {
+        const key = Buffer.alloc(8);
+        key.writeBigUInt64BE(BigInt(number));
+        return [key, value];
+      }),
+    );
+    rewrite(
+      audit,
+      [...stored.audit].map(([key, value]) => [Buffer.from(key, 'hex'), value]),
+    );
+  });
+  await root.close();
+}
+
+function rewrite(database: Database<Uint8Array, Uint8Array>, items: [Uint8Array, Uint8Array][]): void {
+  for (const { key } of [...database.getRange()]) database.removeSync(Uint8Array.from(key));
+  for (const [key, value] of items) database.putSync(key, value);
+}

@@ -1,0 +1,134 @@
+import { describe, expect, test } from 'vitest';
+import { ERRORS, OK, TallystickError } from '../../src/errors.js';
+import { Kind, PAGE_BYTES, Partition } from '../../src/partition/partition.js';
+import { Opcode } from '../../src/protocol/opcode.js';
+import { configuration, idOf, Kernel, module, START } from '../kernel/fixture.js';
+
+const oneStep = Uint8Array.of(1, 4, 97, 2);
+const oneRead = Uint8Array.of(1, 4, 97);
+
+describe('A partition', () => {
+  test('before its configuration refuses everything and has no state', () => {
+    const partition = new Partition(module);
+    for (const kind of [Opcode.ADD, Opcode.SET, Opcode.OPEN, Kind.OPEN_PRODUCER, Kind.TICK]) {
+      expect(partition.apply(kind, 0, 0, 0, START, kind === Kind.TICK ? new Uint8Array() : oneStep)).toBe(
+        ERRORS.BAD_REQUEST.status,
+      );
+    }
+    expect(partition.read(oneRead)).toBe(ERRORS.BAD_REQUEST.status);
+    expect(partition.producer(idOf(1))).toBeUndefined();
+    expect(partition.state.length).toBe(0);
+    expect(partition.sequence).toBe(0);
+  });
+
+  test('takes other limits later, but never another place or secret', () => {
+    const { partition } = new Kernel();
+    const more = { ...configuration, maximumPages: 5000, maximumProducers: 7 };
+    expect(partition.hasLimits(configuration)).toBe(true);
+    expect(partition.hasLimits(more)).toBe(false);
+    expect(partition.configure(more, START)).toHaveLength(56);
+    expect(partition.hasLimits(more)).toBe(true);
+    const hash = partition.stateHash;
+    for (const other of [{ partitions: 2 }, { partition: 1, partitions: 2 }, { secret: new Uint8Array(16) }]) {
+      expect(() => partition.configure({ ...configuration, ...other }, START)).toThrow(TallystickError);
+    }
+    expect(partition.stateHash).toBe(hash);
+    expect(partition.hasLimits(more)).toBe(true);
+  });
+
+  test('takes bodies of up to a mebibyte', () => {
+    const { partition } = new Kernel();
+    const body = new Uint8Array(1_048_577);
+    expect(() => partition.apply(Opcode.ADD, 0, 0, 0, START, body)).toThrow(RangeError);
+    expect(partition.apply(Opcode.ADD, 0, 0, 0, START, body.subarray(1))).toBe(ERRORS.BAD_REQUEST.status);
+  });
+
+  test('shows the answer of the last call alone', () => {
+    const { partition } = new Kernel();
+    expect(partition.apply(Opcode.ADD, 0, 0, 0, START, oneStep)).toBe(OK);
+    expect([...partition.answer]).toEqual([0]);
+    expect(partition.read(oneRead)).toBe(OK);
+    expect([...partition.answer]).toEqual([1, 0, 2]);
+    expect(partition.read(oneRead.subarray(1))).not.toBe(OK);
+    expect([...partition.answer]).toEqual([]);
+  });
+
+  test('counts what it holds and what it did', () => {
+    const kernel = new Kernel();
+    kernel.step('a', 1n);
+    kernel.step('a', -2n, { min: 0n });
+    kernel.open(['b']);
+    kernel.step('c', 1n, { operationId: idOf(1) });
+    kernel.openProducer(idOf(1));
+    const { memoryBytes, ...rest } = kernel.partition.statistics;
+    expect(rest).toEqual({ sequence: 6, counters: 2, names: 3, producers: 1, operationIds: 1, applied: 2, refused: 1 });
+    expect(memoryBytes).toBe(kernel.partition.state.length + 0x200000);
+  });
+
+  test('needs ticks while there is a producer or an operation id, and no longer', () => {
+    const kernel = new Kernel({ producerIdleMilliseconds: 1000 });
+    const { partition } = kernel;
+    expect(partition.needsTicks).toBe(false);
+    kernel.openProducer(idOf(1));
+    expect(partition.needsTicks).toBe(true);
+    kernel.tick(START + 1000);
+    expect(partition.needsTicks).toBe(false);
+    kernel.step('a', 1n, { operationId: idOf(1) });
+    expect(partition.needsTicks).toBe(true);
+    kernel.tick(START + 601_000);
+    expect(partition.needsTicks).toBe(false);
+  });
+
+  test('grows its memory under the feet of a view that was taken before', () => {
+    const kernel = new Kernel();
+    kernel.step('a', 5n);
+    const before = kernel.partition.statistics.memoryBytes;
+    for (let batch = 0; batch < 20; batch++) {
+      kernel.add({
+        operations: Array.from({ length: 5000 }, (_, i) => ({ key: { name: `${batch}/${i}` }, delta: 1n })),
+      });
+    }
+    expect(kernel.partition.statistics.memoryBytes).toBeGreaterThan(before + 20 * PAGE_BYTES);
+    expect(kernel.value('a')).toBe(5n);
+    expect(kernel.value('19/4999')).toBe(1n);
+  });
+});
+
+describe('Restoring', () => {
+  const state = () => {
+    const kernel = new Kernel();
+    kernel.add({ operations: Array.from({ length: 9000 }, (_, i) => ({ key: { name: `${i}` }, delta: BigInt(i) })) });
+    return kernel.partition.state;
+  };
+
+  test('brings values, sequence and statistics back', () => {
+    const partition = new Partition(module);
+    partition.restore(state());
+    expect(partition.read(Uint8Array.of(1, 16, 56, 57, 57, 57))).toBe(OK); // the counter `8999`
+    expect([...partition.answer]).toEqual([1, 0, 0xce, 0x8c, 0x01]);
+    expect(partition.statistics).toMatchObject({ sequence: 2, counters: 9000, applied: 9000 });
+    expect(partition.hasLimits(configuration)).toBe(true);
+  });
+
+  test('refuses bytes that are no state of this kernel', () => {
+    const good = state();
+    const spoiled = [0, 4, 16].map((at) => {
+      const copy = good.slice();
+      copy[at] = (copy[at] as number) ^ 1;
+      return copy;
+    });
+    for (const bytes of [
+      ...spoiled,
+      new Uint8Array(),
+      good.subarray(0, 100),
+      good.subarray(PAGE_BYTES),
+      good.subarray(0, -1),
+    ]) {
+      expect(() => new Partition(module).restore(bytes)).toThrow('DIRECTORY_INVALID');
+    }
+  });
+
+  test('is for a partition to which nothing was applied', () => {
+    expect(() => new Kernel().partition.restore(state())).toThrow(RangeError);
+  });
+});

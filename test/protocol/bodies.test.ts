@@ -1,0 +1,323 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { codeOfStatus, ERRORS, TallystickError } from '../../src/errors.js';
+import { ByteWriter } from '../../src/protocol/bytes.js';
+import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
+import { Flag, Opcode } from '../../src/protocol/opcode.js';
+import * as request from '../../src/protocol/request.js';
+import * as response from '../../src/protocol/response.js';
+
+const int64 = fc.oneof(fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n), fc.bigInt(-100n, 100n));
+const count = fc.oneof(fc.nat(300), fc.maxSafeInteger().map(Math.abs));
+const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 });
+const key: fc.Arbitrary<request.Key> = fc.oneof(
+  fc.record({ name }),
+  fc.record({ slot: fc.nat(0xffffffff), generation: count }),
+);
+const bytes = (minLength: number, maxLength = minLength) => fc.uint8Array({ minLength, maxLength });
+const optional = { requiredKeys: [] as [] };
+const sequence = fc.record(
+  { sequence: count, unanswered: count, cursor: bytes(1, 64) },
+  { requiredKeys: ['sequence', 'unanswered'] },
+);
+const operation = fc
+  .tuple(fc.record({ key, delta: int64 }), fc.record({ min: int64, max: int64, operationId: bytes(16) }, optional))
+  .map(([plain, extension]) => ({ ...plain, ...extension }));
+const many = <T>(item: fc.Arbitrary<T>) => fc.array(item, { maxLength: 12 });
+const status = fc.integer({ min: 1, max: 255 });
+const progress = { position: count, flushed: count };
+
+/** Every body that is laid by hand, with what makes one, and the flags that its decoder needs. */
+interface Body<T> {
+  readonly name: string;
+  readonly values: fc.Arbitrary<T>;
+  readonly encode: (writer: ByteWriter, value: T) => void;
+  readonly decode: (body: Uint8Array, value: T) => T;
+}
+const body = <T>(
+  name: string,
+  values: fc.Arbitrary<T>,
+  encode: Body<T>['encode'],
+  decode: Body<T>['decode'],
+): Body<unknown> => ({ name, values, encode, decode }) as Body<unknown>;
+
+const sequenced = (value: { sequence?: unknown }) => (value.sequence ? Flag.SEQUENCED : 0);
+
+const BODIES = [
+  body('OPEN', many(name), request.encodeOpen, request.decodeOpen),
+  body<request.AddRequest>(
+    'ADD',
+    fc.record({ sequence, operations: many(operation) }, { requiredKeys: ['operations'] }),
+    request.encodeAdd,
+    (encoded, value) => request.decodeAdd(encoded, sequenced(value)),
+  ),
+  body<request.GetRequest>(
+    'GET',
+    fc.record(
+      { after: fc.record({ epoch: fc.nat(0xffffffff), sequence: count }), keys: many(key) },
+      { requiredKeys: ['keys'] },
+    ),
+    request.encodeGet,
+    (encoded, value) => request.decodeGet(encoded, value.after ? Flag.AFTER : 0),
+  ),
+  body<request.SetRequest>(
+    'SET',
+    fc.record(
+      { sequence, key, value: int64, expect: int64, reason: name },
+      { requiredKeys: ['key', 'value', 'reason'] },
+    ),
+    request.encodeSet,
+    (encoded, value) => request.decodeSet(encoded, sequenced(value)),
+  ),
+  body(
+    'the answer to OPEN',
+    fc.record({
+      ...progress,
+      ids: many(
+        fc.oneof(
+          fc.record({ status: fc.constant(0 as const), slot: count, generation: count }),
+          fc.record({ status }),
+        ) as fc.Arbitrary<response.OpenedName>,
+      ),
+    }),
+    response.encodeOpenAnswer,
+    response.decodeOpenAnswer,
+  ),
+  body<response.AddAnswer>(
+    'the answer to ADD',
+    fc.record({
+      ...progress,
+      refused: many(fc.record({ index: fc.nat(11), status })),
+      values: fc.oneof(fc.constant([]), fc.array(int64, { minLength: 12, maxLength: 12 })),
+    }),
+    response.encodeAddAnswer,
+    (encoded, value) => response.decodeAddAnswer(encoded, 12, value.values.length > 0),
+  ),
+  body(
+    'the answer to GET',
+    fc.record({
+      ...progress,
+      values: many(
+        fc.oneof(
+          fc.record({ status: fc.constant(0 as const), value: int64 }),
+          fc.record({ status }),
+        ) as fc.Arbitrary<response.ReadValue>,
+      ),
+    }),
+    response.encodeGetAnswer,
+    response.decodeGetAnswer,
+  ),
+  body(
+    'the answer to SET',
+    fc.record({ ...progress, status: fc.nat(255), previous: int64 }),
+    response.encodeSetAnswer,
+    response.decodeSetAnswer,
+  ),
+  body(
+    'the answer to SYNC',
+    fc.record({ positions: many(fc.record({ partition: fc.nat(0xffff), position: count })) }),
+    response.encodeSyncAnswer,
+    response.decodeSyncAnswer,
+  ),
+  body(
+    'ERROR',
+    fc.record({
+      status: fc.nat(255),
+      outcome: fc.constantFrom('refused' as const, 'unknown' as const, 'applied' as const),
+      position: count,
+      detail: name,
+    }),
+    response.encodeError,
+    response.decodeError,
+  ),
+];
+
+function encoded<T>({ encode }: Body<T>, value: T): Uint8Array {
+  const writer = new ByteWriter(1);
+  encode(writer, value);
+  return writer.copy();
+}
+
+/** The code that an act ends with; anything but a TallystickError is let through. */
+function codeOf(act: () => unknown): string {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof TallystickError) return error.code;
+    throw error;
+  }
+  return 'none';
+}
+
+describe.each(BODIES)('The body of $name', (format) => {
+  test('comes back as it went, whole and byte by byte', () => {
+    fc.assert(
+      fc.property(format.values, (value) => {
+        const whole = encoded(format, value);
+        expect(format.decode(whole, value)).toEqual(value);
+        const reader = new FrameReader();
+        const frame = encodeFrame(Opcode.ADD, 0, 0, 1, whole);
+        const decoded: unknown[] = [];
+        for (const byte of frame)
+          reader.push(Uint8Array.of(byte), (view) => decoded.push(format.decode(view.body, value)));
+        expect(decoded).toEqual([value]);
+      }),
+    );
+  });
+
+  test('cut at any byte, or with a byte too many, is refused', () => {
+    fc.assert(
+      fc.property(format.values, (value) => {
+        const whole = encoded(format, value);
+        for (let end = 0; end < whole.length; end++) {
+          // the text of an ERROR reaches to the end of the frame, so some cuts of it decode
+          if (format.name === 'ERROR') codeOf(() => format.decode(whole.subarray(0, end), value));
+          else
+            expect(['BAD_REQUEST', 'NAME_INVALID']).toContain(
+              codeOf(() => format.decode(whole.subarray(0, end), value)),
+            );
+        }
+        if (format.name !== 'ERROR') {
+          expect(codeOf(() => format.decode(Uint8Array.of(...whole, 0), value))).not.toBe('none');
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test('with any byte changed, and any bytes at all, is decoded or refused with a code', () => {
+    fc.assert(
+      fc.property(format.values, fc.nat(), fc.nat(255), fc.uint8Array({ maxLength: 60 }), (value, at, byte, any) => {
+        const changed = encoded(format, value);
+        changed[at % changed.length] = byte;
+        codeOf(() => format.decode(changed, value));
+        codeOf(() => format.decode(any, value));
+      }),
+    );
+  });
+
+  test('with a count larger than itself is refused before anything is allocated', () => {
+    for (let at = 0; at < 12; at++) {
+      const huge = Uint8Array.of(...new Array(at).fill(0), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f);
+      for (const value of fc.sample(format.values, 5)) codeOf(() => format.decode(huge, value));
+    }
+  });
+});
+
+describe('The decoders of requests refuse', () => {
+  const refusal = (act: () => unknown) => codeOf(act);
+  const nothing = (length: number) => new Array(length).fill(0x61);
+
+  test('names of no bytes, of more than 1,024, and of no UTF-8', () => {
+    const open = (head: number[], bytes: number[]) => Uint8Array.of(1, ...head, ...bytes);
+    expect(request.decodeOpen(open([0x80, 0x20], nothing(1024)))).toEqual(['a'.repeat(1024)]);
+    expect(refusal(() => request.decodeOpen(open([0x84, 0x20], nothing(1025))))).toBe('NAME_INVALID');
+    expect(refusal(() => request.decodeOpen(open([0x00], [0])))).toBe('NAME_INVALID');
+    expect(refusal(() => request.decodeOpen(open([0x04], [0xff])))).toBe('NAME_INVALID');
+  });
+
+  test('an extended key where the request gives it no meaning, an id in OPEN, unknown fields', () => {
+    expect(refusal(() => request.decodeOpen(Uint8Array.of(1, 0x06, 0x61)))).toBe('BAD_REQUEST');
+    expect(refusal(() => request.decodeOpen(Uint8Array.of(1, 0x05, 0x01)))).toBe('BAD_REQUEST');
+    expect(refusal(() => request.decodeGet(Uint8Array.of(1, 0x06, 0x61), 0))).toBe('BAD_REQUEST');
+    expect(refusal(() => request.decodeAdd(Uint8Array.of(1, 0x06, 0x61, 2, 8), 0))).toBe('BAD_REQUEST');
+  });
+
+  test('a cursor of more than 64 bytes and a reason of none or of more than 256', () => {
+    const add = (cursor: number) => Uint8Array.of(1, 0, cursor, ...nothing(cursor), 0);
+    expect(request.decodeAdd(add(64), Flag.SEQUENCED).sequence?.cursor).toHaveLength(64);
+    expect(refusal(() => request.decodeAdd(add(65), Flag.SEQUENCED))).toBe('BAD_REQUEST');
+    const set = (length: number[], bytes: number) => Uint8Array.of(0x04, 0x61, 2, ...length, ...nothing(bytes));
+    expect(request.decodeSet(set([0x80, 0x02], 256), 0).reason).toHaveLength(256);
+    expect(refusal(() => request.decodeSet(set([0x81, 0x02], 257), 0))).toBe('BAD_REQUEST');
+    expect(refusal(() => request.decodeSet(set([0], 0), 0))).toBe('BAD_REQUEST');
+  });
+});
+
+describe('The encoders of requests refuse', () => {
+  const writer = new ByteWriter();
+
+  test('what the other side would', () => {
+    expect(codeOf(() => request.writeSequence(writer, 1, 0, new Uint8Array(65)))).toBe('INVALID_ARGUMENT');
+    const set = (reason: string) => codeOf(() => request.encodeSet(writer, { key: { name: 'a' }, value: 1n, reason }));
+    expect([set(''), set('é'.repeat(129)), set('é'.repeat(128))]).toEqual([
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'none',
+    ]);
+    const withId = (length: number) =>
+      codeOf(() => request.writeExtendedDelta(writer, 1, { operationId: new Uint8Array(length) }));
+    expect([withId(15), withId(16), withId(17)]).toEqual(['INVALID_ARGUMENT', 'none', 'INVALID_ARGUMENT']);
+  });
+});
+
+test('The decoder of an answer to ADD refuses an operation that the request did not have', () => {
+  const answer = Uint8Array.of(1, 1, 1, 5, 13);
+  expect(response.decodeAddAnswer(answer, 6, false).refused).toEqual([{ index: 5, status: 13 }]);
+  expect(codeOf(() => response.decodeAddAnswer(answer, 5, false))).toBe('BAD_REQUEST');
+});
+
+describe('The small writers', () => {
+  const plain = fc.oneof(int64, fc.maxSafeInteger());
+
+  test('write what the whole body holds', () => {
+    fc.assert(
+      fc.property(name, fc.nat(0xffffffff), count, plain, (text, slot, generation, delta) => {
+        const pieces = new ByteWriter();
+        request.writeSequence(pieces, 7, 2, Uint8Array.of(1));
+        pieces.varint(4);
+        request.writeOperationByName(pieces, text, delta);
+        request.writeOperationById(pieces, slot, generation, delta);
+        const utf8 = new TextEncoder().encode(`<${text}>`);
+        request.writeNameBytesKey(pieces, utf8, 1, utf8.length - 1);
+        pieces.zigzag(delta);
+        request.writeIdKey(pieces, slot, generation, true);
+        request.writeExtendedDelta(pieces, delta, { max: 5n });
+
+        const whole = new ByteWriter();
+        const operations = [
+          { key: { name: text }, delta: BigInt(delta) },
+          { key: { slot, generation }, delta: BigInt(delta) },
+          { key: { name: text }, delta: BigInt(delta) },
+          { key: { slot, generation }, delta: BigInt(delta), max: 5n },
+        ];
+        request.encodeAdd(whole, { sequence: { sequence: 7, unanswered: 2, cursor: Uint8Array.of(1) }, operations });
+        expect([...pieces.view()]).toEqual([...whole.view()]);
+      }),
+    );
+  });
+
+  test('write nothing of a name that is none', () => {
+    const writer = new ByteWriter();
+    expect(codeOf(() => request.writeNameKey(writer, 'a\ud800'))).toBe('NAME_INVALID');
+    expect(writer.length).toBe(0);
+  });
+});
+
+describe('An error', () => {
+  test('of the table crosses the wire with its code, outcome and detail', () => {
+    for (const [code, { status }] of Object.entries(ERRORS)) {
+      if (status < 0) continue;
+      const sent = new TallystickError(code as keyof typeof ERRORS, 'The detail.', { outcome: 'unknown' });
+      const writer = new ByteWriter();
+      response.encodeError(writer, response.errorAnswer(sent, { position: 5 }));
+      const answer = response.decodeError(writer.view());
+      expect(answer).toEqual({ status, outcome: 'unknown', position: 5, detail: 'The detail.' });
+      const received = response.errorOf(answer);
+      expect([received.code, received.outcome, received.message]).toEqual([code, 'unknown', sent.message]);
+    }
+  });
+
+  test('that has no status goes out as INTERNAL', () => {
+    const { status } = response.errorAnswer(new TallystickError('CLOSED'));
+    expect(codeOfStatus(status)).toBe('INTERNAL');
+  });
+
+  test('goes out by its code alone, with what is given beside it', () => {
+    const { status, outcome } = ERRORS.STORAGE_FULL;
+    expect(response.errorAnswer('STORAGE_FULL')).toEqual({ status, outcome, position: 0, detail: '' });
+    const given = { outcome: 'unknown', position: 7, detail: 'Full.' } as const;
+    expect(response.errorAnswer('STORAGE_FULL', given)).toEqual({ status, ...given });
+    expect(response.errorAnswer(new TallystickError('STORAGE_FULL', 'Else.'), given)).toEqual({ status, ...given });
+  });
+});

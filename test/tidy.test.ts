@@ -1,0 +1,152 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+/** Style is a test: docs/STYLE.md names the rules, this file holds those that a linter can't. */
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const MAX_FILE_LINES = 500;
+const MAX_FUNCTION_LINES = 70;
+
+function filesUnder(directory: string, endings: readonly string[]): string[] {
+  return readdirSync(join(ROOT, directory), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && endings.some((ending) => entry.name.endsWith(ending)))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
+}
+
+const sources = filesUnder('src', ['.ts']);
+const text = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+const linesOf = (file: string): string[] => text(file).split('\n');
+
+/** The code of a file, its comments and strings blanked. */
+function code(file: string): string {
+  return text(file)
+    .replace(/\/\*[\s\S]*?\*\//g, ' ')
+    .replace(/(^|\s)\/\/.*$/gm, ' ')
+    .replace(/'(?:[^'\\\n]|\\.)*'/g, "''");
+}
+
+/** Relative imports of a file, as files below the root. */
+function importsOf(file: string): string[] {
+  const found = text(file).matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g);
+  return [...found].map(([, target = '']) => {
+    const path = relative(ROOT, resolve(ROOT, dirname(file), target));
+    return /\.js$/.test(path) ? path.replace(/\.js$/, '.ts') : `${path}.ts`;
+  });
+}
+
+/** The room of a source file: its folder below src, or the file itself. */
+const roomOf = (file: string): string => relative('src', file).split('/')[0] as string;
+
+/** What each room may import besides itself. Files at the top of src are named with their ending. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  kernel: [],
+  protocol: ['errors.ts'],
+  partition: ['errors.ts', 'kernel', 'protocol'],
+  log: ['clock.ts', 'errors.ts', 'wasm.ts'],
+  transport: ['clock.ts', 'errors.ts', 'protocol'],
+  lane: ['clock.ts', 'errors.ts', 'wasm.ts', 'log', 'partition', 'protocol', 'transport'],
+  client: ['clock.ts', 'errors.ts', 'protocol'],
+  cli: ['clock.ts', 'errors.ts', 'client', 'protocol'],
+  'config.ts': ['errors.ts', 'protocol'],
+  'directory.ts': ['errors.ts'],
+  'server.ts': ['config.ts', 'directory.ts', 'errors.ts', 'lane', 'log', 'partition', 'protocol'],
+  'serve.ts': ['config.ts', 'server.ts'],
+  'audit.ts': ['config.ts', 'directory.ts', 'lane', 'log', 'partition'],
+};
+
+describe('imports', () => {
+  it('point in the direction that docs/ARCHITECTURE.md draws', () => {
+    const wrong = sources
+      .filter((file) => roomOf(file) !== 'main.ts')
+      .flatMap((file) => {
+        const room = roomOf(file);
+        const allowed = [room, ...(MAY_IMPORT[room] ?? [])];
+        const rooms = importsOf(file).map(roomOf);
+        return rooms.filter((target) => !allowed.includes(target)).map((target) => `${file} imports ${target}`);
+      });
+    expect(wrong).toEqual([]);
+  });
+
+  it('reach every file from the entry points: there are no dead ones', () => {
+    const entries = ['src/main.ts', 'src/server.ts', 'src/client/index.ts', 'src/lane/lane-thread.ts'];
+    const others = ['src/log/check-main.ts', 'src/kernel/kernel.ts', 'src/kernel/checksum.ts', 'src/webassembly.d.ts'];
+    const reached = new Set<string>();
+    const pending = [...entries, ...others];
+    for (let file = pending.pop(); file; file = pending.pop()) {
+      if (reached.has(file)) continue;
+      reached.add(file);
+      pending.push(...importsOf(file));
+    }
+    expect(sources.filter((file) => !reached.has(file))).toEqual([]);
+    expect([...reached].filter((file) => !sources.includes(file))).toEqual([]);
+  });
+
+  it('name lmdb, the network and the console only where they belong', () => {
+    const only = (pattern: RegExp, where: readonly string[]) =>
+      sources.filter((file) => pattern.test(text(file)) && !where.includes(file));
+    expect(only(/from 'lmdb'/, ['src/log/lmdb-log.ts'])).toEqual([]);
+    expect(only(/from 'node:net'/, ['src/transport/tcp.ts', 'src/client/tcp.ts'])).toEqual([]);
+    expect(only(/\bAtomics\./, ['src/lane/lane-thread.ts', 'src/lane/supervisor.ts'])).toEqual([]);
+  });
+});
+
+describe('pure rooms', () => {
+  const pure = sources.filter((file) => ['protocol', 'kernel', 'partition'].includes(roomOf(file)));
+  const forbidden = /\b(Date\.now|new Date|Math\.random|performance\.|process\.|setTimeout|setImmediate|await|async)\b/;
+
+  it('know no time, no chance and nothing asynchronous', () => {
+    expect(pure.filter((file) => forbidden.test(code(file)))).toEqual([]);
+  });
+
+  it('have no state outside of objects', () => {
+    expect(pure.filter((file) => /^(export )?let /m.test(code(file)))).toEqual([]);
+  });
+});
+
+describe('time', () => {
+  it('is read in clock.ts alone', () => {
+    const readers = sources.filter((file) => /\b(Date\.now|performance\.now)\(/.test(code(file)));
+    expect(readers).toEqual(['src/clock.ts']);
+  });
+});
+
+describe('sizes', () => {
+  it(`keep files within ${MAX_FILE_LINES} lines`, () => {
+    const all = [...sources, ...filesUnder('test', ['.ts']), ...filesUnder('load', ['.mjs'])];
+    expect(all.filter((file) => linesOf(file).length > MAX_FILE_LINES)).toEqual([]);
+  });
+
+  it(`keep functions within ${MAX_FUNCTION_LINES} lines`, () => {
+    expect(sources.flatMap(longFunctions)).toEqual([]);
+  });
+
+  it('keep the pages of docs to one page each', () => {
+    for (const page of ['docs/ARCHITECTURE.md', 'docs/STYLE.md']) expect(linesOf(page).length).toBeLessThan(150);
+  });
+});
+
+/** Functions and methods by their indentation, which the formatter guarantees. */
+function longFunctions(file: string): string[] {
+  const lines = linesOf(file);
+  const header =
+    /^(\s*)(?:export )?(?:default )?(?:static )?(?:async )?(?:function\b|(?:get |set )?#?\w+\(|constructor\().*\{$/;
+  return lines.flatMap((line, start) => {
+    const indent = header.exec(line)?.[1];
+    if (indent === undefined || /^\s*(if|for|while|switch|catch)\b/.test(line)) return [];
+    const length = lines.slice(start).findIndex((other) => other === `${indent}}`) + 1;
+    return length > MAX_FUNCTION_LINES ? [`${file}:${start + 1} has ${length} lines`] : [];
+  });
+}
+
+describe('names', () => {
+  it('leave out rooms for everything', () => {
+    expect(sources.filter((file) => /(^|\/)(utils?|helpers?|common|misc)\.ts$/.test(file))).toEqual([]);
+  });
+
+  it('leave no work undone in the sources', () => {
+    const marks = new RegExp(`\\b(${['TO', 'DO'].join('')}|${['FIX', 'ME'].join('')}|XXX)\\b`);
+    expect([...sources, 'protocol.md', 'README.md'].filter((file) => marks.test(text(file)))).toEqual([]);
+  });
+});
