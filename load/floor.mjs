@@ -1,4 +1,5 @@
 import { build } from 'hdr-histogram-js';
+import { connect } from '../dist/client/index.js';
 import { ByteWriter } from '../dist/protocol/bytes.js';
 import { Opcode } from '../dist/protocol/opcode.js';
 import { partitionOf } from '../dist/protocol/partition-hash.js';
@@ -51,13 +52,21 @@ function makeBatches(lists, size, next, write) {
   return batches;
 }
 
+function histogram() {
+  return build({ lowestDiscernibleValue: 1, highestTrackableValue: 60_000_000, numberOfSignificantValueDigits: 3 });
+}
+
+function result(done, start, latency) {
+  return {
+    perSecond: done / ((performance.now() - start) / 1000),
+    p50: latency.getValueAtPercentile(50) / 1000,
+    p99: latency.getValueAtPercentile(99) / 1000,
+  };
+}
+
 /** Closed loop with IN_FLIGHT batches for some seconds: increments a second, and the latency of a batch. */
 function run(client, batches, size) {
-  const latency = build({
-    lowestDiscernibleValue: 1,
-    highestTrackableValue: 60_000_000,
-    numberOfSignificantValueDigits: 3,
-  });
+  const latency = histogram();
   return new Promise((resolve) => {
     const start = performance.now();
     const end = start + SECONDS * 1000;
@@ -75,16 +84,57 @@ function run(client, batches, size) {
         flying--;
         if (now < end) send();
         else if (flying === 0) {
-          resolve({
-            perSecond: done / ((now - start) / 1000),
-            p50: latency.getValueAtPercentile(50) / 1000,
-            p99: latency.getValueAtPercentile(99) / 1000,
-          });
+          resolve(result(done, start, latency));
         }
       });
     };
     for (let i = 0; i < IN_FLIGHT; i++) send();
   });
+}
+
+/** The same through the public SDK: IN_FLIGHT callers, each awaiting one batch of names after the other. */
+function runBatches(client, names, size, next) {
+  return through(async (end, latency) => {
+    let done = 0;
+    const caller = async () => {
+      while (performance.now() < end) {
+        const operations = [];
+        for (let i = 0; i < size; i++) operations.push({ name: names[Math.floor(next() * names.length)] });
+        const sent = performance.now();
+        await client.batch(operations);
+        latency.recordValue(Math.round((performance.now() - sent) * 1000));
+        done += size;
+      }
+    };
+    await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
+    return done;
+  });
+}
+
+/** Handles that are added to, so many a turn of the event loop that each partition's batch has about `size`. */
+function runHandles(client, handles, size, next) {
+  return through(async (end, latency) => {
+    let done = 0;
+    while (performance.now() < end) {
+      const sent = performance.now();
+      const turn = size * client.partitions;
+      let hasRoom = true;
+      for (let i = 0; i < turn; i++) hasRoom = handles[Math.floor(next() * handles.length)].add(1);
+      if (hasRoom) await new Promise((resolve) => setImmediate(resolve));
+      else await client.drain();
+      done += turn;
+      latency.recordValue(Math.round((performance.now() - sent) * 1000));
+    }
+    await client.flush();
+    return done;
+  });
+}
+
+async function through(work) {
+  const latency = histogram();
+  const start = performance.now();
+  const done = await work(start + SECONDS * 1000, latency);
+  return result(done, start, latency);
 }
 
 async function openAll(client, lists) {
@@ -112,30 +162,44 @@ await withServer(async (url) => {
   const ids = await openAll(client, names);
   const byName = (writer, name) => writeOperationByName(writer, name, 1);
   const byId = (writer, { slot, generation }) => writeOperationById(writer, slot, generation, 1);
+  const raw = (size, lists, write) => {
+    const batches = makeBatches(lists, size, next, write);
+    return () => run(client, batches, size);
+  };
+  const sdk = await connect(url, { timeout: 60_000 });
+  const flat = names.flat();
+  const handles = flat.map((name) => sdk.counter(name));
+  // Every handle has its id before anything is measured.
+  for (const handle of handles) if (!handle.add(1)) await sdk.drain();
+  await sdk.flush();
   const cases = [
-    { name: 'by name, 1,000 a batch', floor: 2e6, size: 1000, lists: names, write: byName },
-    { name: 'by id, 1,000 a batch', floor: 4e6, size: 1000, lists: ids, write: byId },
-    { name: 'by id, 10,000 a batch', floor: 8e6, size: 10_000, lists: ids, write: byId },
+    ['frames by name, 1,000 a batch', 2e6, raw(1000, names, byName)],
+    ['frames by id, 1,000 a batch', 4e6, raw(1000, ids, byId)],
+    ['frames by id, 10,000 a batch', 8e6, raw(10_000, ids, byId)],
+    ['SDK batch(), 1,000 names', 1e6, () => runBatches(sdk, flat, 1000, next)],
+    ['SDK counter().add(), 1,000 a batch', 2e6, () => runHandles(sdk, handles, 1000, next)],
+    ['SDK counter().add(), 10,000 a batch', 4e6, () => runHandles(sdk, handles, 10_000, next)],
   ];
   const rows = [];
-  for (const { name, floor, size, lists, write } of cases) {
-    const batches = makeBatches(lists, size, next, write);
+  for (const [name, floor, once] of cases) {
     const results = [];
-    for (let i = 0; i < RUNS; i++) results.push(await run(client, batches, size));
+    for (let i = 0; i < RUNS; i++) results.push(await once());
+    const figure = (key) => median(results.map((one) => one[key]));
     rows.push({
       case: name,
       floor,
-      perSecond: Math.round(median(results.map((result) => result.perSecond))),
-      p50: median(results.map((result) => result.p50)),
-      p99: median(results.map((result) => result.p99)),
+      perSecond: Math.round(figure('perSecond')),
+      p50: figure('p50'),
+      p99: figure('p99'),
     });
   }
+  await sdk.close();
   client.close();
   if (process.argv.includes('--json')) console.log(JSON.stringify(rows));
   else {
     for (const { case: name, floor, perSecond, p50, p99 } of rows) {
       console.log(
-        `${name.padEnd(24)} ${(perSecond / 1e6).toFixed(2).padStart(6)} M/s  (floor ${floor / 1e6})  p50 ${p50.toFixed(1)} ms  p99 ${p99.toFixed(1)} ms`,
+        `${name.padEnd(36)} ${(perSecond / 1e6).toFixed(2).padStart(6)} M/s  (floor ${floor / 1e6})  p50 ${p50.toFixed(1)} ms  p99 ${p99.toFixed(1)} ms`,
       );
     }
   }

@@ -12,7 +12,8 @@ export interface BacklogLimits {
   readonly full: number;
 }
 
-export const DEFAULT_BACKLOG: BacklogLimits = { high: 8 << 20, low: 4 << 20, full: 64 << 20 };
+// The server should work on one half while the other is made: more would only wait.
+export const DEFAULT_BACKLOG: BacklogLimits = { high: 1 << 20, low: 512 << 10, full: 64 << 20 };
 
 interface Admission {
   readonly call: { readonly isSettled: boolean; reject(error: TallystickError): void };

@@ -1,10 +1,10 @@
 import type { Clock, Timer } from '../clock.js';
 
 const FIRST_MILLISECONDS = 50;
-const LONGEST_MILLISECONDS = 5_000;
+const LONGEST_MILLISECONDS = 1_000;
 
 /**
- * Delays that double from 50 ms to 5 s, each drawn uniformly between nothing and its bound, so that clients that
+ * Delays that double from 50 ms to 1 s, each drawn uniformly between nothing and its bound, so that clients that
  * failed together do not come back together ("full jitter": Marc Brooker, Exponential Backoff And Jitter, 2015).
  */
 export class Backoff {

@@ -1,5 +1,5 @@
 import { TallystickError } from '../errors.js';
-import { PRODUCER_ID_BYTES, type ProducerRef, type StatsAnswer } from '../protocol/control.js';
+import { PRODUCER_ID_BYTES, type ProducerRef, type StatsAnswer, type StatsRequest } from '../protocol/control.js';
 import { type BatchResult, bigintValue, Call, type CallOptions, numberValue, type ToValue } from './call.js';
 import type { Counter } from './counter.js';
 import type { Position } from './position.js';
@@ -146,8 +146,8 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
     return this.#reader.sync(options);
   }
 
-  /** What each lane of the server tells about itself. */
-  stats(options: CallOptions = {}): Promise<StatsAnswer[]> {
+  /** What each lane of the server tells about itself; with `stateHash` also a hash of the memory of each partition. */
+  stats(options: CallOptions & StatsRequest = {}): Promise<StatsAnswer[]> {
     return this.#reader.stats(options);
   }
 

@@ -48,6 +48,11 @@ export class CounterHandle implements Counter {
     this.#batcher = batcher;
   }
 
+  /** Loads the first and the last part of the handle. The number means nothing. */
+  touch(): number {
+    return this.#generation + (this.isDirty ? 1 : 0);
+  }
+
   add(delta: number | bigint = 1): boolean {
     if (typeof delta !== 'number') return this.#addLarge(delta);
     const sum = this.#sum + delta;

@@ -1,6 +1,6 @@
 import { ABSENT, codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
-import { decodeStatsAnswer, encodeStatsRequest, type StatsAnswer } from '../protocol/control.js';
+import { decodeStatsAnswer, encodeStatsRequest, type StatsAnswer, type StatsRequest } from '../protocol/control.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
 import { writeAfter, writeNameBytesKey } from '../protocol/request.js';
@@ -101,14 +101,14 @@ export class Reader<V extends bigint | number> {
   }
 
   /** What each lane tells about itself. */
-  stats(options: CallOptions): Promise<StatsAnswer[]> {
+  stats(options: CallOptions & StatsRequest): Promise<StatsAnswer[]> {
     return new Promise((resolve, reject) => {
       const call = new Call<StatsAnswer[]>(resolve, reject);
       if (!this.#start(call, options)) return;
       const answers: StatsAnswer[] = [];
       let open = this.#session.lanes.length;
       const body = new ByteWriter();
-      encodeStatsRequest(body);
+      encodeStatsRequest(body, options);
       this.#session.askLanes(call, Opcode.STATS, body.view(), (answer, lane) => {
         answers[lane.index] = decodeStatsAnswer(answer);
         if (--open === 0) call.resolve(answers);
