@@ -3,13 +3,14 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  linkSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  statfsSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
@@ -30,6 +31,8 @@ const MANIFEST = 'tallystick.json';
 const LOCK = 'server.pid';
 const FORMAT = 1;
 const SECRET_BYTES = 16;
+/** Free on its file system before a directory is made: more than the logs keep as their reserve. */
+const NEEDED_BYTES = 80 * 1_048_576;
 
 const manifestSchema = z.object({
   format: z.literal(FORMAT),
@@ -43,6 +46,12 @@ const manifestSchema = z.object({
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
+
+/** What is fixed when a directory is made. */
+interface Shape {
+  readonly lanes?: number;
+  readonly partitions?: number;
+}
 
 export class DataDirectory {
   readonly path: string;
@@ -59,31 +68,17 @@ export class DataDirectory {
    * Opens a data directory for this process alone, making it if there is none.
    *
    * @param lanes partitions  for a new directory; an existing one keeps its own, and another wish is CONFIG_INVALID
-   * @throws TallystickError DIRECTORY_IN_USE, DIRECTORY_INVALID, CONFIG_INVALID
+   * @throws TallystickError DIRECTORY_IN_USE, DIRECTORY_INVALID, CONFIG_INVALID, STORAGE_FULL
    */
-  static open(
-    path: string,
-    wish: { lanes?: number; partitions?: number },
-    defaults: { lanes: number; partitions: number },
-  ): DataDirectory {
-    makeDirectory(path);
-    const lock = Lock.take(join(path, LOCK));
+  static open(path: string, wish: Shape, defaults: Required<Shape>): DataDirectory {
+    let lock: Lock | undefined;
     try {
-      let manifest = readManifest(path);
-      if (manifest === undefined) {
-        if (existsSync(join(path, 'lane-0'))) {
-          throw new TallystickError('DIRECTORY_INVALID', `${path} has lanes but no ${MANIFEST}.`);
-        }
-        const partitions = wish.partitions ?? defaults.partitions;
-        manifest = newManifest(Math.min(wish.lanes ?? defaults.lanes, partitions), partitions);
-        writeManifest(path, manifest);
-      } else {
-        compare(path, manifest, wish);
-      }
-      return new DataDirectory(path, manifest, lock);
+      makeDirectory(path);
+      lock = Lock.take(join(path, LOCK));
+      return new DataDirectory(path, openManifest(path, wish, defaults), lock);
     } catch (error) {
-      lock.release();
-      throw error;
+      lock?.release();
+      throw unusable(error);
     }
   }
 
@@ -112,11 +107,20 @@ export class DataDirectory {
     for (const { path } of this.lanes) rmSync(path, { recursive: true, force: true });
   }
 
-  /** Records that every lane has its first group on the device. */
+  /**
+   * Records that every lane has its first group on the device.
+   *
+   * @throws TallystickError DIRECTORY_IN_USE if another server took the directory at the same moment
+   */
   markReady(): void {
+    this.#lock.confirm();
     if (this.#manifest.state === 'ready') return;
     this.#manifest = { ...this.#manifest, state: 'ready' };
-    writeManifest(this.path, this.#manifest);
+    try {
+      writeManifest(this.path, this.#manifest);
+    } catch (error) {
+      throw unusable(error);
+    }
   }
 
   close(): void {
@@ -136,12 +140,35 @@ function placesOf(path: string, { lanes }: Manifest): LanePlace[] {
 
 function makeDirectory(path: string): void {
   if (existsSync(path)) return;
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    fsyncDirectory(dirname(path));
-  } catch (cause) {
-    throw new TallystickError('CONFIG_INVALID', `dataDir: ${(cause as Error).message}.`, { cause });
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  fsyncDirectory(dirname(path));
+}
+
+/** What the system says of a directory that it won't give, in terms of who can do something about it. */
+function unusable(error: unknown): unknown {
+  if (error instanceof TallystickError) return error;
+  const { code, message } = error as NodeJS.ErrnoException;
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+  return new TallystickError(isFull ? 'STORAGE_FULL' : 'CONFIG_INVALID', `dataDir: ${message}.`, { cause: error });
+}
+
+function openManifest(path: string, wish: Shape, defaults: Required<Shape>): Manifest {
+  const found = readManifest(path);
+  if (found) {
+    compare(path, found, wish);
+    return found;
   }
+  if (existsSync(join(path, 'lane-0'))) {
+    throw new TallystickError('DIRECTORY_INVALID', `${path} has lanes but no ${MANIFEST}.`);
+  }
+  const { bavail, bsize } = statfsSync(path);
+  if (bavail * bsize < NEEDED_BYTES) {
+    throw new TallystickError('STORAGE_FULL', `dataDir: a new directory needs ${NEEDED_BYTES} bytes.`);
+  }
+  const partitions = wish.partitions ?? defaults.partitions;
+  const manifest = newManifest(Math.min(wish.lanes ?? defaults.lanes, partitions), partitions);
+  writeManifest(path, manifest);
+  return manifest;
 }
 
 /** Partition p belongs to lane p / (partitions per lane): neighbours share a lane. */
@@ -155,7 +182,7 @@ function newManifest(lanes: number, partitions: number): Manifest {
   return { format: FORMAT, state: 'creating', epoch: randomInt(1, 0xffffffff), lanes: assignment, secret };
 }
 
-function compare(path: string, manifest: Manifest, wish: { lanes?: number; partitions?: number }): void {
+function compare(path: string, manifest: Manifest, wish: Shape): void {
   const has = { lanes: manifest.lanes.length, partitions: manifest.lanes.flat().length };
   for (const key of ['lanes', 'partitions'] as const) {
     const wanted = wish[key];
@@ -198,30 +225,58 @@ function fsyncDirectory(path: string): void {
  */
 class Lock {
   readonly #path: string;
+  readonly #content: string;
 
-  private constructor(path: string) {
+  private constructor(path: string, content: string) {
     this.#path = path;
+    this.#content = content;
   }
 
   static take(path: string): Lock {
-    for (;;) {
-      try {
-        const descriptor = openSync(path, 'wx', 0o600);
-        writeSync(descriptor, JSON.stringify({ pid: process.pid, start: startOf(process.pid) }));
-        closeSync(descriptor);
-        return new Lock(path);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const content = JSON.stringify({ pid: process.pid, start: startOf(process.pid) });
+    // The file appears with its content: nobody may take it for one that a process died over.
+    const whole = `${path}.${process.pid}`;
+    writeFileSync(whole, content, { mode: 0o600 });
+    try {
+      while (!isLinked(whole, path)) {
         const holder = holderOf(path);
         if (holder !== undefined)
           throw new TallystickError('DIRECTORY_IN_USE', `Process ${holder} has ${dirname(path)} open.`);
         rmSync(path, { force: true });
       }
+      return new Lock(path, content);
+    } finally {
+      rmSync(whole, { force: true });
     }
   }
 
+  /**
+   * Two servers that find the lock of a dead one at the same moment may both remove it, and the later one then removes
+   * that of the earlier one: so the earlier one looks again before it serves.
+   *
+   * @throws TallystickError DIRECTORY_IN_USE
+   */
+  confirm(): void {
+    if (!this.#isOwn()) throw new TallystickError('DIRECTORY_IN_USE', `Another server took ${dirname(this.#path)}.`);
+  }
+
   release(): void {
-    rmSync(this.#path, { force: true });
+    if (this.#isOwn()) rmSync(this.#path, { force: true });
+  }
+
+  #isOwn(): boolean {
+    return existsSync(this.#path) && readFileSync(this.#path, 'utf8') === this.#content;
+  }
+}
+
+/** Gives a file a second name, unless there is a file of that name. */
+function isLinked(file: string, name: string): boolean {
+  try {
+    linkSync(file, name);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
   }
 }
 
@@ -233,7 +288,7 @@ function holderOf(path: string): number | undefined {
       .object({ pid: z.number(), start: z.string().optional() })
       .parse(JSON.parse(readFileSync(path, 'utf8'))) as never;
   } catch {
-    return undefined; // half written by a process that died over it
+    return undefined; // gone by now, or damaged
   }
   try {
     process.kill(holder.pid, 0);

@@ -55,8 +55,7 @@ async function serve(config: Config): Promise<void> {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);
   });
-  const first = server.lanes[0];
-  process.stdout.write(`ready tcp=${first?.host}:${first?.port} http=-\n`);
+  process.stdout.write(`ready tcp=${new URL(server.url).host} http=-\n`);
   await stop(server, log, await signalled);
 }
 

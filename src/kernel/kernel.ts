@@ -75,7 +75,7 @@ const TICK_OPERATIONS: u32 = 4096;
 
 /**
  * Applies a body: OK (applied, to be logged, its position is the new sequence), UNCHANGED or REPEATED (an answer, nothing to log), or the status
- * that refuses it, in which case nothing has changed. The length of the answer is answerLength().
+ * that refuses it, in which case nothing has changed. The length of the answer is in REGISTER_ANSWER_LENGTH.
  */
 export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, milliseconds: f64, length: u32): u32 {
   const end = RECEIVE + length;

@@ -52,7 +52,8 @@ async function run(): Promise<void> {
   const milliseconds = clock.monotonicMilliseconds() - started;
   const commit = new GroupCommit({ ...storage, clock, shape, start, isPoisoned, onFailed: fail });
   configure(partitions, commit, options.configuration, clock.wallMilliseconds());
-  await commit.drain();
+  // A new directory is ready when its first group is on the device. Another one serves reads on a full disk too.
+  if (options.create) await commit.drain();
 
   const traffic = noTraffic();
   const connections = new Set<LaneConnection>();

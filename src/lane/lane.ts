@@ -4,7 +4,7 @@ import type { GroupCommit } from '../log/group-commit.js';
 import { RECORD_BYTES } from '../log/record.js';
 import { Kind, type Partition, REPEATED, UNCHANGED } from '../partition/partition.js';
 import { ByteWriter } from '../protocol/bytes.js';
-import { encodeStatsAnswer, type StatsMap } from '../protocol/control.js';
+import { decodeStatsRequest, encodeStatsAnswer, type StatsMap } from '../protocol/control.js';
 import type { FrameView } from '../protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
 import { encodeSyncAnswer } from '../protocol/response.js';
@@ -198,6 +198,7 @@ export class Lane {
 
   #stats(connection: LaneConnection, frame: FrameView): void {
     const { commit, lane, partitions, describe } = this.#parts;
+    const { stateHash } = decodeStatsRequest(frame.body);
     const writer = new ByteWriter();
     encodeStatsAnswer(writer, {
       lane,
@@ -206,7 +207,7 @@ export class Lane {
         partition,
         flushed: commit.flushedSequence(partition),
         ...kernel.statistics,
-        stateHash: kernel.stateHash.toString(16).padStart(16, '0'),
+        ...(stateHash && { stateHash: kernel.stateHash.toString(16).padStart(16, '0') }),
       })),
       ...describe(),
     });

@@ -36,6 +36,7 @@ interface LaneThread {
   readonly worker: Worker;
   readonly listening: Deferred<LaneStatus>;
   readonly drained: Deferred<void>;
+  readonly exited: Deferred<void>;
   isDrained: boolean;
 }
 
@@ -65,11 +66,21 @@ export class Supervisor {
     this.#options = options;
   }
 
-  /** Resolves when every lane has recovered and serves. @throws TallystickError LOG_CORRUPT, … */
+  /**
+   * Resolves when every lane has recovered and serves. Rejects when that failed and no thread runs any more.
+   *
+   * @throws TallystickError LOG_CORRUPT, …
+   */
   static async start(options: SupervisorOptions, beforeServing: () => void): Promise<Supervisor> {
     const supervisor = new Supervisor(options);
-    await supervisor.#start(beforeServing);
-    return supervisor;
+    try {
+      await supervisor.#start(beforeServing);
+      return supervisor;
+    } catch (error) {
+      supervisor.#fail(error as TallystickError);
+      await Promise.all(supervisor.#threads.map(({ exited }) => exited.promise));
+      throw error;
+    }
   }
 
   get state(): SupervisorState {
@@ -129,6 +140,7 @@ export class Supervisor {
       worker,
       listening: new Deferred(),
       drained: new Deferred(),
+      exited: new Deferred(),
       isDrained: false,
     };
     worker.on('message', (message: FromLane) => this.#hear(thread, message));
@@ -136,6 +148,7 @@ export class Supervisor {
       this.#fail(new TallystickError('INTERNAL', `Lane ${lane} broke: ${cause}.`, { cause })),
     );
     worker.on('exit', () => {
+      thread.exited.resolve();
       if (!thread.isDrained) this.#fail(new TallystickError('INTERNAL', `Lane ${lane} ended by itself.`));
     });
     return thread;

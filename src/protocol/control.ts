@@ -170,13 +170,20 @@ export function decodeHelloAnswer(body: Uint8Array): HelloAnswer {
   };
 }
 
-/** STATS asks for nothing in particular yet: an empty map. */
-export function encodeStatsRequest(writer: ByteWriter): void {
-  writeMap(writer, {});
+export interface StatsRequest {
+  /** Also hash the memory of each partition, which takes its lane about 0.1 s a GiB. */
+  readonly stateHash?: boolean;
 }
 
-export function decodeStatsRequest(body: Uint8Array): void {
-  readMap(body, REQUEST_VALUES);
+export function encodeStatsRequest(writer: ByteWriter, { stateHash }: StatsRequest = {}): void {
+  writeMap(writer, { stateHash });
+}
+
+export function decodeStatsRequest(body: Uint8Array): StatsRequest {
+  const stateHash = readMap(body, REQUEST_VALUES).get('stateHash');
+  if (stateHash === undefined) return {};
+  if (typeof stateHash !== 'boolean') throw wrong('stateHash', 'is true or false');
+  return { stateHash };
 }
 
 export function encodeStatsAnswer(writer: ByteWriter, answer: StatsAnswer): void {

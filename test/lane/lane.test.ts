@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { decodeAudit } from '../../src/lane/audit.js';
+import { decodeStatsAnswer, encodeStatsRequest } from '../../src/protocol/control.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { decodeSyncAnswer } from '../../src/protocol/response.js';
 import { FLUSH_MILLISECONDS } from '../log/lane-bench.js';
@@ -216,6 +217,25 @@ describe('SYNC', () => {
     expect(decodeSyncAnswer(client.answerOf(sync).body).positions).toEqual(
       [...harness.partitions].map(([partition, { sequence }]) => ({ partition, position: sequence })),
     );
+  });
+});
+
+describe('STATS', () => {
+  test('tells of each partition, and hashes its memory where it is asked to', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    client.add(0, {});
+    await harness.flush();
+    const plain = client.send(Opcode.STATS, 0, LANE, (writer) => encodeStatsRequest(writer));
+    const hashed = client.send(Opcode.STATS, 0, LANE, (writer) => encodeStatsRequest(writer, { stateHash: true }));
+    await harness.flush();
+    const told = (id: number) => decodeStatsAnswer(client.answerOf(id).body).partitions;
+    expect(told(plain).map(({ counters, stateHash }) => [counters, stateHash])).toEqual([
+      [1, undefined],
+      [0, undefined],
+    ]);
+    const hashes = harness.stateHashes().map((hash) => hash.toString(16).padStart(16, '0'));
+    expect(told(hashed).map(({ stateHash }) => stateHash)).toEqual(hashes);
   });
 });
 

@@ -1,0 +1,24 @@
+export interface KillReport {
+  /** Kills, and how many of them came while a batch was sent and not answered. */
+  readonly cycles: number;
+  readonly counted: number;
+  /** Of those that counted: after how many a batch that was sent again had been applied already. */
+  readonly withDedupHit: number;
+  readonly repeatedBatches: number;
+  /** Increments, and calls that ended in an error. */
+  readonly acknowledged: number;
+  readonly refused: number;
+  readonly unknownOutcomes: number;
+  /** Answered values that a counter with a single caller can't have had. */
+  readonly wrongAnswers: number;
+  readonly counters: number;
+  readonly expectedSum: string;
+  readonly actualSum: string;
+  readonly wrongCounters: number;
+  readonly partitions: number;
+  /** Partitions whose live memory was not that of a replay from the first record, before or after a last restart. */
+  readonly partitionsThatDiffer: number;
+  readonly restartMilliseconds: { readonly median: number; readonly max: number };
+}
+
+export function killCycles(options: { readonly cycles: number; readonly clients?: number }): Promise<KillReport>;

@@ -1,0 +1,133 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect } from '../dist/client/index.js';
+import { killFromThread } from './killer.mjs';
+import { freePorts } from './ports.mjs';
+import { compareWithReplay } from './replay.mjs';
+import { startServerProcess } from './server.mjs';
+import { Workload } from './workload.mjs';
+
+/**
+ * Clients write without a pause while their server is killed with -9 at random moments and started again on the same
+ * ports; they resend by themselves. A cycle counts if a batch was sent and not answered at the kill.
+ */
+
+const LANES = 4;
+/** The kill comes at a random moment within this time after every client is at work again. */
+const LONGEST_BEFORE_KILL_MILLISECONDS = 30;
+const READ_AT_A_TIME = 5_000;
+
+export async function killCycles({ cycles, clients = 4, onCycle = () => {} }) {
+  const dataDir = mkdtempSync(join(tmpdir(), 'tallystick-torture-'));
+  const flags = ['--port', String(await freePorts(LANES)), '--lanes', String(LANES)];
+  let server = await startServerProcess(dataDir, ...flags);
+  const { url } = server;
+  const kill = async () => {
+    server.child.kill('SIGKILL');
+    await server.exited;
+  };
+  const restart = async () => {
+    const before = performance.now();
+    server = await startServerProcess(dataDir, ...flags);
+    return performance.now() - before;
+  };
+  const workloads = [];
+  try {
+    const inFlight = new Int32Array(new SharedArrayBuffer(4));
+    for (let i = 0; i < clients; i++) workloads.push(await Workload.start(url, `client-${i}`, inFlight));
+    const all = [];
+    while (!isEnough(all, cycles)) {
+      const cycle = await killOnce(workloads, server, inFlight, restart);
+      all.push(cycle);
+      onCycle(cycle, all);
+    }
+    await Promise.all(workloads.map((workload) => workload.stop()));
+    const counters = await compareCounters(url, workloads);
+    const before = await statsOf(url);
+    await kill();
+    await restart();
+    const after = await statsOf(url);
+    await kill();
+    const differing = await compareWithReplay(dataDir, before, after);
+    return {
+      ...summary(all, workloads),
+      ...counters,
+      partitions: before.flatMap(({ partitions }) => partitions).length,
+      partitionsThatDiffer: differing.length,
+    };
+  } finally {
+    await kill();
+    await Promise.all(workloads.map((workload) => workload.abandon()));
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+/** So many cycles that count; and then on, for up to three times as many, until a third of them show a dedup hit. */
+function isEnough(all, cycles) {
+  const counted = all.filter(({ inFlight }) => inFlight > 0);
+  const hits = counted.filter(({ repeated }) => repeated > 0);
+  return counted.length >= cycles && (3 * hits.length >= counted.length || counted.length >= 3 * cycles);
+}
+
+async function killOnce(workloads, { child, exited }, counter, restart) {
+  await roundOf(workloads);
+  const repeatedBefore = sum(workloads, 'repeated');
+  const inFlight = await killFromThread(child.pid, Math.random() * LONGEST_BEFORE_KILL_MILLISECONDS, counter);
+  await exited;
+  const milliseconds = await restart();
+  // What was in flight is answered when each of the calls of that time has ended.
+  await roundOf(workloads);
+  return { inFlight, repeated: sum(workloads, 'repeated') - repeatedBefore, milliseconds };
+}
+
+const roundOf = (workloads) => Promise.all(workloads.map((workload) => workload.round()));
+const sum = (workloads, key) => workloads.reduce((total, workload) => total + workload[key], 0);
+
+/** Each counter against what was acknowledged of it by all clients together. */
+async function compareCounters(url, workloads) {
+  const expected = new Map();
+  for (const workload of workloads) {
+    for (const [name, value] of workload.expected) expected.set(name, (expected.get(name) ?? 0n) + value);
+  }
+  const client = await connect(url, { producer: false });
+  let expectedSum = 0n;
+  let actualSum = 0n;
+  let wrongCounters = 0;
+  const names = [...expected.keys()];
+  for (let from = 0; from < names.length; from += READ_AT_A_TIME) {
+    for (const { name, value } of await client.read(names.slice(from, from + READ_AT_A_TIME))) {
+      expectedSum += expected.get(name);
+      actualSum += value;
+      if (value !== expected.get(name)) wrongCounters++;
+    }
+  }
+  await client.close();
+  return { counters: names.length, expectedSum: String(expectedSum), actualSum: String(actualSum), wrongCounters };
+}
+
+async function statsOf(url) {
+  const client = await connect(url, { producer: false });
+  const stats = await client.stats({ stateHash: true });
+  await client.close();
+  return stats;
+}
+
+function summary(all, workloads) {
+  const counted = all.filter(({ inFlight }) => inFlight > 0);
+  const restarts = all.map(({ milliseconds }) => milliseconds).sort((a, b) => a - b);
+  return {
+    cycles: all.length,
+    counted: counted.length,
+    withDedupHit: counted.filter(({ repeated }) => repeated > 0).length,
+    repeatedBatches: sum(workloads, 'repeated'),
+    acknowledged: sum(workloads, 'acknowledged'),
+    refused: sum(workloads, 'refused'),
+    unknownOutcomes: sum(workloads, 'unknown'),
+    wrongAnswers: sum(workloads, 'wrongAnswers'),
+    restartMilliseconds: {
+      median: Math.round(restarts[restarts.length >> 1] ?? 0),
+      max: Math.round(restarts.at(-1) ?? 0),
+    },
+  };
+}

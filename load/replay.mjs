@@ -1,0 +1,51 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { replayEntry } from '../dist/lane/recovery.js';
+import { openLaneStorage } from '../dist/log/lane-storage.js';
+import { KERNEL_VERSION, Partition } from '../dist/partition/partition.js';
+import { compileWasm } from '../dist/wasm.js';
+
+/**
+ * Replays a copy of a data directory that no server has open from the first record of every lane, and compares each
+ * partition with what live servers said of it in STATS, at the sequences that they said.
+ *
+ * @param snapshots the answers of `client.stats()`, one for each server that was asked
+ * @returns the partitions that differ
+ */
+export async function compareWithReplay(dataDir, ...snapshots) {
+  const copy = mkdtempSync(join(tmpdir(), 'tallystick-replay-'));
+  try {
+    cpSync(dataDir, copy, { recursive: true });
+    const hashes = new Map();
+    const { lanes } = JSON.parse(readFileSync(join(copy, 'tallystick.json'), 'utf8'));
+    const wanted = new Set(snapshots.flat().flatMap(({ partitions }) => partitions.map(placeOf)));
+    for (const [lane, numbers] of lanes.entries()) {
+      await replayLane(join(copy, `lane-${lane}`), numbers, (place, partition) => {
+        if (wanted.has(place)) hashes.set(place, partition.stateHash.toString(16).padStart(16, '0'));
+      });
+    }
+    const live = snapshots.flat().flatMap(({ partitions }) => partitions);
+    return live.filter((partition) => hashes.get(placeOf(partition)) !== partition.stateHash);
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+
+const placeOf = ({ partition, sequence }) => `${partition}.${sequence}`;
+
+async function replayLane(directory, numbers, visit) {
+  const module = compileWasm('kernel');
+  const partitions = new Map(numbers.map((number) => [number, new Partition(module)]));
+  const shape = { partitions: numbers, kernelVersion: KERNEL_VERSION };
+  const { log, mark } = openLaneStorage(directory, shape, { readOnly: true });
+  try {
+    await log.replay(mark.read(), (entry) => {
+      replayEntry(partitions, entry);
+      visit(placeOf(entry), partitions.get(entry.partition));
+    });
+  } finally {
+    mark.close();
+    await log.close();
+  }
+}

@@ -1,0 +1,49 @@
+import { parseArgs } from 'node:util';
+import { killCycles } from './kill-cycles.mjs';
+
+/**
+ * kill -9 under load:   node load/torture.mjs [--cycles 50] [--json]
+ * Exits with 1 if anything is not exactly right.
+ */
+
+const { values } = parseArgs({ options: { cycles: { type: 'string', default: '50' }, json: { type: 'boolean' } } });
+const cycles = Number(values.cycles);
+if (!(Number.isSafeInteger(cycles) && cycles > 0)) throw new Error(`--cycles is a whole number, not ${values.cycles}.`);
+
+const report = await killCycles({
+  cycles,
+  onCycle: ({ inFlight, repeated, milliseconds }, all) => {
+    if (values.json) return;
+    const restart = `restart ${Math.round(milliseconds)} ms`;
+    console.log(`kill ${all.length}: ${inFlight} batches in flight, ${repeated} of them applied before, ${restart}`);
+  },
+});
+const isRight =
+  report.unknownOutcomes === 0 &&
+  report.refused === 0 &&
+  report.wrongAnswers === 0 &&
+  report.wrongCounters === 0 &&
+  report.partitionsThatDiffer === 0 &&
+  report.withDedupHit * 3 >= report.counted;
+if (values.json) console.log(JSON.stringify(report));
+else print();
+process.exitCode = isRight ? 0 : 1;
+
+function print() {
+  const rows = [
+    ['kills', report.cycles],
+    ['… with a batch in flight', report.counted],
+    ['… of those with a dedup hit afterwards', report.withDedupHit],
+    ['batches sent again and recognised', report.repeatedBatches],
+    ['increments acknowledged', report.acknowledged],
+    ['calls refused / with an unknown outcome', `${report.refused} / ${report.unknownOutcomes}`],
+    ['answers with a wrong value', report.wrongAnswers],
+    ['counters / wrong', `${report.counters} / ${report.wrongCounters}`],
+    ['sum expected', report.expectedSum],
+    ['sum actual', report.actualSum],
+    ['partitions / unlike a replay', `${report.partitions} / ${report.partitionsThatDiffer}`],
+    ['restart median / max', `${report.restartMilliseconds.median} / ${report.restartMilliseconds.max} ms`],
+  ];
+  for (const [label, value] of rows) console.log(`${label.padEnd(42)}${String(value).padStart(24)}`);
+  console.log(isRight ? '\nEverything is exactly right.' : '\nSOMETHING IS WRONG. Please report this.');
+}

@@ -1,0 +1,133 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { FrameReader } from '../../src/protocol/frame.js';
+import { ANSWER, Opcode } from '../../src/protocol/opcode.js';
+
+/**
+ * Judges a record of system calls (`strace -f -yy -xx`): did the answer to a durable batch leave before the batch was on the
+ * device? One transaction of LMDB is
+ *
+ *   pwrite64/writev of the pages to log.mdb ... fdatasync(log.mdb) ... pwrite64 of the meta page through O_DSYNC
+ *
+ * and only when the last has returned a crash can't undo it.
+ */
+export const TRACED_CALLS = 'fdatasync,fsync,msync,write,pwrite64,writev,pwritev,sendto,sendmsg';
+export const TRACE_OPTIONS = ['-yy', '-xx', '-s', '1048576', '-e', `trace=${TRACED_CALLS}`];
+
+interface SystemCall {
+  readonly name: string;
+  readonly descriptor: number;
+  /** What the descriptor is: a path, or `TCP:[local->remote]`. */
+  readonly target: string;
+  readonly data: Buffer;
+  /** The lines of the record at which it began and returned. */
+  readonly begin: number;
+  readonly end: number;
+  readonly result: number;
+}
+
+/** A durable batch: its request's id on a connection from a local port, and bytes that no other batch has. */
+export interface TracedBatch {
+  readonly clientPort: number;
+  readonly requestId: number;
+  readonly content: string;
+}
+
+/** For each batch that was answered too early, or whose way can't be followed, what is wrong. */
+export function flushOrderViolations(
+  record: string,
+  batches: readonly TracedBatch[],
+  synchronous: ReadonlySet<number>,
+): string[] {
+  const calls = parseCalls(record);
+  const answers = answersIn(calls);
+  return batches.flatMap(({ clientPort, requestId, content }) => {
+    const answered = answers.get(`${clientPort}/${requestId}`);
+    if (answered === undefined) return [`${content}: the answer is not in the record`];
+    const onDevice = endOfCommit(calls, content, synchronous);
+    if (typeof onDevice === 'string') return [`${content}: ${onDevice}`];
+    return answered > onDevice ? [] : [`${content}: answered at line ${answered}, on the device at line ${onDevice}`];
+  });
+}
+
+/** The line at which the meta page of the transaction that wrote these bytes was on the device. */
+function endOfCommit(calls: readonly SystemCall[], content: string, synchronous: ReadonlySet<number>): number | string {
+  const written = calls.find(({ target, data }) => target.endsWith('/log.mdb') && data.includes(content));
+  if (!written) return 'never written to the log';
+  const sameFile = calls.filter(({ target, result }) => target === written.target && result >= 0);
+  const flushed = sameFile.find(({ name, begin }) => /^f(data)?sync$/.test(name) && begin > written.end);
+  if (!flushed) return 'its pages were never flushed';
+  const meta = sameFile.find(
+    ({ name, begin, descriptor }) => name === 'pwrite64' && synchronous.has(descriptor) && begin > flushed.end,
+  );
+  return meta ? meta.end : 'its meta page was never written';
+}
+
+/** By port of the client and request id: the line at which the system call began that carried the answer's first byte. */
+function answersIn(calls: readonly SystemCall[]): ReadonlyMap<string, number> {
+  const found = new Map<string, number>();
+  const streams = new Map<string, { readonly reader: FrameReader; frameBegin: number }>();
+  for (const { target, data, begin } of calls) {
+    const clientPort = /^TCP(?:v6)?:\[.*->.*:(\d+)\]$/.exec(target)?.[1];
+    if (clientPort === undefined) continue;
+    const stream = streams.get(clientPort) ?? { reader: new FrameReader(), frameBegin: 0 };
+    streams.set(clientPort, stream);
+    if (!stream.reader.hasPartial) stream.frameBegin = begin;
+    stream.reader.push(data, ({ opcode, requestId }) => {
+      if (opcode === (Opcode.ADD | ANSWER)) found.set(`${clientPort}/${requestId}`, stream.frameBegin);
+      stream.frameBegin = begin;
+    });
+  }
+  return found;
+}
+
+function parseCalls(record: string): SystemCall[] {
+  const unfinished = new Map<string, { text: string; begin: number }>();
+  const calls: SystemCall[] = [];
+  record.split('\n').forEach((line, number) => {
+    const [, thread = '', text = ''] = /^(\d+) +(.*)$/.exec(line) ?? [];
+    const begun = /^(.*) <unfinished \.\.\.>$/.exec(text)?.[1];
+    const resumed = /^<\.\.\. \w+ resumed>(.*)$/.exec(text)?.[1];
+    if (begun !== undefined) {
+      unfinished.set(thread, { text: begun, begin: number });
+    } else if (resumed !== undefined) {
+      const start = unfinished.get(thread);
+      if (start) calls.push(...parseCall(start.text + resumed, start.begin, number));
+    } else {
+      calls.push(...parseCall(text, number, number));
+    }
+  });
+  return calls;
+}
+
+function parseCall(text: string, begin: number, end: number): SystemCall[] {
+  const match = /^(\w+)\((\d+)<(.*?)>(?:, (.*))?\) += (-?\d+)/.exec(text);
+  if (!match) return [];
+  const [, name = '', descriptor, target = '', rest = '', result] = match;
+  const strings = [...rest.matchAll(/"((?:\\x[0-9a-f]{2})*)"/g)].map(([, hexadecimal = '']) => unescape(hexadecimal));
+  return [
+    {
+      name,
+      descriptor: Number(descriptor),
+      target: target.startsWith('\\x') ? unescape(target).toString() : target,
+      data: Buffer.concat(strings).subarray(0, Math.max(0, Number(result))),
+      begin,
+      end,
+      result: Number(result),
+    },
+  ];
+}
+
+const unescape = (hexadecimal: string): Buffer => Buffer.from(hexadecimal.replaceAll('\\x', ''), 'hex');
+
+const O_DSYNC = 0o10000;
+
+/** The descriptors of a process through which every write is synchronous. */
+export function synchronousDescriptors(pid: number): Set<number> {
+  const descriptors = readdirSync(`/proc/${pid}/fdinfo`).map(Number);
+  return new Set(descriptors.filter((descriptor) => (flagsOf(pid, descriptor) & O_DSYNC) !== 0));
+}
+
+function flagsOf(pid: number, descriptor: number): number {
+  const text = readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, 'utf8');
+  return Number.parseInt(/^flags:\s*(\d+)/m.exec(text)?.[1] ?? '0', 8);
+}

@@ -1,0 +1,108 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type ScratchServer, startScratchServer } from './ingest-programs.js';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+const RECIPE = ['--count', 'views:{path}', '--count', 'status:{status}', '--sum', 'bytes:{path}=bytes'];
+
+let server: ScratchServer;
+beforeEach(async () => {
+  server = await startScratchServer();
+});
+afterEach(() => server.stop());
+
+/** Ingests a combined log and gives the summary and the values of the names; there must be no other counters. */
+async function ingested(log: string, names: readonly string[]) {
+  const { status, out, err } = await server.run(['ingest', log, '--format', 'combined', ...RECIPE, '--json']);
+  expect({ status, err }).toEqual({ status: 0, err: '' });
+  const values = await server.run(['get', '-', '--json'], names.join('\n'));
+  expect(await server.counters()).toBe(names.length);
+  return { summary: JSON.parse(out) as Record<string, unknown>, values: JSON.parse(values.out) as unknown };
+}
+
+describe('a small log with every kind of nasty line', () => {
+  const LONG = `/${'a'.repeat(599)}`;
+  /** Path, views and bytes, counted by hand. */
+  const PATHS: [string, string, string][] = [
+    ['/', '7', '5000'],
+    ['/style.css', '2', '1000'],
+    ['/about', '5', '1250'],
+    ['/login', '2', '120'],
+    ['/missing', '1', '209'],
+    ['/say?q=\\"hi\\"', '1', '77'],
+    ['/two words here', '1', '64'],
+    ['/old', '1', '11'],
+    [LONG, '1', '0'],
+    ['/big.iso', '1', '9223372036854775000'],
+    ['/größe', '1', '5'],
+    ['/tag/{post:7}?a={b}', '1', '10'],
+    ['http://proxy.example/', '1', '0'],
+    ['*', '1', '0'],
+    ['example.org:443', '1', '0'],
+    ['/dav', '1', '0'],
+    ['/last', '1', '1'],
+  ];
+  const STATUSES = { 200: '20', 206: '1', 302: '1', 304: '1', 400: '1', 403: '1', 404: '1', 405: '2', 414: '1' };
+
+  it('is counted as it was counted by hand, and the rest is reported', async () => {
+    const expected = Object.fromEntries([
+      ...PATHS.flatMap(([path, views, bytes]) => [
+        [`views:${path}`, views],
+        [`bytes:${path}`, bytes],
+      ]),
+      ...Object.entries(STATUSES).map(([status, count]) => [`status:${status}`, count]),
+    ]);
+    const { summary, values } = await ingested(join(ROOT, 'test/fixtures/access.log'), Object.keys(expected));
+    expect(values).toEqual(expected);
+    expect(summary).toMatchObject({ finished: true, lines: 40, used: 29, filtered: 0, unusable: 11, increments: 87 });
+    const unusable = summary.unusableLines as { line: number }[];
+    expect(unusable.map(({ line }) => line)).toEqual([15, 16, 20, 21, 22, 23, 24, 26, 28, 30, 39]);
+  });
+});
+
+const log = join(resolve(process.env.TALLYSTICK_SHARED_DATA ?? join(ROOT, '../shared/data')), 'apache_access.log');
+const present = existsSync(log);
+const hasAwk = spawnSync('awk', ['BEGIN { exit 0 }']).status === 0;
+
+if (!present) console.warn(`The real log of 10,000 lines is skipped: there is no ${log}.`);
+
+describe.skipIf(!present)('the real log of 10,000 lines', () => {
+  it(`gives for every path and status what ${hasAwk ? 'awk, sort and uniq give' : 'a naive count gives'}`, async () => {
+    const expected = hasAwk ? countedByAwk() : countedNaively();
+    const { summary, values } = await ingested(log, Object.keys(expected));
+    expect(Object.keys(expected).filter((name) => name.startsWith('views:')).length).toBe(1_498);
+    expect(values).toEqual(expected);
+    expect(summary).toMatchObject({ lines: 10_000, used: 10_000, unusable: 0, unusableLines: [], increments: 30_000 });
+  });
+});
+
+/** By name, for the real log, whose paths hold no spaces: the path is the 7th word, status and bytes are the 9th and 10th. */
+function countedByAwk(): Record<string, string> {
+  const sh = (script: string): string =>
+    execFileSync('sh', ['-c', script, 'sh', log], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
+  const named = (prefix: string, output: string): [string, string][] =>
+    [...output.matchAll(/^ *(\d+) (.*)$/gm)].map(([, number = '', name = '']) => [`${prefix}:${name}`, number]);
+  return Object.fromEntries([
+    ...named('views', sh(`awk '{ print $7 }' "$1" | sort | uniq -c`)),
+    ...named('status', sh(`awk '{ print $9 }' "$1" | sort | uniq -c`)),
+    ...named(
+      'bytes',
+      sh(`awk '{ sum[$7] += $10 } END { for (path in sum) printf "%.0f %s\\n", sum[path], path }' "$1"`),
+    ),
+  ]);
+}
+
+function countedNaively(): Record<string, string> {
+  const sums = new Map<string, bigint>();
+  const add = (name: string, n: bigint): Map<string, bigint> => sums.set(name, (sums.get(name) ?? 0n) + n);
+  for (const line of readFileSync(log, 'utf8').trimEnd().split('\n')) {
+    const words = line.split(' ');
+    add(`views:${words[6]}`, 1n);
+    add(`status:${words[8]}`, 1n);
+    add(`bytes:${words[6]}`, words[9] === '-' ? 0n : BigInt(words[9] ?? ''));
+  }
+  return Object.fromEntries([...sums].map(([name, sum]) => [name, String(sum)]));
+}

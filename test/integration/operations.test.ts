@@ -1,0 +1,130 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Client } from '../../src/client/index.js';
+import { clientOfTest } from './clients.js';
+import { sharedServer } from './server-process.js';
+
+const MAXIMUM = 2n ** 63n - 1n;
+const MINIMUM = -(2n ** 63n);
+
+const server = sharedServer({ lanes: 2, partitions: 8 });
+let client: Client;
+let names = 0;
+/** A name that no other test has. */
+const fresh = (tag = '') => `counter-${names++}${tag}`;
+
+beforeEach(async () => {
+  client = await clientOfTest(server());
+});
+
+describe('bounds', () => {
+  test('a step below `min` or above `max` is refused and changes nothing', async () => {
+    const stock = fresh();
+    expect(await client.increment(stock, 5, { min: 0, max: 10 })).toBe(5n);
+    await expect(client.decrement(stock, 6, { min: 0 })).rejects.toMatchObject({
+      code: 'OUT_OF_BOUNDS',
+      outcome: 'refused',
+    });
+    await expect(client.increment(stock, 6, { max: 10 })).rejects.toMatchObject({ code: 'OUT_OF_BOUNDS' });
+    expect(await client.get(stock)).toBe(5n);
+  });
+
+  test('a step onto a bound is taken', async () => {
+    const stock = fresh();
+    expect(await client.increment(stock, 10, { min: 0, max: 10 })).toBe(10n);
+    expect(await client.decrement(stock, 10, { min: 0, max: 10 })).toBe(0n);
+  });
+
+  test('many clients that take from a stock of 100 get exactly 100', async () => {
+    const stock = fresh();
+    await client.increment(stock, 100);
+    const others = await Promise.all([1, 2, 3].map(() => clientOfTest(server())));
+    const taken = await Promise.allSettled(
+      others.flatMap((other) => Array.from({ length: 50 }, () => other.decrement(stock, 1, { min: 0 }))),
+    );
+    expect(taken.filter(({ status }) => status === 'fulfilled')).toHaveLength(100);
+    expect(await client.get(stock)).toBe(0n);
+  });
+});
+
+describe('overflow', () => {
+  test('a step beyond 64 bits is refused and changes nothing', async () => {
+    const high = fresh();
+    const low = fresh();
+    await client.increment(high, MAXIMUM);
+    await client.increment(low, MINIMUM);
+    await expect(client.increment(high, 1)).rejects.toMatchObject({ code: 'OVERFLOW', outcome: 'refused' });
+    await expect(client.decrement(low, 1)).rejects.toMatchObject({ code: 'OVERFLOW' });
+    expect(await client.get(high)).toBe(MAXIMUM);
+    expect(await client.get(low)).toBe(MINIMUM);
+    expect(await client.increment(high, -1)).toBe(MAXIMUM - 1n);
+  });
+
+  test('the refused step stays refused when the log is replayed', async () => {
+    const high = fresh();
+    await client.increment(high, MAXIMUM);
+    await expect(client.increment(high, 1)).rejects.toMatchObject({ code: 'OVERFLOW' });
+    await server().crash();
+    expect(await client.get(high)).toBe(MAXIMUM);
+  });
+});
+
+describe('atomic batches', () => {
+  test('one refused operation refuses all', async () => {
+    const tag = `{${fresh()}}`;
+    await client.increment(`from${tag}`, 10);
+    const move = (amount: number) =>
+      client.batch(
+        [
+          { name: `to${tag}`, delta: amount },
+          { name: `from${tag}`, delta: -amount, min: 0 },
+        ],
+        { atomic: true },
+      );
+    const refused = await move(11);
+    expect(refused.map(({ error }) => error?.code)).toEqual(['ATOMIC_ABORTED', 'OUT_OF_BOUNDS']);
+    expect(await client.read(`to${tag}`)).toMatchObject({ value: 0n, exists: false });
+    expect(await client.get(`from${tag}`)).toBe(10n);
+
+    const moved = await move(4);
+    expect(moved.map(({ value }) => value)).toEqual([4n, 6n]);
+  });
+
+  test('without `atomic` the others are applied', async () => {
+    const tag = `{${fresh()}}`;
+    const results = await client.batch([
+      { name: `a${tag}`, delta: 1 },
+      { name: `b${tag}`, delta: -1, min: 0 },
+    ]);
+    expect(results.map(({ error }) => error?.code)).toEqual([undefined, 'OUT_OF_BOUNDS']);
+    expect(await client.get(`a${tag}`)).toBe(1n);
+  });
+});
+
+describe('operation ids', () => {
+  test('a repeat under another client gives the first answer and changes nothing, also after a crash', async () => {
+    const name = fresh();
+    const id = `order ${name}`;
+    expect(await client.increment(name, 3, { id })).toBe(3n);
+    expect(await client.increment(name, 4)).toBe(7n);
+    const other = await clientOfTest(server());
+    expect(await other.increment(name, 3, { id })).toBe(3n);
+    await server().crash();
+    expect(await other.increment(name, 3, { id })).toBe(3n);
+    expect(await other.get(name)).toBe(7n);
+  });
+
+  test('another delta or name under the id is a conflict, also after a crash', async () => {
+    const tag = `{${fresh()}}`;
+    const id = `order ${tag}`;
+    await client.increment(`a${tag}`, 3, { id });
+    const conflicts = async () => {
+      await expect(client.increment(`a${tag}`, 4, { id })).rejects.toMatchObject({ code: 'OPERATION_CONFLICT' });
+      await expect(client.increment(`b${tag}`, 3, { id })).rejects.toMatchObject({ code: 'OPERATION_CONFLICT' });
+    };
+    await conflicts();
+    await server().crash();
+    await conflicts();
+    expect(await client.get(`a${tag}`)).toBe(3n);
+    expect(await client.get(`b${tag}`)).toBe(0n);
+  });
+});
