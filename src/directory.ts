@@ -236,14 +236,15 @@ class Lock {
     const content = JSON.stringify({ pid: process.pid, start: startOf(process.pid) });
     // The file appears with its content: nobody may take it for one that a process died over.
     const whole = `${path}.${process.pid}`;
-    writeFileSync(whole, content, { mode: 0o600 });
     try {
-      while (!isLinked(whole, path)) {
+      do {
         const holder = holderOf(path);
         if (holder !== undefined)
           throw new TallystickError('DIRECTORY_IN_USE', `Process ${holder} has ${dirname(path)} open.`);
+        // First, since on a full disk there is no room for two.
         rmSync(path, { force: true });
-      }
+        writeFileSync(whole, content, { mode: 0o600 });
+      } while (!isLinked(whole, path));
       return new Lock(path, content);
     } finally {
       rmSync(whole, { force: true });
