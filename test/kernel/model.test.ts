@@ -13,7 +13,7 @@ describe('A kernel under random calls does what the naive model does', () => {
         for (const step of steps) pair.run(step);
         pair.compareAll();
       }),
-      { numRuns: 250 },
+      { numRuns: 120 },
     );
   });
 
