@@ -1,15 +1,15 @@
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { spawnChild } from './child.mjs';
 
 const PROGRAM = fileURLToPath(new URL('../bin/tallystick.cjs', import.meta.url));
 
 /** Starts `tallystick serve` as a process of its own; resolves with its process and url when it serves. */
 export async function startServerProcess(dataDir, ...flags) {
-  const child = spawn(
+  const child = spawnChild(
     process.execPath,
     [PROGRAM, 'serve', '--data-dir', dataDir, '--port', '0', '--log-level', 'warn', ...flags],
     {

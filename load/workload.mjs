@@ -29,6 +29,8 @@ export class Workload {
   #calls = [];
   #callers = [];
   #rounds = [];
+  /** Why the client can't go on. */
+  #broken;
   #stopping = false;
 
   /** `inFlight`: a word in which batches are counted that were sent and are not answered. */
@@ -60,6 +62,7 @@ export class Workload {
   /** Resolves when the call that each caller is in now has ended. */
   round() {
     return new Promise((resolve, reject) => {
+      if (this.#broken) throw this.#broken;
       this.#rounds.push({ targets: this.#calls.map((calls) => calls + 1), resolve, reject });
     });
   }
@@ -93,6 +96,7 @@ export class Workload {
     };
     const caller = run();
     caller.catch((error) => {
+      this.#broken ??= error;
       for (const { reject } of this.#rounds) reject(error);
     });
     this.#callers.push(caller);
@@ -120,7 +124,7 @@ export class Workload {
     const operations = Array.from({ length: OPERATIONS_OF_A_BATCH }, () => [someShared(), someDelta()]);
     const results = await this.#client.batch(operations.map(([name, delta]) => ({ name, delta })));
     for (const [i, { error }] of results.entries()) {
-      if (error) this.#failed(error);
+      if (error) this.#failed([operations[i]], error);
       else this.#acknowledge(...operations[i]);
     }
   }
@@ -138,7 +142,7 @@ export class Workload {
       await call();
       for (const [name, delta] of operations) this.#acknowledge(name, delta);
     } catch (error) {
-      this.#failed(error);
+      this.#failed(operations, error);
     }
   }
 
@@ -147,10 +151,12 @@ export class Workload {
     this.expected.set(name, (this.expected.get(name) ?? 0n) + delta);
   }
 
-  #failed(error) {
-    if (error.outcome === 'unknown') this.unknown++;
+  #failed(operations, error) {
+    if (error.code === 'CLOSED') throw error;
+    // ALREADY_APPLIED: only the value is lost.
+    if (error.outcome === 'applied') for (const [name, delta] of operations) this.#acknowledge(name, delta);
     else if (error.outcome === 'refused') this.refused++;
-    else throw error;
+    else this.unknown++;
   }
 }
 

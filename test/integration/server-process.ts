@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, onTestFailed, onTestFinished } from 'vitest';
+import { spawnChild } from '../../load/child.mjs';
 import { freePorts } from '../../load/ports.mjs';
 
 /** The real server as a process of its own. */
@@ -25,12 +26,6 @@ export interface ServerOptions {
   readonly program?: string;
 }
 
-// Whatever happens to a test, none of its processes outlives this one.
-const living = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of living) child.kill('SIGKILL');
-});
-
 /** A process that was told to serve; it may end without ever being ready. */
 export class ServeRun {
   readonly child: ChildProcess;
@@ -41,14 +36,10 @@ export class ServeRun {
   readonly #watchers = new Set<() => void>();
 
   constructor(flags: readonly string[], program = PROGRAM) {
-    const child = spawn(process.execPath, [program, 'serve', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawnChild(process.execPath, [program, 'serve', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.child = child;
-    living.add(child);
     this.exited = new Promise((resolve) => {
-      child.once('close', (code, signal) => {
-        living.delete(child);
-        resolve({ code, signal });
-      });
+      child.once('close', (code, signal) => resolve({ code, signal }));
     });
     let stdout = '';
     this.ready = new Promise((resolve) => {

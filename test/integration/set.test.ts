@@ -46,7 +46,7 @@ test('SET answers the value before, and the log keeps who did it and why across 
     expect.objectContaining({ counter: 'stock', value: '-5', previous: '100', expect: '100', reason: 'théft' }),
   ]);
   await server.start();
-  expect(await client.get('stock')).toBe(-5n);
+  expect(await (await clientOfTest(server)).get('stock')).toBe(-5n);
 });
 
 test('with `expect` it is a compare-and-set, and an attempt that failed is in the audit log too', async () => {
