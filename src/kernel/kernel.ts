@@ -221,3 +221,8 @@ export function stateBytes(): u32 {
 export function stateHash(): u64 {
   return xxh64(HEADER, stateBytes(), 0);
 }
+
+/** XXH64 of `count` pages of the persistent state from `first` on; page 0 is the header's. The host keeps both within the state. */
+export function hashPages(first: u32, count: u32): u64 {
+  return xxh64(HEADER + first * PAGE, count * PAGE, 0);
+}

@@ -56,6 +56,7 @@ interface KernelExports {
   lookUpProducer(): number;
   stateBytes(): number;
   stateHash(): bigint;
+  hashPages(first: number, count: number): bigint;
   growTo(pages: number): void;
 }
 
@@ -225,6 +226,29 @@ export class Partition {
   /** A copy of the persistent state. */
   get state(): Uint8Array {
     return new Uint8Array(this.#memory.buffer, HEADER, this.#kernel.stateBytes()).slice();
+  }
+
+  /** How many pages of 64 KiB the persistent state has; page 0 is the header's. */
+  get pages(): number {
+    return this.#kernel.stateBytes() / PAGE_BYTES;
+  }
+
+  /** XXH64 of `count` pages of the persistent state from page `first` on. @throws RangeError where there are fewer */
+  hashPages(first: number, count: number): bigint {
+    this.#requirePages(first, count);
+    return BigInt.asUintN(64, this.#kernel.hashPages(first, count));
+  }
+
+  /** A copy of one page of the persistent state. @throws RangeError where there is none */
+  page(index: number): Uint8Array {
+    this.#requirePages(index, 1);
+    return new Uint8Array(this.#memory.buffer, HEADER + index * PAGE_BYTES, PAGE_BYTES).slice();
+  }
+
+  #requirePages(first: number, count: number): void {
+    if (Number.isInteger(first) && first >= 0 && Number.isInteger(count) && count >= 1 && first + count <= this.pages)
+      return;
+    throw new RangeError(`There are no ${count} pages from ${first} on; the state has ${this.pages}.`);
   }
 
   /**

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { ERRORS, OK, TallystickError } from '../../src/errors.js';
+import { ChecksummedBuffer } from '../../src/log/checksum.js';
 import { Kind, PAGE_BYTES, Partition } from '../../src/partition/partition.js';
 import { Opcode } from '../../src/protocol/opcode.js';
-import { configuration, idOf, Kernel, module, START } from '../kernel/fixture.js';
+import { configuration, differences, idOf, Kernel, module, START } from '../kernel/fixture.js';
 
 const oneStep = Uint8Array.of(1, 4, 97, 2);
 const oneRead = Uint8Array.of(1, 4, 97);
@@ -91,6 +92,61 @@ describe('A partition', () => {
     expect(kernel.partition.statistics.memoryBytes).toBeGreaterThan(before + 20 * PAGE_BYTES);
     expect(kernel.value('a')).toBe(5n);
     expect(kernel.value('19/4999')).toBe(1n);
+  });
+});
+
+describe('The pages of a state', () => {
+  const filled = () => {
+    const kernel = new Kernel();
+    kernel.add({ operations: Array.from({ length: 9000 }, (_, i) => ({ key: { name: `${i}` }, delta: 1n })) });
+    return kernel;
+  };
+
+  test('are those from the header to the last one taken, as the whole state has them', () => {
+    const { partition } = filled();
+    const { state, pages } = partition;
+    expect(pages).toBeGreaterThan(5);
+    expect(pages * PAGE_BYTES).toBe(state.length);
+    for (let page = 0; page < pages; page++) {
+      const expected = state.slice(page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+      expect([page, differences(partition.page(page), expected)]).toEqual([page, []]);
+    }
+    expect(new Partition(module).pages).toBe(0);
+  });
+
+  test('have the hash of their bytes, one by one or many at a time', () => {
+    const { partition } = filled();
+    const { state, pages } = partition;
+    const checksums = new ChecksummedBuffer(state.length);
+    checksums.bytes.set(state);
+    for (const [first, count] of [...Array.from({ length: pages }, (_, page) => [page, 1]), [1, 3], [2, pages - 2]]) {
+      const [from, bytes] = [(first as number) * PAGE_BYTES, (count as number) * PAGE_BYTES];
+      expect(partition.hashPages(first as number, count as number)).toBe(checksums.xxh64(from, bytes));
+    }
+    expect(partition.hashPages(0, pages)).toBe(partition.stateHash);
+  });
+
+  test('change their hash where a counter lies that changed, and there alone', () => {
+    const kernel = filled();
+    const { partition } = kernel;
+    const hashes = () => Array.from({ length: partition.pages }, (_, page) => partition.hashPages(page, 1));
+    const before = hashes();
+    kernel.step('8999', 1n);
+    const changed = hashes().flatMap((hash, page) => (hash === before[page] ? [] : [page]));
+    expect(changed).toHaveLength(2); // the header's, with the sequence, and the slot's
+    expect(changed[0]).toBe(0);
+  });
+
+  test.each([
+    [0, 0],
+    [-1, 1],
+    [0.5, 1],
+    [0, 1e6],
+    [1e6, 1],
+  ])('that are not there are refused: %d, %d', (first, count) => {
+    const { partition } = filled();
+    expect(() => partition.hashPages(first, count)).toThrow(RangeError);
+    if (count === 1) expect(() => partition.page(first)).toThrow(RangeError);
   });
 });
 
