@@ -1,18 +1,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { GroupCommit } from '../log/group-commit.js';
-import { createLaneStorage, type LaneStorage, openLaneStorage } from '../log/lane-storage.js';
-import { KERNEL_VERSION, Partition } from '../partition/partition.js';
-import type { StatsMap } from '../protocol/control.js';
-import { Connection, noTraffic } from '../transport/connection.js';
+import { createLaneStorage, openLaneStorage } from '../log/lane-storage.js';
+import { KERNEL_VERSION } from '../partition/partition.js';
 import { listenTcp } from '../transport/tcp.js';
 import { compileWasm } from '../wasm.js';
-import type { LaneConnection } from './answers.js';
-import { Session } from './greeting.js';
-import { Lane } from './lane.js';
+import { LaneHost } from './lane-host.js';
 import type { FromLane, LaneOptions, ToLane } from './messages.js';
-import { configure, recover } from './recovery.js';
 
 /**
  * The thread of a lane: opens and replays its log, listens, serves, drains. When something breaks it says `failed` and
@@ -22,7 +16,6 @@ import { configure, recover } from './recovery.js';
  */
 
 const options = workerData as LaneOptions;
-const clock = systemClock;
 
 // The poisoned word. Written once, 0 to 1, by whichever thread sees storage fail, before it tells anyone; read by
 // every lane before every acknowledgement. Atomics are sequentially consistent: what is acknowledged later sees it.
@@ -41,60 +34,37 @@ function fail(error: unknown): void {
 }
 
 async function run(): Promise<void> {
-  const shape = { partitions: options.partitions, kernelVersion: KERNEL_VERSION };
-  if (options.create) await createLaneStorage(options.path, shape);
-  const storage = openLaneStorage(options.path, shape);
-
-  const module = compileWasm('kernel');
-  const partitions = new Map(options.partitions.map((number) => [number, new Partition(module)]));
-  const started = clock.monotonicMilliseconds();
-  const start = await recover(storage, partitions);
-  const milliseconds = clock.monotonicMilliseconds() - started;
-  const commit = new GroupCommit({ ...storage, clock, shape, start, isPoisoned, onFailed: fail });
-  configure(partitions, commit, options.configuration, clock.wallMilliseconds());
+  const { lane, partitions, path, create, configuration } = options;
+  const shape = { partitions, kernelVersion: KERNEL_VERSION };
+  if (create) await createLaneStorage(path, shape);
+  const storage = openLaneStorage(path, shape);
+  const kernel = compileWasm('kernel');
+  const host = await LaneHost.open({
+    lane,
+    partitions,
+    configuration,
+    storage,
+    kernel,
+    clock: systemClock,
+    isPoisoned,
+    onFailed: fail,
+  });
   // A new directory is ready when its first group is on the device. Another one serves reads on a full disk too.
-  if (options.create) await commit.drain();
+  if (create) await host.flushed();
 
-  const traffic = noTraffic();
-  const connections = new Set<LaneConnection>();
-  let lane: Lane | undefined;
   const listener = await listenTcp({
     host: options.host,
     port: options.port,
     maxConnections: options.connections,
-    accept: (transport) => {
-      const connection = new Connection<Session>({
-        session: new Session(),
-        transport,
-        clock,
-        traffic,
-        handler: {
-          request: (from, frame) => {
-            if (lane) lane.request(from, frame);
-            else from.refuse(frame.requestId, frame.partition, 'OVERLOADED', { detail: 'The server is starting.' });
-          },
-          isFull: (from) => lane?.isFull(from) ?? false,
-          closed: (from) => connections.delete(from),
-        },
-      });
-      connections.add(connection);
-      return connection;
-    },
+    accept: (transport) => host.accept(transport),
   }).catch((error: NodeJS.ErrnoException) => {
     throw unusableAddress(error);
   });
-  tell({
-    kind: 'listening',
-    host: listener.host,
-    port: listener.port,
-    recovery: { entries: start.entries, bytes: start.bytes, milliseconds },
-  });
+  tell({ kind: 'listening', host: listener.host, port: listener.port, recovery: host.recovery });
 
-  const describe = () => ({ connections: connections.size, ...traffic, ...storageStats(commit, storage) });
   async function drain(): Promise<void> {
     const closed = listener.close();
-    await lane?.drain();
-    for (const connection of connections) connection.close();
+    await host.drain();
     await closed;
     await storage.log.close();
     storage.mark.close();
@@ -103,8 +73,7 @@ async function run(): Promise<void> {
   }
 
   parentPort?.on('message', (message: ToLane) => {
-    if (message.kind === 'serve')
-      lane = new Lane({ lane: options.lane, partitions, commit, clock, map: message.map, isPoisoned, describe });
+    if (message.kind === 'serve') host.serve(message.map);
     else drain().catch(fail);
   });
 }
@@ -114,27 +83,6 @@ function unusableAddress(cause: NodeJS.ErrnoException): TallystickError {
   const { host, port } = options;
   const detail = cause.code === 'EADDRINUSE' ? `port: ${host}:${port} is in use.` : `listen: ${cause.message}.`;
   return new TallystickError('CONFIG_INVALID', detail, { cause });
-}
-
-/** What STATS tells of the log. */
-function storageStats(commit: GroupCommit, { log }: LaneStorage): StatsMap {
-  const { latency, groupSizes, ...counts } = commit.stats();
-  const { usedBytes, fileBytes } = log.stats();
-  return {
-    log: { ...counts, usedBytes, fileBytes },
-    commitMicroseconds: percentiles(latency),
-    groupBytes: percentiles(groupSizes),
-  };
-}
-
-interface Percentiles {
-  readonly totalCount: number;
-  getValueAtPercentile(percentile: number): number;
-}
-
-function percentiles(histogram: Percentiles): Record<'p50' | 'p99' | 'p999' | 'max', number> {
-  const at = (percentile: number) => (histogram.totalCount === 0 ? 0 : histogram.getValueAtPercentile(percentile));
-  return { p50: at(50), p99: at(99), p999: at(99.9), max: at(100) };
 }
 
 run().catch(fail);

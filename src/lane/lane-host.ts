@@ -1,0 +1,130 @@
+import type { Clock } from '../clock.js';
+import type { TallystickError } from '../errors.js';
+import { GroupCommit } from '../log/group-commit.js';
+import type { LaneStorage } from '../log/lane-storage.js';
+import { KERNEL_VERSION, Partition, type PartitionConfiguration } from '../partition/partition.js';
+import type { StatsMap } from '../protocol/control.js';
+import { Connection, noTraffic } from '../transport/connection.js';
+import type { Transport } from '../transport/transport.js';
+import type { LaneConnection } from './answers.js';
+import { type ServerMap, Session } from './greeting.js';
+import { Lane } from './lane.js';
+import type { Recovery } from './messages.js';
+import { configure, recover } from './recovery.js';
+
+/**
+ * A lane put together: storage, partitions, group commit, connections. It knows no thread, no socket and no file, so that a
+ * simulation runs the same; lane-thread.ts gives it the real ones.
+ *
+ *   open (recovers) -> accepts -> serves -> drained
+ */
+
+export interface LaneHostParts {
+  readonly lane: number;
+  readonly partitions: readonly number[];
+  readonly configuration: Omit<PartitionConfiguration, 'partition'>;
+  readonly storage: LaneStorage;
+  /** The compiled kernel. */
+  readonly kernel: WebAssembly.Module;
+  readonly clock: Clock;
+  readonly isPoisoned: () => boolean;
+  /** Storage broke: nothing is acknowledged any more, and the process must stop. */
+  readonly onFailed: (error: TallystickError) => void;
+}
+
+export class LaneHost {
+  readonly recovery: Recovery;
+  readonly #parts: LaneHostParts;
+  readonly #partitions: ReadonlyMap<number, Partition>;
+  readonly #commit: GroupCommit;
+  readonly #traffic = noTraffic();
+  readonly #connections = new Set<LaneConnection>();
+  #lane: Lane | undefined;
+
+  private constructor(
+    parts: LaneHostParts,
+    partitions: ReadonlyMap<number, Partition>,
+    commit: GroupCommit,
+    recovery: Recovery,
+  ) {
+    this.#parts = parts;
+    this.#partitions = partitions;
+    this.#commit = commit;
+    this.recovery = recovery;
+  }
+
+  /** Brings the partitions to where the log ends. @throws TallystickError LOG_CORRUPT */
+  static async open(parts: LaneHostParts): Promise<LaneHost> {
+    const { clock, storage, kernel, isPoisoned, onFailed, configuration } = parts;
+    const partitions = new Map(parts.partitions.map((number) => [number, new Partition(kernel)]));
+    const started = clock.monotonicMilliseconds();
+    const start = await recover(storage, partitions);
+    const milliseconds = clock.monotonicMilliseconds() - started;
+    const shape = { partitions: parts.partitions, kernelVersion: KERNEL_VERSION };
+    const commit = new GroupCommit({ ...storage, clock, shape, start, isPoisoned, onFailed });
+    configure(partitions, commit, configuration, clock.wallMilliseconds());
+    const { entries, bytes } = start;
+    return new LaneHost(parts, partitions, commit, { entries, bytes, milliseconds });
+  }
+
+  /** Resolves when everything that was appended is flushed. */
+  flushed(): Promise<void> {
+    return this.#commit.drain();
+  }
+
+  /** Takes a client; until the lane serves its requests are refused. */
+  accept(transport: Transport): LaneConnection {
+    const connection = new Connection<Session>({
+      session: new Session(),
+      transport,
+      clock: this.#parts.clock,
+      traffic: this.#traffic,
+      handler: {
+        request: (from, frame) => {
+          if (this.#lane) this.#lane.request(from, frame);
+          else from.refuse(frame.requestId, frame.partition, 'OVERLOADED', { detail: 'The server is starting.' });
+        },
+        isFull: (from) => this.#lane?.isFull(from) ?? false,
+        closed: (from) => this.#connections.delete(from),
+      },
+    });
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  serve(map: ServerMap): void {
+    const { lane, clock, isPoisoned } = this.#parts;
+    const describe = () => this.#describe();
+    const commit = this.#commit;
+    this.#lane = new Lane({ lane, partitions: this.#partitions, commit, clock, map, isPoisoned, describe });
+  }
+
+  /** Refuses what comes, flushes and answers what was applied, closes the connections. The storage stays open. */
+  async drain(): Promise<void> {
+    await this.#lane?.drain();
+    for (const connection of this.#connections) connection.close();
+  }
+
+  /** What STATS tells beside the partitions. */
+  #describe(): StatsMap {
+    const { latency, groupSizes, ...counts } = this.#commit.stats();
+    const { usedBytes, fileBytes } = this.#parts.storage.log.stats();
+    return {
+      connections: this.#connections.size,
+      ...this.#traffic,
+      log: { ...counts, usedBytes, fileBytes },
+      commitMicroseconds: percentiles(latency),
+      groupBytes: percentiles(groupSizes),
+    };
+  }
+}
+
+interface Percentiles {
+  readonly totalCount: number;
+  getValueAtPercentile(percentile: number): number;
+}
+
+function percentiles(histogram: Percentiles): Record<'p50' | 'p99' | 'p999' | 'max', number> {
+  const at = (percentile: number) => (histogram.totalCount === 0 ? 0 : histogram.getValueAtPercentile(percentile));
+  return { p50: at(50), p99: at(99), p999: at(99.9), max: at(100) };
+}
