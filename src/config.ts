@@ -5,83 +5,199 @@ import { TallystickError } from './errors.js';
 import { LANE } from './protocol/opcode.js';
 
 /**
- * The configuration: flags over environment (TALLYSTICK_DATA_DIR …) over file (--config, JSON) over defaults. Every number
- * states its unit in its name or here.
+ * The configuration: flags over environment (TALLYSTICK_DATA_DIR …) over file (--config, JSON) over defaults. SETTINGS is
+ * the one table: the schema, the options and help of `serve`, `config print` and the table in README.md come from it.
  */
 
 const MiB = 1_048_576;
 const MAXIMUM_LANES = 64;
+const DEFAULT_PARTITIONS = 16;
 /** What the kernels' fixed areas take in any partition, however empty. */
 const SMALLEST_PARTITION_BYTES = 8 * MiB;
 
-const port = z.coerce.number().int().min(0).max(65_535);
-const count = (max: number) => z.coerce.number().int().min(1).max(max);
+export interface Setting {
+  readonly schema: z.ZodType;
+  /** What a number counts; empty where the value says it by itself. */
+  readonly unit: string;
+  /** The argument of its option of `serve`; empty for a switch, absent where it has no option. */
+  readonly flag?: string;
+  /** For people, where the schema's default is none or is found out at start. */
+  readonly defaultText?: string;
+  readonly about: string;
+}
 
-const schema = z.strictObject({
-  /** Where everything is kept; made if absent. */
-  dataDir: z.string().min(1).default('tallystick-data'),
-  /** The address to listen on. Anything but loopback needs `allowOpen` as long as there are no tokens and no TLS. */
-  listen: z.string().min(1).default('127.0.0.1'),
-  allowOpen: z.coerce.boolean().default(false),
-  /** The port of the first lane; lane n listens on port + n. 0 = any free ones. */
-  port: port.default(7070),
-  /** Threads. Fixed when the directory is made. */
-  lanes: count(MAXIMUM_LANES).optional(),
-  /** Slices of the names. Fixed when the directory is made. */
-  partitions: count(LANE - 1).optional(),
-  /** Bytes that all partitions together may take. */
-  memory: z.coerce
-    .number()
-    .int()
-    .positive()
-    .default(() => Math.floor(totalmem() / 2)),
-  /** Connections of a lane. */
-  connections: count(1_000_000).default(10_000),
-  /** Producers of a partition. */
-  producers: count(1_000_000).default(65_536),
-  /** Operation ids of a partition that are remembered at a time. */
-  operationIds: count(4_000_000).default(262_144),
-  operationIdSeconds: count(86_400).default(600),
-  producerIdleSeconds: count(31_536_000).default(86_400),
-  logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
-});
+/** A decimal number as a number or as text, in which environment and flags come. Nothing else counts as one. */
+const whole = (min: number, max: number) =>
+  z.preprocess(
+    (value) => (typeof value === 'string' && /^[0-9]+$/.test(value) ? Number(value) : value),
+    z.number().int().min(min).max(max),
+  );
+const SWITCH: ReadonlyMap<unknown, boolean> = new Map([
+  ['true', true],
+  ['1', true],
+  ['false', false],
+  ['0', false],
+]);
+const onOrOff = z.preprocess((value) => SWITCH.get(value) ?? value, z.boolean());
+
+export const SETTINGS = {
+  dataDir: {
+    schema: z.string().min(1).default('tallystick-data'),
+    unit: '',
+    flag: '<dir>',
+    about: 'where everything is kept; made if absent',
+  },
+  port: {
+    schema: whole(0, 65_535).default(7070),
+    unit: '',
+    flag: '<port>',
+    about: 'of the first lane; lane n listens on port + n; 0 = any free ones',
+  },
+  lanes: {
+    schema: whole(1, MAXIMUM_LANES).optional(),
+    unit: 'threads',
+    flag: '<n>',
+    defaultText: 'one a core',
+    about: 'fixed when the directory is made',
+  },
+  partitions: {
+    schema: whole(1, LANE - 1).optional(),
+    unit: 'slices of the names',
+    flag: '<n>',
+    defaultText: String(DEFAULT_PARTITIONS),
+    about: 'fixed when the directory is made',
+  },
+  memory: {
+    schema: whole(1, Number.MAX_SAFE_INTEGER).default(() => Math.floor(availableBytes() / 2)),
+    unit: 'bytes',
+    flag: '<bytes>',
+    defaultText: "half of the machine's or container's",
+    about: 'that all counters may take',
+  },
+  listen: {
+    schema: z.string().min(1).default('127.0.0.1'),
+    unit: '',
+    flag: '<address>',
+    about: 'to listen on; anything but loopback needs --allow-open',
+  },
+  allowOpen: {
+    schema: onOrOff.default(false),
+    unit: '',
+    flag: '',
+    about: 'serve anyone who can reach the address, as there are no tokens and no TLS yet',
+  },
+  logLevel: {
+    schema: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+    unit: '',
+    flag: '<level>',
+    about: 'debug, info, warn or error',
+  },
+  connections: {
+    schema: whole(1, 1_000_000).default(10_000),
+    unit: 'connections',
+    about: 'of a lane',
+  },
+  producers: {
+    schema: whole(1, 1_000_000).default(65_536),
+    unit: 'producers',
+    about: 'of a partition',
+  },
+  producerIdleSeconds: {
+    schema: whole(1, 31_536_000).default(86_400),
+    unit: 'seconds',
+    about: 'after which an idle anonymous producer is forgotten',
+  },
+  operationIds: {
+    schema: whole(1, 4_000_000).default(262_144),
+    unit: 'operation ids',
+    about: 'that a partition remembers at a time',
+  },
+  operationIdSeconds: {
+    schema: whole(1, 86_400).default(600),
+    unit: 'seconds',
+    about: 'for which it remembers them',
+  },
+} as const satisfies Record<string, Setting>;
+
+type Settings = typeof SETTINGS;
+export type ConfigKey = keyof Settings;
+export const CONFIG_KEYS = Object.keys(SETTINGS) as readonly ConfigKey[];
+
+const schema = z.strictObject(
+  Object.fromEntries(Object.entries(SETTINGS).map(([key, { schema }]) => [key, schema])) as {
+    [K in ConfigKey]: Settings[K]['schema'];
+  },
+);
 
 export type Config = z.infer<typeof schema>;
-export type ConfigInput = Partial<Record<keyof Config, unknown>>;
+export type ConfigInput = Partial<Record<ConfigKey, unknown>>;
 
-export const DEFAULT_PARTITIONS = 16;
-export const defaultLanes = (): number => Math.min(MAXIMUM_LANES, availableParallelism());
+/** Where a value came from. */
+export type Source = 'flag' | 'environment' | 'file' | 'default';
+
+/** Lanes and partitions of a new directory where nothing was asked for: no more lanes than partitions, then. */
+export const defaultShape = () => ({
+  lanes: Math.min(MAXIMUM_LANES, availableParallelism()),
+  partitions: DEFAULT_PARTITIONS,
+});
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
 
 /** The name of the environment variable of a key: TALLYSTICK_DATA_DIR for dataDir. */
-export function environmentName(key: string): string {
+export function environmentName(key: ConfigKey): string {
   return `TALLYSTICK_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 
+/** The option of a key, as commander takes it: `--data-dir <dir>`; undefined where it has none. */
+export function optionOf(key: ConfigKey): string | undefined {
+  const { flag }: Setting = SETTINGS[key];
+  if (flag === undefined) return undefined;
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} ${flag}`.trimEnd();
+}
+
+/** The default of a key, for people. */
+export function defaultText(key: ConfigKey): string {
+  const { defaultText, schema }: Setting = SETTINGS[key];
+  if (defaultText !== undefined) return defaultText;
+  const value = schema.parse(undefined);
+  return typeof value === 'number' && value > 9_999 ? value.toLocaleString('en-US') : String(value);
+}
+
 /**
- * Merges and checks the sources. Undefined values do not count.
+ * Merges and checks the sources. Undefined values do not count, nor do empty ones of the environment.
  *
  * @throws TallystickError CONFIG_INVALID naming each key that is wrong and why
  */
 export function loadConfig(flags: ConfigInput, environment: NodeJS.ProcessEnv = {}, file?: string): Config {
-  const fromEnvironment: Record<string, unknown> = {};
-  for (const key of Object.keys(schema.shape)) {
-    const value = environment[environmentName(key)];
-    if (value !== undefined) fromEnvironment[key] = value;
-  }
-  const given = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined));
-  const parsed = schema.safeParse({
-    ...(file === undefined ? {} : readConfigFile(file)),
-    ...fromEnvironment,
-    ...given,
-  });
+  return resolveConfig(flags, environment, file).config;
+}
+
+/** The same, and where the value of each key came from. */
+export function resolveConfig(
+  flags: ConfigInput,
+  environment: NodeJS.ProcessEnv,
+  file?: string,
+): { readonly config: Config; readonly sources: Readonly<Record<ConfigKey, Source>> } {
+  const given = {
+    file: file === undefined ? {} : readConfigFile(file),
+    environment: fromEnvironment(environment),
+    flag: Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined)),
+  };
+  const parsed = schema.safeParse({ ...given.file, ...given.environment, ...given.flag });
   if (!parsed.success) {
     const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'configuration'}: ${message}`);
     throw new TallystickError('CONFIG_INVALID', `${issues.join('; ')}.`);
   }
   check(parsed.data);
-  return parsed.data;
+  const order = ['flag', 'environment', 'file'] as const;
+  const sourceOf = (key: ConfigKey): Source => order.find((source) => Object.hasOwn(given[source], key)) ?? 'default';
+  const sources = Object.fromEntries(CONFIG_KEYS.map((key) => [key, sourceOf(key)])) as Record<ConfigKey, Source>;
+  return { config: parsed.data, sources };
+}
+
+function fromEnvironment(environment: NodeJS.ProcessEnv): Record<string, unknown> {
+  const named = CONFIG_KEYS.map((key) => [key, environment[environmentName(key)]] as const);
+  return Object.fromEntries(named.filter(([, value]) => value !== undefined && value !== ''));
 }
 
 function check(config: Config): void {
@@ -101,6 +217,12 @@ function check(config: Config): void {
       `listen: ${config.listen} is not loopback, and there are no tokens and no TLS yet. --allow-open serves anyone who can reach it.`,
     );
   }
+}
+
+/** Of the machine, or what a container (cgroup) may take of it. */
+function availableBytes(): number {
+  const constrained = process.constrainedMemory();
+  return constrained > 0 ? Math.min(totalmem(), constrained) : totalmem();
 }
 
 function readConfigFile(path: string): Record<string, unknown> {

@@ -49,8 +49,14 @@ export type Manifest = z.infer<typeof manifestSchema>;
 
 /** What is fixed when a directory is made. */
 interface Shape {
-  readonly lanes?: number;
-  readonly partitions?: number;
+  readonly lanes: number;
+  readonly partitions: number;
+}
+
+/** A shape that is asked for, as far as it is. */
+interface Wish {
+  readonly lanes?: number | undefined;
+  readonly partitions?: number | undefined;
 }
 
 export class DataDirectory {
@@ -70,7 +76,7 @@ export class DataDirectory {
    * @param lanes partitions  for a new directory; an existing one keeps its own, and another wish is CONFIG_INVALID
    * @throws TallystickError DIRECTORY_IN_USE, DIRECTORY_INVALID, CONFIG_INVALID, STORAGE_FULL
    */
-  static open(path: string, wish: Shape, defaults: Required<Shape>): DataDirectory {
+  static open(path: string, wish: Wish, defaults: Shape): DataDirectory {
     let lock: Lock | undefined;
     try {
       makeDirectory(path);
@@ -87,6 +93,17 @@ export class DataDirectory {
     const manifest = readManifest(path);
     if (manifest?.state !== 'ready') throw new TallystickError('DIRECTORY_INVALID', `${path} is no data directory.`);
     return placesOf(path, manifest);
+  }
+
+  /**
+   * What `open` would come to, without opening anything; `made`: it was fixed before.
+   *
+   * @throws TallystickError DIRECTORY_INVALID, CONFIG_INVALID
+   */
+  static shapeOf(path: string, wish: Wish, defaults: Shape): Shape & { readonly made: boolean } {
+    const manifest = readManifest(path);
+    if (manifest) compare(path, manifest, wish);
+    return { ...(manifest ? shapeOf(manifest) : newShape(wish, defaults)), made: manifest !== undefined };
   }
 
   get manifest(): Manifest {
@@ -152,7 +169,7 @@ function unusable(error: unknown): unknown {
   return new TallystickError(isFull ? 'STORAGE_FULL' : 'CONFIG_INVALID', `dataDir: ${message}.`, { cause: error });
 }
 
-function openManifest(path: string, wish: Shape, defaults: Required<Shape>): Manifest {
+function openManifest(path: string, wish: Wish, defaults: Shape): Manifest {
   const found = readManifest(path);
   if (found) {
     compare(path, found, wish);
@@ -165,14 +182,18 @@ function openManifest(path: string, wish: Shape, defaults: Required<Shape>): Man
   if (bavail * bsize < NEEDED_BYTES) {
     throw new TallystickError('STORAGE_FULL', `dataDir: a new directory needs ${NEEDED_BYTES} bytes.`);
   }
-  const partitions = wish.partitions ?? defaults.partitions;
-  const manifest = newManifest(Math.min(wish.lanes ?? defaults.lanes, partitions), partitions);
+  const manifest = newManifest(newShape(wish, defaults));
   writeManifest(path, manifest);
   return manifest;
 }
 
+function newShape(wish: Wish, defaults: Shape): Shape {
+  const partitions = wish.partitions ?? defaults.partitions;
+  return { lanes: Math.min(wish.lanes ?? defaults.lanes, partitions), partitions };
+}
+
 /** Partition p belongs to lane p / (partitions per lane): neighbours share a lane. */
-function newManifest(lanes: number, partitions: number): Manifest {
+function newManifest({ lanes, partitions }: Shape): Manifest {
   const assignment = Array.from({ length: lanes }, (_, lane) => {
     const first = Math.ceil((lane * partitions) / lanes);
     const end = Math.ceil(((lane + 1) * partitions) / lanes);
@@ -182,8 +203,10 @@ function newManifest(lanes: number, partitions: number): Manifest {
   return { format: FORMAT, state: 'creating', epoch: randomInt(1, 0xffffffff), lanes: assignment, secret };
 }
 
-function compare(path: string, manifest: Manifest, wish: Shape): void {
-  const has = { lanes: manifest.lanes.length, partitions: manifest.lanes.flat().length };
+const shapeOf = ({ lanes }: Manifest): Shape => ({ lanes: lanes.length, partitions: lanes.flat().length });
+
+function compare(path: string, manifest: Manifest, wish: Wish): void {
+  const has = shapeOf(manifest);
   for (const key of ['lanes', 'partitions'] as const) {
     const wanted = wish[key];
     if (wanted === undefined || wanted === has[key]) continue;

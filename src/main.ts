@@ -2,6 +2,7 @@ import { auditCommand } from './audit.js';
 import { runCli } from './cli/cli.js';
 import { connect } from './client/index.js';
 import { systemClock } from './clock.js';
+import { configCommand } from './config-command.js';
 import { serveCommand } from './serve.js';
 import { VERSION } from './server.js';
 
@@ -17,5 +18,5 @@ process.exitCode = await runCli(
     connect,
     version: VERSION,
   },
-  [serveCommand(process.env), auditCommand(process.env, process.stdout)],
+  [serveCommand(process.env), configCommand(process.env, process.stdout), auditCommand(process.env, process.stdout)],
 );

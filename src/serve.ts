@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { pino } from 'pino';
-import { type Config, type ConfigInput, loadConfig } from './config.js';
+import { CONFIG_KEYS, type Config, type ConfigInput, defaultText, loadConfig, optionOf, SETTINGS } from './config.js';
 import { type Server, startServer, VERSION } from './server.js';
 
 /** `tallystick serve`: a server, its ready line, and what signals do to it. */
@@ -9,7 +9,8 @@ const DRAIN_MILLISECONDS = 10_000;
 
 const EXAMPLES = `
 Every option is also read from the environment (--data-dir from TALLYSTICK_DATA_DIR) and from the JSON file of --config
-(dataDir). Once it accepts connections it prints one line on stdout:
+(dataDir); 'tallystick config print' lists all keys and what they come to. Once it accepts connections it prints one
+line on stdout:
 
   ready tcp=127.0.0.1:7070 http=-
 
@@ -20,22 +21,25 @@ Examples:
   tallystick serve --data-dir /var/lib/tallystick --port 7070 --lanes 2`;
 
 export function serveCommand(environment: NodeJS.ProcessEnv): Command {
-  return new Command('serve')
-    .description('Starts a server.')
-    .option('--data-dir <dir>', 'where everything is kept (default: tallystick-data)')
-    .option('--port <port>', 'of the first lane; lane n listens on port + n; 0 = any free ones (default: 7070)')
+  const command = new Command('serve').description('Starts a server.');
+  for (const option of configOptions()) command.addOption(option);
+  return command
     .addOption(new Option('--http-port <port>', 'reserved for the HTTP interface').hideHelp())
-    .option('--lanes <n>', 'threads, fixed when the directory is made (default: one a core)')
-    .option('--partitions <n>', 'slices of the names, fixed when the directory is made (default: 16)')
-    .option('--memory <bytes>', 'that all counters may take (default: half of the machine)')
-    .option('--listen <address>', 'to listen on (default: 127.0.0.1)')
-    .option('--allow-open', 'serve on an address that is not loopback to anyone who can reach it')
-    .option('--log-level <level>', 'debug, info, warn or error (default: info)')
-    .option('--config <file>', 'a JSON file with any of the options')
     .addHelpText('after', EXAMPLES)
     .action(async ({ config: file, httpPort: _, ...flags }: ConfigInput & { config?: string; httpPort?: string }) => {
       await serve(loadConfig(flags, environment, file));
     });
+}
+
+/** The options of the configuration, `--config` among them, which stands apart from the keys. */
+export function configOptions(): Option[] {
+  const options = CONFIG_KEYS.flatMap((key) => {
+    const option = optionOf(key);
+    if (option === undefined) return [];
+    const { unit, about } = SETTINGS[key];
+    return [new Option(option, `${unit} ${about} (default: ${defaultText(key)})`.trimStart())];
+  });
+  return [...options, new Option('--config <file>', 'a JSON file with any of the keys')];
 }
 
 async function serve(config: Config): Promise<void> {

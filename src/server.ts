@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type Config, type ConfigInput, DEFAULT_PARTITIONS, defaultLanes, loadConfig } from './config.js';
+import { type Config, type ConfigInput, defaultShape, loadConfig } from './config.js';
 import { DataDirectory, type LanePlace } from './directory.js';
 import type { TallystickError } from './errors.js';
 import { type LaneStatus, Supervisor, type SupervisorState } from './lane/supervisor.js';
@@ -38,9 +38,7 @@ export const VERSION: string = (
  */
 export async function startServer(options: ConfigInput | Config = {}): Promise<Server> {
   const config = loadConfig(options);
-  const { lanes, partitions } = config;
-  const wish = { ...(lanes !== undefined && { lanes }), ...(partitions !== undefined && { partitions }) };
-  const directory = DataDirectory.open(config.dataDir, wish, { lanes: defaultLanes(), partitions: DEFAULT_PARTITIONS });
+  const directory = DataDirectory.open(config.dataDir, config, defaultShape());
   try {
     return await serve(config, directory);
   } catch (error) {

@@ -53,6 +53,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'directory.ts': ['errors.ts'],
   'server.ts': ['config.ts', 'directory.ts', 'errors.ts', 'lane', 'log', 'partition', 'protocol'],
   'serve.ts': ['config.ts', 'server.ts'],
+  'config-command.ts': ['config.ts', 'directory.ts', 'serve.ts'],
   'audit.ts': ['config.ts', 'directory.ts', 'lane', 'log', 'partition'],
 };
 

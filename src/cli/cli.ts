@@ -51,7 +51,7 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage.`,
     );
   const commands = [...local, incrCommand(io), decrCommand(io), setCommand(io), getCommand(io), statsCommand(io)];
   for (const command of [...commands, ingestCommand(io)]) program.addCommand(command);
-  for (const command of [program, ...program.commands]) boundTo(command, io);
+  boundTo(program, '', io);
   try {
     await program.parseAsync(args, { from: 'user' });
     return EXIT_OK;
@@ -62,10 +62,11 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage.`,
   }
 }
 
-/** Lets a command write and exit through `io` and the returned status alone. */
-function boundTo(command: Command, { stdout, stderr }: CliIo): void {
+/** Lets a command, and those below it, write and exit through `io` and the returned status alone. */
+function boundTo(command: Command, path: string, io: CliIo): void {
   command
     .exitOverride()
-    .showHelpAfterError(`See 'tallystick ${command.name() === 'tallystick' ? '' : `${command.name()} `}--help'.`)
-    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) });
+    .showHelpAfterError(`See 'tallystick ${path}--help'.`)
+    .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) });
+  for (const inner of command.commands) boundTo(inner, `${path}${inner.name()} `, io);
 }
