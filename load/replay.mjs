@@ -40,9 +40,12 @@ async function replayLane(directory, numbers, visit) {
   const shape = { partitions: numbers, kernelVersion: KERNEL_VERSION };
   const { log, mark } = openLaneStorage(directory, shape, { readOnly: true });
   try {
-    await log.replay(mark.read(), (entry) => {
-      replayEntry(partitions, entry);
-      visit(placeOf(entry), partitions.get(entry.partition));
+    await log.replay({
+      mark: mark.read(),
+      visit: (entry) => {
+        replayEntry(partitions, entry);
+        visit(placeOf(entry), partitions.get(entry.partition));
+      },
     });
   } finally {
     mark.close();

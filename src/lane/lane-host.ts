@@ -63,7 +63,7 @@ export class LaneHost {
     const shape = { partitions: parts.partitions, kernelVersion: KERNEL_VERSION };
     const commit = new GroupCommit({ ...storage, clock, shape, start, isPoisoned, onFailed });
     configure(partitions, commit, configuration, clock.wallMilliseconds());
-    const { entries, bytes } = start;
+    const { entries, bytesRead: bytes } = start;
     return new LaneHost(parts, partitions, commit, { entries, bytes, milliseconds });
   }
 
@@ -108,11 +108,10 @@ export class LaneHost {
   /** What STATS tells beside the partitions. */
   #describe(): StatsMap {
     const { latency, groupSizes, ...counts } = this.#commit.stats();
-    const { usedBytes, fileBytes } = this.#parts.storage.log.stats();
     return {
       connections: this.#connections.size,
       ...this.#traffic,
-      log: { ...counts, usedBytes, fileBytes },
+      log: { ...counts, ...this.#parts.storage.log.stats() },
       commitMicroseconds: percentiles(latency),
       groupBytes: percentiles(groupSizes),
     };

@@ -13,7 +13,7 @@ export const EFFECT_BYTES = 8;
 
 /** Brings empty partitions to where the log ends. @throws TallystickError LOG_CORRUPT */
 export function recover({ log, mark }: LaneStorage, partitions: ReadonlyMap<number, Partition>): Promise<ReplayEnd> {
-  return log.replay(mark.read(), (entry) => replayEntry(partitions, entry));
+  return log.replay({ mark: mark.read(), from: new Map(), visit: (entry) => replayEntry(partitions, entry) });
 }
 
 /** Applies one entry, and checks that it does what it did: the same sequence, and the same delta of a SET. */

@@ -31,7 +31,7 @@ export type CheckReport =
 export async function checkLaneStorage(directory: string, shape: LogShape): Promise<CheckedLog> {
   const { log, mark } = openLaneStorage(directory, shape, { readOnly: true });
   try {
-    const { records, entries, group, bytes } = await log.replay(mark.read(), () => {});
+    const { records, entries, group, bytesRead: bytes } = await log.replay({ mark: mark.read(), visit: () => {} });
     let auditItems = 0;
     await log.audit(() => {
       auditItems++;

@@ -2,7 +2,7 @@ import { build, type Histogram } from 'hdr-histogram-js';
 import type { Clock, Timer } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import { Chain, Group } from './group.js';
-import type { AppendOutcome, HeadMark, Log, LogShape, ReplayEnd, SealedGroup } from './log.js';
+import type { AppendOutcome, HeadMark, Log, LogPlace, LogShape, SealedGroup } from './log.js';
 import type { AuditItem, EntryHeader } from './record.js';
 
 /** A group that the storage has not answered after this long will not be answered. */
@@ -22,7 +22,7 @@ export interface GroupCommitOptions {
   readonly clock: Clock;
   readonly shape: LogShape;
   /** Where the replay of `log` ended. */
-  readonly start: ReplayEnd;
+  readonly start: LogPlace;
   /** Whether some lane has failed: then nobody is told `flushed` any more. Read before every waiter. */
   readonly isPoisoned: () => boolean;
   /** Called once, before any waiter is told: the process must stop. */
@@ -68,6 +68,7 @@ export class GroupCommit {
   readonly #flushed = new Map<number, number>();
   readonly #latency = histogram(60_000_000);
   readonly #groupSizes = histogram(1_073_741_824);
+  #flushedPlace: LogPlace;
   #open: Group;
   #spare: Group | undefined;
   #openWaiters: FlushWaiter[] = [];
@@ -84,6 +85,7 @@ export class GroupCommit {
 
   constructor(options: GroupCommitOptions) {
     this.#options = options;
+    this.#flushedPlace = options.start;
     const chain = new Chain(options.shape, options.start);
     this.#open = new Group(chain, options.groupBytes);
     this.#spare = new Group(chain, options.groupBytes);
@@ -147,6 +149,11 @@ export class GroupCommit {
 
   flushedSequence(partition: number): number {
     return sequenceOf(this.#flushed, partition);
+  }
+
+  /** The end of the last flushed group. */
+  get flushedPlace(): LogPlace {
+    return this.#flushedPlace;
   }
 
   /**
@@ -265,6 +272,7 @@ export class GroupCommit {
       return;
     }
     this.#count(sealed);
+    this.#flushedPlace = sealed.end;
     for (const [partition, { sequence }] of sealed.heads) this.#flushed.set(partition, sequence);
     group.reset();
     this.#spare = group;

@@ -1,7 +1,7 @@
 import { TallystickError } from '../errors.js';
 import { AUDIT_VALUE_BYTES } from './audit.js';
 import { ChecksummedBuffer } from './checksum.js';
-import type { ChainHead, LogShape, ReplayEnd, SealedGroup } from './log.js';
+import type { ChainHead, LogPlace, LogShape, SealedGroup } from './log.js';
 import {
   type AuditItem,
   CONTINUED,
@@ -26,12 +26,19 @@ export class Chain {
   readonly heads: Map<number, ChainHead>;
   records: number;
   group: number;
+  bytes: number;
 
-  constructor(shape: LogShape, end: ReplayEnd) {
+  constructor(shape: LogShape, end: LogPlace) {
     this.kernelVersion = shape.kernelVersion;
     this.heads = new Map(end.heads);
     this.records = end.records;
     this.group = end.group;
+    this.bytes = end.bytes;
+  }
+
+  /** Where the log ends with what has been sealed. */
+  get place(): LogPlace {
+    return { group: this.group, records: this.records, bytes: this.bytes, heads: new Map(this.heads) };
   }
 }
 
@@ -119,15 +126,15 @@ export class Group {
   seal(): SealedGroup {
     let left = this.#open.size;
     for (const record of this.#open.values()) this.#seal(record, --left === 0 ? LAST_OF_GROUP : 0);
-    const chain = this.#chain;
-    const firstRecord = chain.records - this.#records.length + 1;
-    const entries = this.#entries;
+    this.#chain.group++;
+    const end = this.#chain.place;
     return {
-      group: ++chain.group,
-      heads: new Map(chain.heads),
-      firstRecord,
+      group: end.group,
+      heads: end.heads,
+      firstRecord: end.records - this.#records.length + 1,
       records: this.#records,
-      entries,
+      end,
+      entries: this.#entries,
       audit: this.#audit,
     };
   }
@@ -177,6 +184,7 @@ export class Group {
     });
     chain.heads.set(partition, { sequence: firstSequence + entries - 1, hash });
     chain.records++;
+    chain.bytes += RECORD_HEADER_BYTES + payloadLength;
     this.#open.delete(partition);
     this.#records.push(this.#buffer.bytes.subarray(offset, offset + RECORD_HEADER_BYTES + payloadLength));
   }

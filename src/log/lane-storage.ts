@@ -2,7 +2,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { HeadMarkFile } from './head-mark.js';
 import { LmdbLog, type LmdbLogOptions } from './lmdb-log.js';
-import type { HeadMark, Log, LogShape } from './log.js';
+import type { HeadMark, Log, LogReader, LogShape } from './log.js';
 import { corrupt } from './replay.js';
 
 /** What a lane keeps in its directory: `log.mdb` (with LMDB's `log.mdb-lock`) and `head-mark`. */
@@ -57,6 +57,11 @@ export function openLaneStorage(directory: string, shape: LogShape, options: Lmd
     mark.close();
     throw error;
   }
+}
+
+/** Opens the log of a lane for reading beside the thread that writes it. */
+export function openLogReader(directory: string, shape: LogShape): LogReader {
+  return new LmdbLog(logPath(directory), shape, { readOnly: true });
 }
 
 function syncDirectory(directory: string): void {

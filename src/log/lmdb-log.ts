@@ -5,9 +5,19 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { TallystickError } from '../errors.js';
 import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
 import { ChecksummedBuffer } from './checksum.js';
-import type { AppendOutcome, Log, LogShape, LogStats, Mark, ReplayEnd, SealedGroup } from './log.js';
-import type { AuditItem, LogEntry } from './record.js';
-import { corrupt, Replay } from './replay.js';
+import type {
+  AppendOutcome,
+  Log,
+  LogReader,
+  LogShape,
+  LogStats,
+  PartitionRange,
+  ReplayEnd,
+  ReplayOptions,
+  SealedGroup,
+} from './log.js';
+import type { AuditItem } from './record.js';
+import { corrupt, firstPlace, PartitionReplay, Replay } from './replay.js';
 
 /** Records, or audit items, that are read in one turn of the event loop: at most 16 MiB. */
 const ITEMS_PER_TURN = 256;
@@ -44,7 +54,8 @@ interface Stats {
  * bytes), which aborts the process. So each append first asks the file system, and keeps a reserve that no other
  * writer fills within one commit.
  */
-export class LmdbLog implements Log {
+export class LmdbLog implements Log, LogReader {
+  readonly firstRecord = 1;
   readonly #path: string;
   readonly #shape: LogShape;
   readonly #reserveBytes: number;
@@ -87,8 +98,8 @@ export class LmdbLog implements Log {
     }
   }
 
-  async replay(mark: Mark, visit: (entry: LogEntry) => void): Promise<ReplayEnd> {
-    const replay = new Replay(this.#shape, mark, visit);
+  async replay(options: ReplayOptions): Promise<ReplayEnd> {
+    const replay = new Replay(this.#shape, firstPlace(this.#shape), options);
     // There are `count` keys, and each number from 1 to `count` is one of them: so there are no others.
     const count = this.#read(() => this.#statsOf(this.#records).entryCount);
     for (let number = 1; number <= count; number++) {
@@ -100,6 +111,20 @@ export class LmdbLog implements Log {
       throw corrupt(`The log counts ${count} records, but has more.`);
     return replay.end();
   }
+
+  async readPartition(range: PartitionRange): Promise<void> {
+    const replay = new PartitionReplay(this.#shape, range);
+    for (let number = range.after.records + 1; number <= range.to.records; number++) {
+      replay.record(
+        number,
+        this.#read(() => this.#records.get(recordKey(number))),
+      );
+      if (number % ITEMS_PER_TURN === 0) await nextTurn();
+    }
+    replay.end();
+  }
+
+  async release(): Promise<void> {}
 
   async audit(visit: (item: AuditItem) => void): Promise<void> {
     let start: Uint8Array = Buffer.alloc(1);
@@ -122,7 +147,7 @@ export class LmdbLog implements Log {
         treeBranchPageCount + treeLeafPageCount + overflowPages,
     );
     return {
-      records: trees[0]?.entryCount ?? 0,
+      segments: 1,
       usedBytes: (META_PAGES + pages.reduce((sum, count) => sum + count, 0)) * root.pageSize,
       fileBytes: statSync(this.#path).size,
     };

@@ -25,6 +25,24 @@ export interface Mark {
   readonly heads: ReadonlyMap<number, ChainHead>;
 }
 
+/**
+ * A point between two groups, at which the ends of all chains are known: after group `group`, and before the first one
+ * where it is 0.
+ */
+export interface LogPlace extends Mark {
+  /** The number of the last record before it. */
+  readonly records: number;
+  /** Bytes of all records before it, dropped ones included: the difference of two places is what lies between them. */
+  readonly bytes: number;
+}
+
+/** The same for one partition: where a checkpoint of it stands. */
+export interface PartitionPlace extends ChainHead {
+  readonly group: number;
+  readonly records: number;
+  readonly bytes: number;
+}
+
 /** Keeps the last mark written. `write` is synchronous and throws what the storage throws. */
 export interface HeadMark {
   read(): Mark;
@@ -40,6 +58,8 @@ export interface SealedGroup extends Mark {
   /** The number of its first record; records are numbered 1, 2, 3 … over all partitions of the log. */
   readonly firstRecord: number;
   readonly records: readonly Uint8Array[];
+  /** Where the log ends with it. */
+  readonly end: LogPlace;
   readonly entries: number;
   readonly audit: readonly AuditItem[];
 }
@@ -58,17 +78,38 @@ export type AppendOutcome =
   | { readonly kind: 'unknown'; readonly error: TallystickError };
 
 /** Where a replay ended: the point from which the log is continued. */
-export interface ReplayEnd extends Mark {
-  /** The number of records, and so the number of the last one. */
-  readonly records: number;
+export interface ReplayEnd extends LogPlace {
+  /** The entries that were visited. */
   readonly entries: number;
-  /** Bytes of all records. */
-  readonly bytes: number;
+  /** Bytes of the records that were read. */
+  readonly bytesRead: number;
+}
+
+export interface ReplayOptions {
+  readonly mark: Mark;
+  /**
+   * What the partitions already have: each one's checkpoint, and nothing at all for a partition that is not in it. The
+   * entries up to there are not visited, and the chain must pass through each of these places.
+   *
+   * Without `from`, everything that is kept is visited.
+   */
+  readonly from?: ReadonlyMap<number, PartitionPlace>;
+  /** An entry's body is valid during the call only. An error that it throws ends the replay. */
+  readonly visit: (entry: LogEntry) => void;
+}
+
+/** The entries of one partition between two places: after the one, up to and with the other. */
+export interface PartitionRange {
+  readonly partition: number;
+  readonly after: PartitionPlace;
+  readonly to: PartitionPlace;
+  /** As in a replay. */
+  readonly visit: (entry: LogEntry) => void;
 }
 
 export interface LogStats {
-  readonly records: number;
-  /** Bytes of the pages in use; the file itself never shrinks. */
+  readonly segments: number;
+  /** Bytes of the pages in use. */
   readonly usedBytes: number;
   readonly fileBytes: number;
 }
@@ -78,21 +119,33 @@ export interface LogStats {
  * One append at a time.
  */
 export interface Log {
-  /** Never rejects. */
+  /** The number of the first record that is kept: 1 until something was dropped. */
+  readonly firstRecord: number;
+
+  /** Appends a group that begins where the log ends: at the end of the replay, or of the group before. Never rejects. */
   append(group: SealedGroup): Promise<AppendOutcome>;
 
   /**
-   * Verifies every record from the first to the last against its checksum, its chain and the mark, and visits the
-   * entries in the order in which they were appended (per partition: in the order of their sequences). An entry's
-   * body is valid during the call only. An error that `visit` throws ends the replay.
+   * Verifies the records against their checksums, the chains, the places in `from` and the mark, from some place at or
+   * before those in `from` to the end, and visits the entries in the order in which they were appended (per partition:
+   * in the order of their sequences).
    *
    * @throws TallystickError LOG_CORRUPT (naming partition, record, sequence and what failed) for the first record that
-   * fails, and for a log that ends before the mark; DIRECTORY_INVALID for whole records of another kernel version.
+   * fails, for a log that ends before the mark, and for a place in `from` that is not in the log, before its first
+   * record or beyond its end; DIRECTORY_INVALID for whole records of another kernel version.
    */
-  replay(mark: Mark, visit: (entry: LogEntry) => void): Promise<ReplayEnd>;
+  replay(options: ReplayOptions): Promise<ReplayEnd>;
 
   /**
-   * Visits the audit items in the order of partition and sequence.
+   * Says that recovery needs no record up to that one. Resolves when what the retention does not keep either has been
+   * dropped. May be called while an append is unanswered.
+   *
+   * @throws TallystickError STORAGE_FAILED
+   */
+  release(records: number): Promise<void>;
+
+  /**
+   * Visits the audit items that are kept, per partition in the order of their sequences.
    *
    * @throws TallystickError LOG_CORRUPT for an item that fails its checksum.
    */
@@ -101,5 +154,19 @@ export interface Log {
   stats(): LogStats;
 
   /** Closes the storage. To be called when no append is unanswered. */
+  close(): Promise<void>;
+}
+
+/** Reads the log of a lane while another thread of the process, or nobody, writes it. */
+export interface LogReader {
+  /**
+   * Verifies the partition's records against their checksums and the chain from `after` to `to`, and visits its entries.
+   * Both must be flushed, and `after` not released.
+   *
+   * @throws TallystickError LOG_CORRUPT for a record that fails or is missing, and if the chain does not lead from
+   * `after` to `to`; DIRECTORY_INVALID.
+   */
+  readPartition(range: PartitionRange): Promise<void>;
+
   close(): Promise<void>;
 }

@@ -1,58 +1,53 @@
 import { TallystickError } from '../errors.js';
 import { ChecksummedBuffer } from './checksum.js';
-import type { LogShape, Mark, ReplayEnd } from './log.js';
-import {
-  CONTINUED,
-  CONTINUES,
-  ENTRY_HEADER_BYTES,
-  type EntryHeader,
-  LAST_OF_GROUP,
-  type LogEntry,
-  RECORD_BYTES,
-  RECORD_HEADER_BYTES,
-  type RecordHeader,
-  readEntryHeader,
-  readRecordHeader,
-  verifyRecord,
-} from './record.js';
+import type { ChainHead, LogPlace, LogShape, PartitionPlace, PartitionRange, ReplayEnd, ReplayOptions } from './log.js';
+import { PartitionChain } from './partition-chain.js';
+import { LAST_OF_GROUP, RECORD_BYTES, RECORD_HEADER_BYTES, readRecordHeader, verifyRecord } from './record.js';
 
-/** An entry whose body goes on in the next record of its partition. */
-interface SplitEntry {
-  readonly header: EntryHeader;
-  readonly sequence: number;
-  readonly pieces: Uint8Array[];
-  missing: number;
-}
-
-interface PartitionState {
-  sequence: number;
-  hash: bigint;
-  split: SplitEntry | undefined;
+/** Before the first record of a log. */
+export function firstPlace({ partitions }: LogShape): LogPlace {
+  const heads = new Map(partitions.map((partition) => [partition, { sequence: 0, hash: 0n }]));
+  return { group: 0, records: 0, bytes: 0, heads };
 }
 
 /**
- * Takes the records of a log one by one, verifies each and its place, and hands the entries out whole. After it has
- * thrown it is of no use any more.
+ * Takes the records of a log one by one from a place on, verifies each and its place, and hands the entries out whole.
+ * After it has thrown it is of no use any more.
  */
 export class Replay {
   readonly #shape: LogShape;
-  readonly #mark: Mark;
-  readonly #visit: (entry: LogEntry) => void;
+  readonly #options: ReplayOptions;
   readonly #buffer = new ChecksummedBuffer(RECORD_BYTES);
-  readonly #partitions: ReadonlyMap<number, PartitionState>;
-  #records = 0;
-  #group = 0;
+  readonly #chains: ReadonlyMap<number, PartitionChain>;
+  /** By group: the checkpoints that stand there, ahead of what has been taken. */
+  readonly #ahead = new Map<number, [partition: number, place: PartitionPlace][]>();
+  #records: number;
+  #group: number;
+  #bytes: number;
   #withinGroup = false;
   #entries = 0;
-  #bytes = 0;
+  #bytesRead = 0;
 
-  constructor(shape: LogShape, mark: Mark, visit: (entry: LogEntry) => void) {
+  /** @throws TallystickError LOG_CORRUPT if a place of the options, or the mark, is not as `begin` says. */
+  constructor(shape: LogShape, begin: LogPlace, options: ReplayOptions) {
     this.#shape = shape;
-    this.#mark = mark;
-    this.#visit = visit;
-    this.#partitions = new Map(
-      shape.partitions.map((partition) => [partition, { sequence: 0, hash: 0n, split: undefined }]),
+    this.#options = options;
+    this.#records = begin.records;
+    this.#group = begin.group;
+    this.#bytes = begin.bytes;
+    this.#chains = new Map(
+      shape.partitions.map((partition) => {
+        const known = options.from?.get(partition)?.sequence ?? 0;
+        const visit = (entry: Parameters<ReplayOptions['visit']>[0]) => {
+          if (entry.sequence <= known) return;
+          this.#entries++;
+          options.visit(entry);
+        };
+        return [partition, new PartitionChain(partition, headOf(begin, partition), visit)];
+      }),
     );
+    if (options.from) this.#expect(options.from);
+    this.#checkMark();
   }
 
   /**
@@ -61,128 +56,166 @@ export class Replay {
    */
   record(number: number, bytes: Uint8Array | undefined): void {
     if (number !== this.#records + 1) throw corrupt(`Record ${this.#records + 1} is missing; ${number} follows.`);
-    if (!bytes) throw corrupt(`Record ${number} is missing.`);
-    const length = bytes.length;
-    if (length <= RECORD_BYTES) this.#buffer.bytes.set(bytes);
-    const fault = verifyRecord(this.#buffer, 0, length);
-    if (fault) throw corrupt(`Record ${number}${this.#claims(length)}: ${fault}.`);
-    const header = readRecordHeader(this.#buffer.view, 0);
-    const fail = (what: string) =>
-      corrupt(`Record ${number} (partition ${header.partition}, sequence ${header.firstSequence}): ${what}.`);
-    const state = this.#checkPlace(header, fail);
+    const header = checked(this.#buffer, number, bytes);
+    const fail = failure(number, header);
+    const chain = this.#chains.get(header.partition);
+    if (!chain) throw fail('its partition is not one of this log');
+    checkKernel(this.#shape, header.kernelVersion);
+    const group = this.#withinGroup ? this.#group : this.#group + 1;
+    if (header.group !== group) throw fail(`its group is ${header.group} instead of ${group}`);
+    chain.record(this.#buffer, header, fail);
 
-    this.#payload(state, header, fail);
-    state.hash = this.#buffer.xxh64(0, length);
+    const length = RECORD_HEADER_BYTES + header.payloadLength;
     this.#records = number;
     this.#bytes += length;
-    this.#withinGroup = !has(header, LAST_OF_GROUP);
+    this.#bytesRead += length;
+    this.#withinGroup = (header.flags & LAST_OF_GROUP) === 0;
     this.#group = header.group;
     if (!this.#withinGroup) this.#endGroup(fail);
   }
 
-  /** @throws TallystickError LOG_CORRUPT if the log ends within a group or before the mark. */
+  /** @throws TallystickError LOG_CORRUPT if the log ends within a group, before the mark or before a checkpoint. */
   end(): ReplayEnd {
+    const { mark } = this.#options;
     if (this.#withinGroup) {
       throw corrupt(`The log ends within group ${this.#group}, after record ${this.#records}.`);
     }
-    if (this.#group < this.#mark.group) {
+    if (this.#group < mark.group) {
       throw corrupt(
-        `The log ends with group ${this.#group} (record ${this.#records}), but group ${this.#mark.group} was flushed.`,
+        `The log ends with group ${this.#group} (record ${this.#records}), but group ${mark.group} was flushed.`,
       );
     }
-    const heads = new Map(
-      [...this.#partitions].map(([partition, { sequence, hash }]) => [partition, { sequence, hash }]),
-    );
-    return { group: this.#group, heads, records: this.#records, entries: this.#entries, bytes: this.#bytes };
-  }
-
-  #checkPlace(header: RecordHeader, fail: (what: string) => TallystickError): PartitionState {
-    const state = this.#partitions.get(header.partition);
-    if (!state) throw fail('its partition is not one of this log');
-    if (header.kernelVersion !== this.#shape.kernelVersion) {
-      throw new TallystickError(
-        'DIRECTORY_INVALID',
-        `The log was written by kernel version ${header.kernelVersion}; this is ${this.#shape.kernelVersion}.`,
+    for (const [group, [first]] of this.#ahead) {
+      throw corrupt(
+        `The log ends with group ${this.#group} (record ${this.#records}), but the checkpoint of partition ` +
+          `${first?.[0]} is of group ${group}.`,
       );
     }
-    const group = this.#withinGroup ? this.#group : this.#group + 1;
-    if (header.group !== group) throw fail(`its group is ${header.group} instead of ${group}`);
-    if (header.previousHash !== state.hash) throw fail('its hash of the previous record differs');
-    if (header.firstSequence !== state.sequence + 1) throw fail(`its sequence should be ${state.sequence + 1}`);
-    if (((header.flags & CONTINUES) !== 0) !== (state.split !== undefined)) throw fail('its first entry is not whole');
-    return state;
+    return { ...this.#place(), entries: this.#entries, bytesRead: this.#bytesRead };
   }
 
-  /** Walks the payload: the rest of a split entry, then the entries that begin here. */
-  #payload(state: PartitionState, header: RecordHeader, fail: (what: string) => TallystickError): void {
-    const end = RECORD_HEADER_BYTES + header.payloadLength;
-    let offset = RECORD_HEADER_BYTES;
-    if (state.split) {
-      const piece = Math.min(end - offset, state.split.missing);
-      this.#takePiece(state, state.split, offset, offset + piece, header.partition);
-      offset += piece;
-    }
-    for (let begun = 0; begun < header.entries; begun++) {
-      if (state.split || end - offset < ENTRY_HEADER_BYTES) throw fail('it is too short for its entries');
-      const entry = readEntryHeader(this.#buffer.view, offset);
-      if (!entry) throw fail('the reserved bytes of an entry are not 0');
-      const { bodyLength, ...entryHeader } = entry;
-      const sequence = ++state.sequence;
-      offset += ENTRY_HEADER_BYTES;
-      const bodyEnd = offset + bodyLength;
-      if (bodyEnd <= end) {
-        this.#hand(entryHeader, header.partition, sequence, this.#buffer.bytes.subarray(offset, bodyEnd));
+  #place(): LogPlace {
+    const heads = new Map([...this.#chains].map(([partition, { head }]) => [partition, head]));
+    return { group: this.#group, records: this.#records, bytes: this.#bytes, heads };
+  }
+
+  /** Every partition must be at its checkpoint already, or pass it. */
+  #expect(from: ReadonlyMap<number, PartitionPlace>): void {
+    for (const [partition, { head }] of this.#chains) {
+      const place = from.get(partition);
+      if (place && place.group > this.#group) {
+        const others = this.#ahead.get(place.group) ?? [];
+        this.#ahead.set(place.group, [...others, [partition, place]]);
       } else {
-        state.split = { header: entryHeader, sequence, pieces: [], missing: bodyLength };
-        this.#takePiece(state, state.split, offset, end, header.partition);
+        const { sequence, hash } = place ?? { sequence: 0, hash: 0n };
+        if (head.sequence > sequence) {
+          throw corrupt(
+            `The log begins after sequence ${head.sequence} of partition ${partition}, but its checkpoint is of sequence ${sequence}.`,
+          );
+        }
+        this.#compare(partition, { sequence, hash }, 'its checkpoint');
       }
-      offset = Math.min(bodyEnd, end);
     }
-    if (offset !== end) throw fail('it is longer than its entries');
-    if (((header.flags & CONTINUED) !== 0) !== (state.split !== undefined)) throw fail('its last entry is not whole');
-  }
-
-  #takePiece(state: PartitionState, split: SplitEntry, start: number, end: number, partition: number): void {
-    split.pieces.push(this.#buffer.bytes.slice(start, end));
-    split.missing -= end - start;
-    if (split.missing > 0) return;
-    state.split = undefined;
-    this.#hand(split.header, partition, split.sequence, Buffer.concat(split.pieces));
-  }
-
-  #hand(header: EntryHeader, partition: number, sequence: number, body: Uint8Array): void {
-    this.#entries++;
-    this.#visit({ ...header, partition, sequence, body });
   }
 
   #endGroup(fail: (what: string) => TallystickError): void {
-    for (const [partition, { split }] of this.#partitions) {
-      if (split) throw fail(`it ends its group, but sequence ${split.sequence} of partition ${partition} is not whole`);
+    for (const [partition, { split }] of this.#chains) {
+      if (split) throw fail(`it ends its group, but sequence ${split} of partition ${partition} is not whole`);
     }
-    if (this.#group !== this.#mark.group) return;
-    for (const [partition, { sequence, hash }] of this.#partitions) {
-      const head = this.#mark.heads.get(partition);
-      if (head?.sequence === sequence && head.hash === hash) continue;
-      const marked = head
-        ? `sequence ${head.sequence}${head.sequence === sequence ? ' with another hash' : ''}`
-        : 'nothing';
-      throw corrupt(
-        `After group ${this.#group} (record ${this.#records}) partition ${partition} is at sequence ${sequence}, ` +
-          `but the head mark says ${marked}.`,
-      );
+    for (const [partition, place] of this.#ahead.get(this.#group) ?? []) {
+      this.#compare(partition, place, 'its checkpoint');
     }
+    this.#ahead.delete(this.#group);
+    this.#checkMark();
   }
 
-  /** What a record that can't be trusted says about its place. */
-  #claims(length: number): string {
-    if (length <= RECORD_HEADER_BYTES || length > RECORD_BYTES) return '';
-    const { partition, firstSequence } = readRecordHeader(this.#buffer.view, 0);
-    return ` (it says partition ${partition}, sequence ${firstSequence})`;
+  #checkMark(): void {
+    const { mark } = this.#options;
+    if (mark.group === 0 || mark.group !== this.#group) return;
+    for (const partition of this.#chains.keys()) this.#compare(partition, mark.heads.get(partition), 'the head mark');
+  }
+
+  #compare(partition: number, said: ChainHead | undefined, who: string): void {
+    const { sequence, hash } = this.#chains.get(partition)?.head ?? { sequence: 0, hash: 0n };
+    if (said?.sequence === sequence && said.hash === hash) return;
+    const what = said
+      ? `sequence ${said.sequence}${said.sequence === sequence ? ' with another hash' : ''}`
+      : 'nothing';
+    throw corrupt(
+      `After group ${this.#group} (record ${this.#records}) partition ${partition} is at sequence ${sequence}, ` +
+        `but ${who} says ${what}.`,
+    );
   }
 }
 
-function has({ flags }: RecordHeader, flag: number): boolean {
-  return (flags & flag) !== 0;
+/** Takes the records of one partition between two places, and passes over those of the others. */
+export class PartitionReplay {
+  readonly #shape: LogShape;
+  readonly #range: PartitionRange;
+  readonly #buffer = new ChecksummedBuffer(RECORD_BYTES);
+  readonly #chain: PartitionChain;
+
+  constructor(shape: LogShape, range: PartitionRange) {
+    this.#shape = shape;
+    this.#range = range;
+    this.#chain = new PartitionChain(range.partition, range.after, range.visit);
+  }
+
+  /** @throws TallystickError LOG_CORRUPT, DIRECTORY_INVALID */
+  record(number: number, bytes: Uint8Array | undefined): void {
+    const header = bytes && bytes.length > RECORD_HEADER_BYTES && readRecordHeader(viewOf(bytes), 0);
+    // A damaged header may name another partition: then this one's chain has a gap, which the next record or `end` shows.
+    if (header && header.partition !== this.#range.partition) return;
+    const verified = checked(this.#buffer, number, bytes);
+    checkKernel(this.#shape, verified.kernelVersion);
+    this.#chain.record(this.#buffer, verified, failure(number, verified));
+  }
+
+  /** @throws TallystickError LOG_CORRUPT if the chain has not come to where the range ends. */
+  end(): void {
+    const { partition, to } = this.#range;
+    const { sequence, hash } = this.#chain.head;
+    if (sequence === to.sequence && hash === to.hash && this.#chain.split === undefined) return;
+    const what = sequence === to.sequence ? 'with another hash' : `instead of ${to.sequence}`;
+    throw corrupt(`Partition ${partition} is at sequence ${sequence} ${what} after record ${to.records}.`);
+  }
+}
+
+function headOf({ heads }: LogPlace, partition: number): ChainHead {
+  return heads.get(partition) ?? { sequence: 0, hash: 0n };
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** Copies a record to the start of the buffer and checks what it says about itself. */
+function checked(buffer: ChecksummedBuffer, number: number, bytes: Uint8Array | undefined) {
+  if (!bytes) throw corrupt(`Record ${number} is missing.`);
+  const { length } = bytes;
+  if (length <= RECORD_BYTES) buffer.bytes.set(bytes);
+  const fault = verifyRecord(buffer, 0, length);
+  if (fault) throw corrupt(`Record ${number}${claims(buffer, length)}: ${fault}.`);
+  return readRecordHeader(buffer.view, 0);
+}
+
+function checkKernel({ kernelVersion }: LogShape, found: number): void {
+  if (found === kernelVersion) return;
+  throw new TallystickError(
+    'DIRECTORY_INVALID',
+    `The log was written by kernel version ${found}; this is ${kernelVersion}.`,
+  );
+}
+
+/** What a record that can't be trusted says about its place. */
+function claims(buffer: ChecksummedBuffer, length: number): string {
+  if (length <= RECORD_HEADER_BYTES || length > RECORD_BYTES) return '';
+  const { partition, firstSequence } = readRecordHeader(buffer.view, 0);
+  return ` (it says partition ${partition}, sequence ${firstSequence})`;
+}
+
+function failure(number: number, { partition, firstSequence }: { partition: number; firstSequence: number }) {
+  return (what: string) => corrupt(`Record ${number} (partition ${partition}, sequence ${firstSequence}): ${what}.`);
 }
 
 export function corrupt(detail: string, cause?: unknown): TallystickError {

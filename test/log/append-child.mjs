@@ -7,7 +7,8 @@ import { LmdbLog } from '../../dist/log/lmdb-log.js';
 
 const shape = { partitions: [0], kernelVersion: 1 };
 const log = new LmdbLog(join(process.argv[2], 'log.mdb'), shape);
-const start = await log.replay({ group: 0, heads: new Map() }, () => {});
+const mark = { group: 0, heads: new Map([[0, { sequence: 0, hash: 0n }]]) };
+const start = await log.replay({ mark, visit: () => {} });
 const group = new Group(new Chain(shape, start));
 const header = { kind: 4, flags: 0, producer: 1, incarnation: 1, milliseconds: 1_700_000_000_000 };
 const outcomes = [];

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CheckResult, checkInChild } from '../../src/log/check.js';
 import { createLaneStorage, openLaneStorage } from '../../src/log/lane-storage.js';
-import { editLmdb, temporaryDirectory } from './places.js';
+import { editLmdb, temporaryDirectory } from './homes.js';
 import { bodyOf, byPartition, LogWriter, replayAll, SHAPE } from './writer.js';
 
 describe('lane storage', () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { HeadMarkFile } from '../../src/log/head-mark.js';
 import type { Mark } from '../../src/log/log.js';
-import { temporaryDirectory } from './places.js';
+import { temporaryDirectory } from './homes.js';
 import { NO_MARK, SHAPE } from './writer.js';
 
 const SLOT_BYTES = 4_096;

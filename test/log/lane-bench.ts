@@ -2,6 +2,7 @@ import type { TallystickError } from '../../src/errors.js';
 import { type FlushWaiter, GroupCommit } from '../../src/log/group-commit.js';
 import type { HeadMark, Mark } from '../../src/log/log.js';
 import { readRecordHeader } from '../../src/log/record.js';
+import { firstPlace } from '../../src/log/replay.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { SimDisk, SimLog } from './sim-log.js';
 import { bodyOf, NO_MARK, SHAPE } from './writer.js';
@@ -51,7 +52,7 @@ export class LaneBench {
       mark: this.mark,
       clock: this.clock,
       shape: SHAPE,
-      start: { ...NO_MARK, records: 0, entries: 0, bytes: 0 },
+      start: firstPlace(SHAPE),
       isPoisoned: () => this.poisoned,
       onFailed: (error) => this.failures.push(error),
       groupBytes,

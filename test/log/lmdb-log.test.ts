@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LmdbLog } from '../../src/log/lmdb-log.js';
-import { temporaryDirectory } from './places.js';
+import { temporaryDirectory } from './homes.js';
 import { bodyOf, LogWriter, replayAll, SHAPE } from './writer.js';
 
 const MEBIBYTE = 1_048_576;
@@ -76,8 +76,7 @@ describe('LmdbLog', () => {
     const writer = new LogWriter(log, await replayAll(log));
     const before = log.stats();
     await writer.write([[2, bodyOf(MEBIBYTE)]]);
-    const { records, usedBytes, fileBytes } = log.stats();
-    expect(records).toBe(17);
+    const { usedBytes, fileBytes } = log.stats();
     expect(usedBytes - before.usedBytes).toBeGreaterThan(MEBIBYTE);
     expect(usedBytes - before.usedBytes).toBeLessThan(1.1 * MEBIBYTE);
     expect(fileBytes).toBeGreaterThanOrEqual(usedBytes - before.usedBytes);

@@ -1,5 +1,9 @@
+import { damageConformance } from './damage.conformance.js';
+import { lmdbHome, simHome } from './homes.js';
 import { logConformance } from './log.conformance.js';
-import { lmdbPlace, simPlace } from './places.js';
+import { readingConformance } from './reading.conformance.js';
 
-logConformance('SimLog', simPlace);
-logConformance('LmdbLog', lmdbPlace);
+for (const conformance of [logConformance, damageConformance, readingConformance]) {
+  conformance('SimLog', simHome);
+  conformance('LmdbLog', lmdbHome);
+}

@@ -1,9 +1,19 @@
 import { TallystickError } from '../../src/errors.js';
 import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from '../../src/log/audit.js';
 import { ChecksummedBuffer } from '../../src/log/checksum.js';
-import type { AppendOutcome, Log, LogShape, LogStats, Mark, ReplayEnd, SealedGroup } from '../../src/log/log.js';
-import type { AuditItem, LogEntry } from '../../src/log/record.js';
-import { Replay } from '../../src/log/replay.js';
+import type {
+  AppendOutcome,
+  Log,
+  LogReader,
+  LogShape,
+  LogStats,
+  PartitionRange,
+  ReplayEnd,
+  ReplayOptions,
+  SealedGroup,
+} from '../../src/log/log.js';
+import type { AuditItem } from '../../src/log/record.js';
+import { firstPlace, PartitionReplay, Replay } from '../../src/log/replay.js';
 
 /**
  * A log in memory. What it may do wrong, beside answering late:
@@ -28,7 +38,8 @@ export class SimDisk {
   readonly audit = new Map<string, Uint8Array>();
 }
 
-export class SimLog implements Log {
+export class SimLog implements Log, LogReader {
+  readonly firstRecord = 1;
   /** The faults of the next appends, the next one first; undefined for none. */
   readonly script: (Fault | undefined)[] = [];
   /** The bytes of every append that was tried, in hex. */
@@ -72,12 +83,22 @@ export class SimLog implements Log {
     });
   }
 
-  async replay(mark: Mark, visit: (entry: LogEntry) => void): Promise<ReplayEnd> {
-    const replay = new Replay(this.#shape, mark, visit);
+  async replay(options: ReplayOptions): Promise<ReplayEnd> {
+    const replay = new Replay(this.#shape, firstPlace(this.#shape), options);
     const numbers = [...this.#disk.records.keys()].sort((a, b) => a - b);
     for (const number of numbers) replay.record(number, this.#disk.records.get(number));
     return replay.end();
   }
+
+  async readPartition(range: PartitionRange): Promise<void> {
+    const replay = new PartitionReplay(this.#shape, range);
+    for (let number = range.after.records + 1; number <= range.to.records; number++) {
+      replay.record(number, this.#disk.records.get(number));
+    }
+    replay.end();
+  }
+
+  async release(): Promise<void> {}
 
   async audit(visit: (item: AuditItem) => void): Promise<void> {
     for (const key of [...this.#disk.audit.keys()].sort()) {
@@ -88,7 +109,7 @@ export class SimLog implements Log {
 
   stats(): LogStats {
     const usedBytes = [...this.#disk.records.values()].reduce((sum, { length }) => sum + length, 0);
-    return { records: this.#disk.records.size, usedBytes, fileBytes: usedBytes };
+    return { segments: 1, usedBytes, fileBytes: usedBytes };
   }
 
   /** The process dies. */

@@ -1,5 +1,5 @@
 import { Chain, Group } from '../../src/log/group.js';
-import type { AppendOutcome, Log, LogShape, Mark, ReplayEnd } from '../../src/log/log.js';
+import type { AppendOutcome, Log, LogPlace, LogShape, Mark, PartitionPlace, ReplayEnd } from '../../src/log/log.js';
 import type { AuditItem, LogEntry } from '../../src/log/record.js';
 
 export const SHAPE: LogShape = { partitions: [2, 3, 5], kernelVersion: 7 };
@@ -16,9 +16,17 @@ export interface WrittenLog {
 }
 
 /** Replays a log and keeps copies of its entries. */
-export async function replayAll(log: Log, mark: Mark = NO_MARK): Promise<WrittenLog> {
+export async function replayAll(
+  log: Log,
+  mark: Mark = NO_MARK,
+  from?: ReadonlyMap<number, PartitionPlace>,
+): Promise<WrittenLog> {
   const entries: LogEntry[] = [];
-  const end = await log.replay(mark, (entry) => entries.push({ ...entry, body: Uint8Array.from(entry.body) }));
+  const end = await log.replay({
+    mark,
+    ...(from && { from }),
+    visit: (entry) => entries.push({ ...entry, body: Uint8Array.from(entry.body) }),
+  });
   return { end, entries };
 }
 
@@ -31,6 +39,8 @@ export function bodyOf(length: number, seed = 1): Uint8Array {
 export class LogWriter {
   readonly entries: LogEntry[];
   readonly marks: Mark[] = [];
+  /** Where it began, and the end of each group. */
+  readonly places: LogPlace[];
   readonly #log: Log;
   readonly #group: Group;
   readonly #sequences: Map<number, number>;
@@ -38,6 +48,7 @@ export class LogWriter {
   constructor(log: Log, { end, entries }: WrittenLog, shape: LogShape = SHAPE) {
     this.#log = log;
     this.entries = [...entries];
+    this.places = [end];
     this.#group = new Group(new Chain(shape, end));
     this.#sequences = new Map([...end.heads].map(([partition, { sequence }]) => [partition, sequence]));
   }
@@ -69,6 +80,7 @@ export class LogWriter {
     const outcome = await this.#log.append(sealed);
     this.#group.reset();
     this.marks.push({ group: sealed.group, heads: sealed.heads });
+    this.places.push(sealed.end);
     return outcome;
   }
 }
@@ -76,4 +88,8 @@ export class LogWriter {
 /** Sorted by partition and sequence: the order that a log promises. */
 export function byPartition(entries: readonly LogEntry[]): LogEntry[] {
   return [...entries].sort((a, b) => a.partition - b.partition || a.sequence - b.sequence);
+}
+
+export function partitionPlace({ group, records, bytes, heads }: LogPlace, partition: number): PartitionPlace {
+  return { group, records, bytes, ...(heads.get(partition) ?? { sequence: 0, hash: 0n }) };
 }

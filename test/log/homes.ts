@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Database, open } from 'lmdb';
 import { LmdbLog } from '../../src/log/lmdb-log.js';
-import type { LogPlace, StoredLog } from './log.conformance.js';
+import type { LogHome, StoredLog } from './fixture.js';
 import { SimDisk, SimLog } from './sim-log.js';
 import { SHAPE } from './writer.js';
 
@@ -12,20 +12,22 @@ export function temporaryDirectory(): string {
   return mkdtempSync(join(tmpdir(), 'tallystick-log-'));
 }
 
-export function simPlace(): LogPlace {
+export function simHome(): LogHome {
   const disk = new SimDisk();
   return {
     open: () => new SimLog(disk, SHAPE, setImmediate),
+    read: () => new SimLog(disk, SHAPE, setImmediate),
     edit: async (change) => change(disk),
     remove: async () => {},
   };
 }
 
-export function lmdbPlace(): LogPlace {
+export function lmdbHome(): LogHome {
   const directory = temporaryDirectory();
   const path = join(directory, 'log.mdb');
   return {
     open: () => new LmdbLog(path, SHAPE),
+    read: () => new LmdbLog(path, SHAPE, { readOnly: true }),
     edit: (change) => editLmdb(path, change),
     remove: () => rm(directory, { recursive: true }),
   };
