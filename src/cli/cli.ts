@@ -4,6 +4,7 @@ import { decrCommand, getCommand, incrCommand, setCommand } from './counters.js'
 import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
 import { ingestCommand } from './ingest-command.js';
 import type { CliIo, Output } from './io.js';
+import { pingCommand } from './ping.js';
 import { statsCommand } from './stats.js';
 
 export type { CliClient, Connect } from './client.js';
@@ -14,7 +15,7 @@ export type { CliIo } from './io.js';
  *
  * @param args what follows the program's name
  * @param local the commands that work without a server to speak to; the composition root makes them
- * @returns the exit status: 0 done, 1 the operation failed, 2 wrong usage; `code: message` is on stderr then
+ * @returns the exit status, one of src/cli/failure.ts; unless it is 0, `code: message` is on stderr
  */
 export async function runCli(args: readonly string[], io: CliIo, local: readonly Command[]): Promise<number> {
   const output = watched(io.stdout);
@@ -47,9 +48,17 @@ async function run(args: readonly string[], io: CliIo, local: readonly Command[]
       'after',
       `
 The server is named by --server or by TALLYSTICK_SERVER.
-Exit status: 0 done, 1 the operation failed, 2 wrong usage.`,
+Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damaged (the same again will not help).`,
     );
-  const commands = [...local, incrCommand(io), decrCommand(io), setCommand(io), getCommand(io), statsCommand(io)];
+  const commands = [
+    ...local,
+    incrCommand(io),
+    decrCommand(io),
+    setCommand(io),
+    getCommand(io),
+    pingCommand(io),
+    statsCommand(io),
+  ];
   for (const command of [...commands, ingestCommand(io)]) program.addCommand(command);
   boundTo(program, '', io);
   try {

@@ -1,9 +1,20 @@
-import { TallystickError } from '../errors.js';
+import { type ErrorCode, TallystickError } from '../errors.js';
 import { escaped, type Output } from './io.js';
 
 export const EXIT_OK = 0;
+/** The same command may succeed later, or may not. */
 export const EXIT_FAILED = 1;
+/** The command or its configuration is wrong. */
 export const EXIT_USAGE = 2;
+/** The data are damaged or of another version: a person has to look before the command is run again. */
+export const EXIT_DATA = 3;
+
+const STATUS_OF: ReadonlyMap<ErrorCode, number> = new Map([
+  ['INVALID_ARGUMENT', EXIT_USAGE],
+  ['CONFIG_INVALID', EXIT_USAGE],
+  ['LOG_CORRUPT', EXIT_DATA],
+  ['DIRECTORY_INVALID', EXIT_DATA],
+]);
 
 /** An error, with what to do about it where only the command knows. */
 export class Failure extends Error {
@@ -18,14 +29,12 @@ export class Failure extends Error {
 /** Prints `code: message` and what to do next, and gives the exit status. */
 export function reportFailure(thrown: unknown, command: string, stderr: Output): number {
   const error = thrown instanceof Failure ? thrown.cause : thrown;
-  const usage = error instanceof TallystickError && USAGE.has(error.code);
+  const status = (error instanceof TallystickError && STATUS_OF.get(error.code)) || EXIT_FAILED;
   const known = thrown instanceof Failure ? thrown.advice : '';
-  const advice = usage && known === '' ? `See 'tallystick ${command} --help'.` : known;
+  const advice = status === EXIT_USAGE && known === '' ? `See 'tallystick ${command} --help'.` : known;
   stderr.write(`${messageOf(error)}\n${advice === '' ? '' : `${escaped(advice)}\n`}`);
-  return usage ? EXIT_USAGE : EXIT_FAILED;
+  return status;
 }
-
-const USAGE = new Set(['INVALID_ARGUMENT', 'CONFIG_INVALID']);
 
 function messageOf(error: unknown): string {
   if (error instanceof TallystickError) return escaped(error.message);

@@ -279,6 +279,44 @@ describe('stats', () => {
   });
 });
 
+describe('ping', () => {
+  it('hears from the lanes and prints how long that took', async () => {
+    const { connections, ...outcome } = await cli(['ping']);
+    expect(outcome).toEqual({ status: 0, out: '0.0 ms\n', err: '' });
+    expect(connections[0]?.options).toEqual({ producer: false, timeout: 5_000 });
+    expect(connections[0]?.client.closed).toBe(true);
+    expect((await cli(['ping', '--json'])).out).toBe('{"milliseconds":0.0}\n');
+  });
+
+  it('fails where a lane does not answer', async () => {
+    const connect: Connect = async (url, options) => {
+      const client = await fakeConnect(new FakeServer(1)).connect(url, options);
+      client.stats = async () => Promise.reject(new TallystickError('TIMEOUT'));
+      return client;
+    };
+    expect(await cli(['ping'], { connect })).toMatchObject({
+      status: 1,
+      out: '',
+      err: expect.stringMatching(/^TIMEOUT: /),
+    });
+  });
+});
+
+describe('the exit status', () => {
+  it.each([
+    ['DIRECTORY_IN_USE', 1],
+    ['STORAGE_FULL', 1],
+    ['CONFIG_INVALID', 2],
+    ['LOG_CORRUPT', 3],
+    ['DIRECTORY_INVALID', 3],
+  ] as const)('of %s tells whether the same again may help: %i', async (code, status) => {
+    const serve = new Command('serve').action(() => {
+      throw new TallystickError(code);
+    });
+    expect(await cli(['serve'], { serve })).toMatchObject({ status });
+  });
+});
+
 describe('ingest', () => {
   const csv = 'shop,cents\nUlm,5\nBonn,x\nUlm,7\n';
   const options = ['--format', 'csv', '--count', 'n:{shop}', '--sum', 'cents:{shop}=cents'];

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,6 +24,8 @@ export interface ServerOptions {
   readonly flags?: readonly string[];
   /** Another `bin/tallystick.cjs`. */
   readonly program?: string;
+  /** A command that runs the server as its only child. */
+  readonly within?: readonly string[];
 }
 
 /** A process that was told to serve; it may end without ever being ready. */
@@ -35,8 +37,9 @@ export class ServeRun {
   stderr = '';
   readonly #watchers = new Set<() => void>();
 
-  constructor(flags: readonly string[], program = PROGRAM) {
-    const child = spawnChild(process.execPath, [program, 'serve', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+  constructor(flags: readonly string[], program = PROGRAM, within: readonly string[] = []) {
+    const [command = '', ...args] = [...within, process.execPath, program, 'serve', ...flags];
+    const child = spawnChild(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.child = child;
     this.exited = new Promise((resolve) => {
       child.once('close', (code, signal) => resolve({ code, signal }));
@@ -103,8 +106,10 @@ export class ServerProcess {
     return this.#run;
   }
 
+  /** Of the server itself. */
   get pid(): number {
-    return this.run.child.pid as number;
+    const pid = this.run.child.pid as number;
+    return this.#options.within ? Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')) : pid;
   }
 
   /** What all of its processes wrote. */
@@ -121,7 +126,7 @@ export class ServerProcess {
 
   async start(): Promise<void> {
     this.#stderr = this.stderr;
-    this.#run = new ServeRun(this.flags, this.#options.program);
+    this.#run = new ServeRun(this.flags, this.#options.program, this.#options.within);
     if (await this.#run.ready) return;
     const { code, signal } = await this.#run.exited;
     throw new Error(`The server ended with ${code ?? signal} before it was ready:\n${this.#run.stderr}`);

@@ -1,9 +1,12 @@
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { clientOfTest } from './clients.js';
+import { patchedProgram } from './patched-program.js';
 import { type Answer, addAnswer, errorCodeOf, errorOf, RawClient } from './raw-client.js';
-import { serverOfTest } from './server-process.js';
+import { directoryOfTest, serverOfTest } from './server-process.js';
 import { HUNG_FLUSH, straceMissing, Tracer } from './tracer.js';
 
 const STOPPED = { code: 0, signal: null };
@@ -101,3 +104,19 @@ async function isDead(pid: number): Promise<void> {
   const stateOf = () => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0];
   while (stateOf() !== 'Z') await nextTurn();
 }
+
+const AS_FIRST_PROCESS = ['unshare', '--pid', '--fork', '--kill-child'];
+const canBeFirst = spawnSync('unshare', [...AS_FIRST_PROCESS.slice(1), 'true']).status === 0;
+
+// There the system keeps from a process the signals that it sends to itself, SIGKILL too.
+test.skipIf(!canBeFirst)('the first process of a container ends at a second signal too, whatever hangs', async () => {
+  const fifo = join(directoryOfTest(), 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  const hang = `(await import('node:fs')).open(${JSON.stringify(fifo)}, () => {}); await new Promise(() => {});`;
+  const program = patchedProgram('serve.js', 'await server.close();', hang);
+  const server = await serverOfTest({ program, within: AS_FIRST_PROCESS });
+  process.kill(server.pid, 'SIGTERM');
+  await server.run.logged('draining');
+  process.kill(server.pid, 'SIGTERM');
+  expect((await server.run.exited).code).not.toBe(0);
+});

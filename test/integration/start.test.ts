@@ -30,7 +30,7 @@ async function expectCorrupt(dataDir: string, detail: RegExp): Promise<void> {
   const { exit, stderr } = await refusedStart(flagsFor(dataDir));
   expect(stderr).toMatch(/LOG_CORRUPT: .*Nothing was changed\. Restore a backup/);
   expect(stderr).toMatch(detail);
-  expect(exit).toEqual({ code: 1, signal: null });
+  expect(exit).toEqual({ code: 3, signal: null });
 }
 
 /** Every place of a piece in a file. LMDB leaves older copies of a page behind. */
@@ -148,7 +148,7 @@ describe('a data directory', () => {
     writeFileSync(join(dataDir, 'tallystick.json'), '{"format": 9}');
     const { exit, stderr } = await refusedStart(flagsFor(dataDir));
     expect(stderr).toContain('DIRECTORY_INVALID');
-    expect(exit).toEqual({ code: 1, signal: null });
+    expect(exit).toEqual({ code: 3, signal: null });
   });
 
   test('that cannot be made is named', async () => {
