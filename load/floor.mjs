@@ -1,12 +1,11 @@
-import { build } from 'hdr-histogram-js';
 import { connect } from '../dist/client/index.js';
-import { ByteWriter } from '../dist/protocol/bytes.js';
-import { Opcode } from '../dist/protocol/opcode.js';
-import { partitionOf } from '../dist/protocol/partition-hash.js';
-import { encodeOpen, writeOperationById, writeOperationByName } from '../dist/protocol/request.js';
-import { decodeOpenAnswer } from '../dist/protocol/response.js';
+import { Batches, DISTRIBUTIONS } from './batches.mjs';
+import { closedLoop } from './closed-loop.mjs';
+import { Counters } from './counters.mjs';
+import { median, percentiles } from './histogram.mjs';
 import { random, randomNames } from './names.mjs';
 import { RawClient } from './raw-client.mjs';
+import { batchCalls, handleAdds, openHandles } from './sdk-loops.mjs';
 import { withServer } from './server.mjs';
 
 /**
@@ -26,175 +25,45 @@ function numberOption(name, value) {
   return at < 0 ? value : Number(process.argv[at + 1]);
 }
 
-/** Names by their partition. */
-function byPartition(names, partitions) {
-  const encoder = new TextEncoder();
-  const lists = Array.from({ length: partitions }, () => []);
-  for (const name of names) {
-    const bytes = encoder.encode(name);
-    lists[partitionOf(bytes, 0, bytes.length, partitions)].push(name);
-  }
-  return lists;
-}
-
-/** Batches of `size` random picks of one partition each, going round the partitions, without the sequence prefix. */
-function makeBatches(lists, size, next, write) {
-  const batches = [];
-  const count = Math.max(lists.length * 2, Math.ceil((2 * NAMES) / size));
-  for (let i = 0; i < count; i++) {
-    const partition = i % lists.length;
-    const list = lists[partition];
-    const writer = new ByteWriter(size * 30);
-    writer.varint(size);
-    for (let k = 0; k < size; k++) write(writer, list[Math.floor(next() * list.length)]);
-    batches.push({ partition, rest: writer.copy() });
-  }
-  return batches;
-}
-
-function histogram() {
-  return build({ lowestDiscernibleValue: 1, highestTrackableValue: 60_000_000, numberOfSignificantValueDigits: 3 });
-}
-
-function result(done, start, latency) {
-  return {
-    perSecond: done / ((performance.now() - start) / 1000),
-    p50: latency.getValueAtPercentile(50) / 1000,
-    p99: latency.getValueAtPercentile(99) / 1000,
-  };
-}
-
-/** Closed loop with IN_FLIGHT batches for some seconds: increments a second, and the latency of a batch. */
-function run(client, batches, size) {
-  const latency = histogram();
-  return new Promise((resolve) => {
-    const start = performance.now();
-    const end = start + SECONDS * 1000;
-    let at = Math.floor(Math.random() * batches.length);
-    let done = 0;
-    let flying = 0;
-    const send = () => {
-      const { partition, rest } = batches[at++ % batches.length];
-      const sent = performance.now();
-      flying++;
-      client.sequenced(Opcode.ADD, 0, partition, rest, () => {
-        const now = performance.now();
-        latency.recordValue(Math.round((now - sent) * 1000));
-        done += size;
-        flying--;
-        if (now < end) send();
-        else if (flying === 0) {
-          resolve(result(done, start, latency));
-        }
-      });
-    };
-    for (let i = 0; i < IN_FLIGHT; i++) send();
-  });
-}
-
-/** The same through the public SDK: IN_FLIGHT callers, each awaiting one batch of names after the other. */
-function runBatches(client, names, size, next) {
-  return through(async (end, latency) => {
-    let done = 0;
-    const caller = async () => {
-      while (performance.now() < end) {
-        const operations = [];
-        for (let i = 0; i < size; i++) operations.push({ name: names[Math.floor(next() * names.length)] });
-        const sent = performance.now();
-        await client.batch(operations);
-        latency.recordValue(Math.round((performance.now() - sent) * 1000));
-        done += size;
-      }
-    };
-    await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
-    return done;
-  });
-}
-
-/** Handles that are added to, so many a turn of the event loop that each partition's batch has about `size`. */
-function runHandles(client, handles, size, next) {
-  return through(async (end, latency) => {
-    let done = 0;
-    while (performance.now() < end) {
-      const sent = performance.now();
-      const turn = size * client.partitions;
-      let hasRoom = true;
-      for (let i = 0; i < turn; i++) hasRoom = handles[Math.floor(next() * handles.length)].add(1);
-      if (hasRoom) await new Promise((resolve) => setImmediate(resolve));
-      else await client.drain();
-      done += turn;
-      latency.recordValue(Math.round((performance.now() - sent) * 1000));
-    }
-    await client.flush();
-    return done;
-  });
-}
-
-async function through(work) {
-  const latency = histogram();
-  const start = performance.now();
-  const done = await work(start + SECONDS * 1000, latency);
-  return result(done, start, latency);
-}
-
-async function openAll(client, lists) {
-  const ids = lists.map(() => []);
-  for (const [partition, list] of lists.entries()) {
-    for (let from = 0; from < list.length; from += 5000) {
-      const names = list.slice(from, from + 5000);
-      const writer = new ByteWriter();
-      encodeOpen(writer, names);
-      const answer = await new Promise((resolve) =>
-        client.request(Opcode.OPEN, 0, partition, writer.copy(), (body) => resolve(decodeOpenAnswer(body))),
-      );
-      for (const id of answer.ids) ids[partition].push(id);
-    }
-  }
-  return ids;
-}
-
-const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
 await withServer(async (url) => {
   const next = random(1);
   const client = await RawClient.connect(url);
-  const names = byPartition(randomNames(NAMES, NAME_BYTES, next), client.partitions);
-  const ids = await openAll(client, names);
-  const byName = (writer, name) => writeOperationByName(writer, name, 1);
-  const byId = (writer, { slot, generation }) => writeOperationById(writer, slot, generation, 1);
-  const raw = (size, lists, write) => {
-    const batches = makeBatches(lists, size, next, write);
-    return () => run(client, batches, size);
+  const names = randomNames(NAMES, NAME_BYTES, next);
+  const counters = await Counters.open(client, names);
+  const frames = (size, key) => {
+    const pick = DISTRIBUTIONS.uniform(NAMES, next);
+    const batches = new Batches(counters, { size, count: Math.max(32, Math.ceil((2 * NAMES) / size)), key, pick });
+    return () => closedLoop([client], batches, { inFlight: IN_FLIGHT, seconds: SECONDS });
   };
   const sdk = await connect(url, { timeout: 60_000 });
-  const flat = names.flat();
-  const handles = [];
-  /** Every handle has its id before anything is measured. */
-  const openHandles = async () => {
-    for (const name of flat) handles.push(sdk.counter(name));
-    for (const handle of handles) if (!handle.add(1)) await sdk.drain();
-    await sdk.flush();
+  let handles;
+  const adds = (size) => async () => {
+    handles ??= await openHandles(sdk, names);
+    return handleAdds(sdk, handles, { size, seconds: SECONDS, next });
   };
   const cases = [
-    ['frames by name, 1,000 a batch', 2e6, raw(1000, names, byName)],
-    ['frames by id, 1,000 a batch', 4e6, raw(1000, ids, byId)],
-    ['frames by id, 10,000 a batch', 8e6, raw(10_000, ids, byId)],
-    ['SDK batch(), 1,000 names', 1e6, () => runBatches(sdk, flat, 1000, next)],
-    ['SDK counter().add(), 1,000 a batch', 2e6, () => runHandles(sdk, handles, 1000, next)],
-    ['SDK counter().add(), 10,000 a batch', 4e6, () => runHandles(sdk, handles, 10_000, next)],
+    ['frames by name, 1,000 a batch', 2e6, frames(1_000, 'name')],
+    ['frames by id, 1,000 a batch', 4e6, frames(1_000, 'id')],
+    ['frames by id, 10,000 a batch', 8e6, frames(10_000, 'id')],
+    [
+      'SDK batch(), 1,000 names',
+      1e6,
+      () => batchCalls(sdk, names, { callers: IN_FLIGHT, size: 1_000, seconds: SECONDS, next }),
+    ],
+    ['SDK counter().add(), 1,000 a batch', 2e6, adds(1_000)],
+    ['SDK counter().add(), 10,000 a batch', 4e6, adds(10_000)],
   ];
   const rows = [];
   for (const [name, floor, once] of cases) {
-    if (name.includes('counter()') && handles.length === 0) await openHandles();
-    const results = [];
-    for (let i = 0; i < RUNS; i++) results.push(await once());
-    const figure = (key) => median(results.map((one) => one[key]));
+    const runs = [];
+    for (let i = 0; i < RUNS; i++) runs.push(await once());
+    const latency = runs.map(({ histogram }) => percentiles(histogram));
     rows.push({
       case: name,
       floor,
-      perSecond: Math.round(figure('perSecond')),
-      p50: figure('p50'),
-      p99: figure('p99'),
+      perSecond: Math.round(median(runs.map(({ increments, seconds }) => increments / seconds))),
+      p50: median(latency.map(({ p50 }) => p50)),
+      p99: median(latency.map(({ p99 }) => p99)),
     });
   }
   await sdk.close();

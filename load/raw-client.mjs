@@ -1,82 +1,160 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { ByteWriter } from '../dist/protocol/bytes.js';
-import { decodeHelloAnswer, encodeHelloRequest } from '../dist/protocol/control.js';
-import { encodeFrame, FrameReader } from '../dist/protocol/frame.js';
-import { LANE, Opcode } from '../dist/protocol/opcode.js';
+import { decodeHelloAnswer, encodeHelloRequest, PROTOCOL_VERSION } from '../dist/protocol/control.js';
+import { encodeFrame, FrameReader, finishFrame, writeHeader } from '../dist/protocol/frame.js';
+import { Flag, LANE, Opcode } from '../dist/protocol/opcode.js';
 import { writeSequence } from '../dist/protocol/request.js';
 import { decodeError } from '../dist/protocol/response.js';
 
-/** A client that sends frames made beforehand, as fast as a client can: what is measured is the server. */
+/** Frames from this size on are handed to the socket as they are; smaller ones of a turn are gathered. */
+const GATHERED_BYTES = 4_096;
+
+/** The connection to one lane. */
+class LaneSocket {
+  #socket;
+  #gathered = new ByteWriter(65_536);
+  #isTurnEndAwaited = false;
+
+  constructor(socket) {
+    this.#socket = socket;
+  }
+
+  /** Where a frame is written to. */
+  get writer() {
+    this.#awaitTurnEnd();
+    return this.#gathered;
+  }
+
+  /** Bytes after what the writer has; they must not change until they are sent. */
+  write(bytes) {
+    if (this.#gathered.length > 0) this.#flush();
+    this.#socket.write(bytes);
+  }
+
+  end() {
+    this.#socket.end();
+  }
+
+  #awaitTurnEnd() {
+    if (this.#isTurnEndAwaited) return;
+    this.#isTurnEndAwaited = true;
+    this.#socket.cork();
+    process.nextTick(() => {
+      this.#isTurnEndAwaited = false;
+      this.#flush();
+      this.#socket.uncork();
+    });
+  }
+
+  #flush() {
+    if (this.#gathered.length === 0) return;
+    this.#socket.write(this.#gathered.copy());
+    this.#gathered.reset();
+  }
+}
+
+/** A client that sends frames made beforehand, as fast as a client in JavaScript can: what is measured is the server. */
 export class RawClient {
+  #producer;
   #lanes = [];
+  #sockets = [];
+  #ports = [];
   #next = 1;
   #waiting = new Map();
-  #writer = new ByteWriter(256);
+  #sequences;
+  /** Batches of each partition on their way. Their answers come in order. */
+  #unanswered;
+  /** How many partitions the server has. */
+  partitions;
 
-  /** Connects to every lane. */
-  static async connect(url) {
-    const client = new RawClient();
+  /** Connects to every lane, as a producer of its own. */
+  static async connect(url, producer = 'load') {
+    const client = new RawClient(producer);
     const { hostname, port } = new URL(url);
-    const first = await client.#lane(hostname, Number(port));
-    const sockets = [first.socket];
-    for (const { host, port: lanePort } of first.hello.lanes.slice(1))
-      sockets.push((await client.#lane(host, lanePort)).socket);
-    client.#lanes = first.hello.partitions.map((lane) => sockets[lane]);
-    client.sockets = sockets;
-    client.partitions = first.hello.partitions.length;
-    client.sequences = new Array(client.partitions).fill(0);
+    const first = await client.#connect(hostname, Number(port));
+    for (const [lane, { host, port: lanePort }] of first.lanes.entries()) {
+      if (lane !== first.lane) await client.#connect(host, lanePort);
+    }
+    client.#lanes = first.partitions.map((lane) => client.#sockets[lane]);
+    client.partitions = first.partitions.length;
     return client;
   }
 
-  async #lane(host, port) {
+  constructor(producer) {
+    this.#producer = producer;
+    this.#sequences = new Float64Array(65_536);
+    this.#unanswered = new Int32Array(65_536);
+  }
+
+  /** For each lane its port and its partitions. */
+  get lanes() {
+    return this.#ports.map((port, lane) => ({
+      port,
+      partitions: this.#lanes.flatMap((socket, partition) => (socket === this.#sockets[lane] ? [partition] : [])),
+    }));
+  }
+
+  async #connect(host, port) {
     const socket = connect({ host, port, noDelay: true });
     await once(socket, 'connect');
     const reader = new FrameReader();
-    socket.on('data', (chunk) =>
-      reader.push(chunk, (frame) => {
-        const waiter = this.#waiting.get(frame.requestId);
-        this.#waiting.delete(frame.requestId);
-        if (frame.opcode === Opcode.ERROR) throw new Error(JSON.stringify(decodeError(frame.body)));
-        waiter(frame.body);
-      }),
-    );
-    this.#writer.reset();
-    encodeHelloRequest(this.#writer, { version: 1, client: 'load', producer: { name: 'load' } });
+    socket.on('data', (chunk) => reader.push(chunk, (frame) => this.#answered(frame)));
+    const writer = new ByteWriter();
+    encodeHelloRequest(writer, {
+      version: PROTOCOL_VERSION,
+      client: 'load',
+      producer: { name: this.#producer },
+    });
     const id = this.#next++;
     const answer = new Promise((resolve) => this.#waiting.set(id, (body) => resolve(decodeHelloAnswer(body))));
-    socket.write(encodeFrame(Opcode.HELLO, 0, LANE, id, this.#writer.view()));
-    return { socket, hello: await answer };
+    socket.write(encodeFrame(Opcode.HELLO, 0, LANE, id, writer.view()));
+    const hello = await answer;
+    this.#sockets[hello.lane] = new LaneSocket(socket);
+    this.#ports[hello.lane] = port;
+    for (const { partition, next } of hello.producer.partitions) this.#sequences[partition] = next - 1;
+    return hello;
+  }
+
+  #answered({ opcode, requestId, body }) {
+    const answered = this.#waiting.get(requestId);
+    this.#waiting.delete(requestId);
+    if (opcode === Opcode.ERROR) throw new Error(`The server refused a request: ${JSON.stringify(decodeError(body))}`);
+    answered(body);
   }
 
   /** Sends a request; `answered` gets the body of the answer, valid during the call. */
   request(opcode, flags, partition, body, answered) {
     const id = this.#next++;
     this.#waiting.set(id, answered);
-    this.#lanes[partition].write(encodeFrame(opcode, flags, partition, id, body));
+    this.#lanes[partition].writer.bytes(encodeFrame(opcode, flags, partition, id, body));
   }
 
-  /** Sends a batch under the partition's next sequence: what follows the prefix was made beforehand. */
-  sequenced(opcode, flags, partition, rest, answered) {
+  /**
+   * Sends a batch under the partition's next sequence. What follows the sequence was made beforehand: it is in `bytes` from `start`
+   * to `end`.
+   */
+  sequenced(opcode, flags, partition, bytes, start, end, answered) {
     const id = this.#next++;
-    this.#waiting.set(id, answered);
-    const writer = this.#writer;
-    writer.reset();
-    writer.u32(0);
-    writer.u8(opcode);
-    writer.u8(flags | 16);
-    writer.u16(partition);
-    writer.u32(id);
-    writeSequence(writer, ++this.sequences[partition], 0);
-    writer.patchU32(0, writer.length - 4 + rest.length);
-    const socket = this.#lanes[partition];
-    socket.cork();
-    socket.write(writer.copy());
-    socket.write(rest);
-    socket.uncork();
+    this.#waiting.set(id, (body) => {
+      this.#unanswered[partition]--;
+      answered(body);
+    });
+    const lane = this.#lanes[partition];
+    const { writer } = lane;
+    const at = writeHeader(writer, opcode, flags | Flag.SEQUENCED, partition, id);
+    writeSequence(writer, ++this.#sequences[partition], this.#unanswered[partition]++);
+    if (end - start < GATHERED_BYTES) {
+      writer.bytes(bytes, start, end);
+      finishFrame(writer, at);
+    } else {
+      finishFrame(writer, at);
+      writer.patchU32(at, writer.length - at - 4 + end - start);
+      lane.write(bytes.subarray(start, end));
+    }
   }
 
   close() {
-    for (const socket of this.sockets) socket.end();
+    for (const socket of this.#sockets) socket.end();
   }
 }

@@ -24,15 +24,15 @@ export async function startServerProcess(dataDir, ...flags) {
   throw new Error(`The server ended before it was ready: ${JSON.stringify(await exited)}`);
 }
 
-/** Runs `work(url)` against a server in a temporary directory, and takes both away afterwards. */
-export async function withServer(work) {
+/** Runs `work(url, server)` against a server in a temporary directory, and takes both away afterwards. */
+export async function withServer(work, ...flags) {
   const dataDir = mkdtempSync(join(tmpdir(), 'tallystick-'));
-  const { child, exited, url } = await startServerProcess(dataDir);
+  const server = await startServerProcess(dataDir, ...flags);
   try {
-    await work(url);
+    await work(server.url, { ...server, dataDir });
   } finally {
-    child.kill('SIGTERM');
-    await exited;
+    server.child.kill('SIGTERM');
+    await server.exited;
     rmSync(dataDir, { recursive: true, force: true });
   }
 }

@@ -115,7 +115,12 @@ describe('time', () => {
 
 describe('sizes', () => {
   it(`keep files within ${MAX_FILE_LINES} lines`, () => {
-    const all = [...sources, ...filesUnder('test', ['.ts']), ...filesUnder('load', ['.mjs'])];
+    const all = [
+      ...sources,
+      ...filesUnder('test', ['.ts']),
+      ...filesUnder('load', ['.mjs']),
+      ...filesUnder('native-bench', ['.mjs', '.c', '.h']),
+    ];
     expect(all.filter((file) => linesOf(file).length > MAX_FILE_LINES)).toEqual([]);
   });
 

@@ -1,0 +1,57 @@
+import { ByteWriter } from '../dist/protocol/bytes.js';
+import { writeOperationById, writeOperationByName } from '../dist/protocol/request.js';
+import { zipf } from './names.mjs';
+
+/** Bodies of ADD made beforehand, each of one partition, without the sequence: `count | operations`, all in one array. */
+export class Batches {
+  size;
+  partitions = [];
+  /** Batch i lies from starts[i] to starts[i + 1]. */
+  starts = [0];
+  bytes;
+
+  /**
+   * @param pick gives the number of a counter; what it gives is gathered by partition, as a client would, until a partition has a
+   *   whole batch
+   */
+  constructor(counters, { size, count, key, pick }) {
+    this.size = size;
+    const bytes = new ByteWriter(1 << 20);
+    const waiting = new Map();
+    while (this.partitions.length < count) {
+      const number = pick();
+      const partition = counters.partitions[number];
+      let numbers = waiting.get(partition);
+      if (!numbers) {
+        numbers = [];
+        waiting.set(partition, numbers);
+      }
+      numbers.push(number);
+      if (numbers.length < size) continue;
+      write(bytes, counters, numbers, key);
+      this.partitions.push(partition);
+      this.starts.push(bytes.length);
+      numbers.length = 0;
+    }
+    this.bytes = bytes.view();
+  }
+
+  get count() {
+    return this.partitions.length;
+  }
+}
+
+function write(writer, counters, numbers, key) {
+  writer.varint(numbers.length);
+  for (const number of numbers) {
+    if (key === 'name') writeOperationByName(writer, counters.names[number], 1);
+    else writeOperationById(writer, counters.slots[number], counters.generations[number], 1);
+  }
+}
+
+/** How counters are chosen. */
+export const DISTRIBUTIONS = {
+  uniform: (count, next) => () => Math.floor(next() * count),
+  'zipf 0.99': (count, next) => zipf(count, 0.99, next),
+  'one hot': () => () => 0,
+};

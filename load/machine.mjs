@@ -1,0 +1,60 @@
+import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { arch, cpus, loadavg, release, totalmem, type } from 'node:os';
+import { join } from 'node:path';
+import { median } from './histogram.mjs';
+
+const PROBES = 200;
+
+/** What a figure depends on besides the program. `directory` lies where the data will. */
+export function machineFacts(directory) {
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    processor: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${type()} ${release()} ${arch()}`,
+    node: process.version,
+    fileSystem: fileSystemOf(directory),
+    flushMilliseconds: Number(flushMilliseconds(directory).toFixed(3)),
+    /** Processes that wanted a core before this began: beyond 0.5 the figures are not those of a quiet machine. */
+    loadBefore: Number(loadavg()[0].toFixed(2)),
+  };
+}
+
+/** The type of the file system that the directory lies on, from the longest mount point that leads to it. */
+function fileSystemOf(directory) {
+  const mounts = linesOf('/proc/mounts').map((line) => line.split(' '));
+  const holds = (point) => point === '/' || directory === point || directory.startsWith(`${point}/`);
+  const [best] = mounts.filter(([, point]) => point && holds(point)).sort((a, b) => b[1].length - a[1].length);
+  return best?.[2] ?? 'unknown';
+}
+
+function linesOf(file) {
+  try {
+    return readFileSync(file, 'utf8').split('\n');
+  } catch {
+    return []; // not Linux
+  }
+}
+
+/** The median of appending 4 KiB and flushing it. */
+function flushMilliseconds(directory) {
+  const path = join(directory, 'flush-probe');
+  const file = openSync(path, 'w');
+  const block = Buffer.alloc(4_096, 1);
+  const samples = [];
+  for (let i = 0; i < PROBES; i++) {
+    const start = performance.now();
+    writeSync(file, block);
+    fdatasyncSync(file);
+    samples.push(performance.now() - start);
+  }
+  closeSync(file);
+  rmSync(path);
+  return median(samples);
+}
+
+export function describeMachine(facts) {
+  const { processor, cores, memoryGiB, system, node, fileSystem, flushMilliseconds: flush, loadBefore } = facts;
+  return `${processor}, ${cores} cores, ${memoryGiB} GiB; ${system}; Node ${node}; ${fileSystem}, append + flush ${flush} ms; load before ${loadBefore}`;
+}

@@ -1,0 +1,47 @@
+import { latencies, record } from './histogram.mjs';
+
+/**
+ * An open loop: calls are due at fixed times, whether or not earlier ones were answered, and a latency counts from the time at which
+ * the call was due. So a pause of the server is felt by all calls that were due in it, as it is by its users, and is not left out
+ * because the load waited politely (coordinated omission: Gil Tene, "How NOT to Measure Latency").
+ *
+ * While a call is due within a millisecond the event loop does not sleep: a timer of Node is too coarse.
+ *
+ * @param call starts one call; its promise settles with the answer
+ * @param rate calls a second
+ * @param time milliseconds that never step back, and how to come back later
+ * @returns how many calls were answered, the rate at which they were, and the histogram. A rate that is less than what was asked
+ *   for says that the load, or the server, could not keep up.
+ */
+export function openLoop(call, { rate, seconds, time = systemTime }) {
+  const histogram = latencies();
+  const total = Math.round(rate * seconds);
+  return new Promise((resolve, reject) => {
+    const start = time.now();
+    let due = 0;
+    let answered = 0;
+    const begin = (number) => {
+      const intended = start + (number * 1_000) / rate;
+      call().then(() => {
+        const now = time.now();
+        record(histogram, now - intended);
+        answered++;
+        if (answered === total) resolve({ calls: total, rate: total / ((now - start) / 1_000), histogram });
+      }, reject);
+    };
+    const turn = () => {
+      const elapsed = time.now() - start;
+      for (const until = Math.min(total, Math.floor((elapsed * rate) / 1_000) + 1); due < until; due++) begin(due);
+      if (due < total) time.later((due * 1_000) / rate - elapsed, turn);
+    };
+    turn();
+  });
+}
+
+const systemTime = {
+  now: () => performance.now(),
+  later: (milliseconds, callback) => {
+    if (milliseconds > 2) setTimeout(callback, milliseconds - 1);
+    else setImmediate(callback);
+  },
+};
