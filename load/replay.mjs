@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { replayEntry } from '../dist/lane/recovery.js';
-import { openLaneStorage } from '../dist/log/lane-storage.js';
+import { closeLaneStorage, openLaneStorage } from '../dist/log/lane-storage.js';
 import { KERNEL_VERSION, Partition } from '../dist/partition/partition.js';
 import { compileWasm } from '../dist/wasm.js';
 
@@ -38,17 +38,16 @@ async function replayLane(directory, numbers, visit) {
   const module = compileWasm('kernel');
   const partitions = new Map(numbers.map((number) => [number, new Partition(module)]));
   const shape = { partitions: numbers, kernelVersion: KERNEL_VERSION };
-  const { log, mark } = openLaneStorage(directory, shape, { readOnly: true });
+  const storage = openLaneStorage(directory, shape, { readOnly: true });
   try {
-    await log.replay({
-      mark: mark.read(),
+    await storage.log.replay({
+      mark: storage.mark.read(),
       visit: (entry) => {
         replayEntry(partitions, entry);
         visit(placeOf(entry), partitions.get(entry.partition));
       },
     });
   } finally {
-    mark.close();
-    await log.close();
+    await closeLaneStorage(storage);
   }
 }

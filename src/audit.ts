@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { loadConfig } from './config.js';
 import { DataDirectory } from './directory.js';
 import { type AuditRecord, decodeAudit } from './lane/audit.js';
-import { openLaneStorage } from './log/lane-storage.js';
+import { closeLaneStorage, openLaneStorage } from './log/lane-storage.js';
 import { KERNEL_VERSION } from './partition/partition.js';
 
 /** `tallystick audit`: every SET that was ever applied, read from the data directory, whether a server has it open or not. */
@@ -23,12 +23,11 @@ export function auditCommand(environment: NodeJS.ProcessEnv, stdout: { write(tex
 async function auditOf(dataDir: string): Promise<AuditRecord[]> {
   const records: AuditRecord[] = [];
   for (const { path, partitions } of DataDirectory.lanesOf(dataDir)) {
-    const { log, mark } = openLaneStorage(path, { partitions, kernelVersion: KERNEL_VERSION }, { readOnly: true });
+    const storage = openLaneStorage(path, { partitions, kernelVersion: KERNEL_VERSION }, { readOnly: true });
     try {
-      await log.audit(({ value }) => records.push(decodeAudit(value)));
+      await storage.log.audit(({ value }) => records.push(decodeAudit(value)));
     } finally {
-      mark.close();
-      await log.close();
+      await closeLaneStorage(storage);
     }
   }
   return records.sort((a, b) => a.time - b.time);

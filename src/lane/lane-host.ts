@@ -58,7 +58,7 @@ export class LaneHost {
     const { clock, storage, kernel, isPoisoned, onFailed, configuration } = parts;
     const partitions = new Map(parts.partitions.map((number) => [number, new Partition(kernel)]));
     const started = clock.monotonicMilliseconds();
-    const start = await recover(storage, partitions);
+    const { end: start } = await recover(storage, partitions);
     const milliseconds = clock.monotonicMilliseconds() - started;
     const shape = { partitions: parts.partitions, kernelVersion: KERNEL_VERSION };
     const commit = new GroupCommit({ ...storage, clock, shape, start, isPoisoned, onFailed });

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { createLaneStorage, openLaneStorage } from '../log/lane-storage.js';
+import { closeLaneStorage, createLaneStorage, openLaneStorage } from '../log/lane-storage.js';
 import { KERNEL_VERSION } from '../partition/partition.js';
 import { listenTcp } from '../transport/tcp.js';
 import { compileWasm } from '../wasm.js';
@@ -66,8 +66,7 @@ async function run(): Promise<void> {
     const closed = listener.close();
     await host.drain();
     await closed;
-    await storage.log.close();
-    storage.mark.close();
+    await closeLaneStorage(storage);
     tell({ kind: 'drained' });
     parentPort?.close();
   }

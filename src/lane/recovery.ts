@@ -1,4 +1,5 @@
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
+import type { CheckpointManifest, CheckpointStore } from '../log/checkpoint.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import type { LaneStorage } from '../log/lane-storage.js';
 import type { ReplayEnd } from '../log/log.js';
@@ -8,12 +9,49 @@ import { Opcode } from '../protocol/opcode.js';
 
 /** Replay: the log's entries go through the same `apply` as when they were new. */
 
+/** Where recovery ended, and the checkpoints that it began with. */
+export interface Recovered {
+  readonly end: ReplayEnd;
+  readonly manifests: ReadonlyMap<number, CheckpointManifest>;
+}
+
 /** Bytes of the delta that stands behind the body of a SET in the log. */
 export const EFFECT_BYTES = 8;
 
-/** Brings empty partitions to where the log ends. @throws TallystickError LOG_CORRUPT */
-export function recover({ log, mark }: LaneStorage, partitions: ReadonlyMap<number, Partition>): Promise<ReplayEnd> {
-  return log.replay({ mark: mark.read(), from: new Map(), visit: (entry) => replayEntry(partitions, entry) });
+/** Brings empty partitions to where the log ends: from their checkpoints on. @throws TallystickError LOG_CORRUPT */
+export async function recover(storage: LaneStorage, partitions: ReadonlyMap<number, Partition>): Promise<Recovered> {
+  const { log, mark, checkpoints } = storage;
+  const manifests = new Map<number, CheckpointManifest>();
+  for (const [number, partition] of partitions) {
+    const manifest = await restoreCheckpoint(checkpoints, number, partition);
+    if (manifest) manifests.set(number, manifest);
+  }
+  const from = new Map([...manifests].map(([number, { place }]) => [number, place]));
+  const end = await log.replay({ mark: mark.read(), from, visit: (entry) => replayEntry(partitions, entry) });
+  return { end, manifests };
+}
+
+/**
+ * Brings an empty partition to its checkpoint, and says which one it is; undefined where none was made.
+ *
+ * @throws TallystickError LOG_CORRUPT, DIRECTORY_INVALID
+ */
+export async function restoreCheckpoint(
+  checkpoints: CheckpointStore,
+  number: number,
+  partition: Partition,
+): Promise<CheckpointManifest | undefined> {
+  const manifest = checkpoints.manifest(number);
+  if (!manifest) return undefined;
+  const { pages, place } = manifest;
+  await checkpoints.readPages(manifest, (index, bytes) => partition.restorePage(index, pages.length, bytes));
+  if (partition.sequence !== place.sequence) {
+    throw new TallystickError(
+      'LOG_CORRUPT',
+      `The checkpoint of partition ${number} is of sequence ${place.sequence}, its pages are of ${partition.sequence}.`,
+    );
+  }
+  return manifest;
 }
 
 /** Applies one entry, and checks that it does what it did: the same sequence, and the same delta of a SET. */

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { ERRORS, type ErrorCode, TallystickError } from '../errors.js';
-import { openLaneStorage } from './lane-storage.js';
-import type { LogShape } from './log.js';
+import { closeLaneStorage, openLaneStorage } from './lane-storage.js';
+import type { LogShape, PartitionPlace } from './log.js';
 
 /** What the walk over a sound log counted. */
 export interface CheckedLog {
@@ -11,6 +11,7 @@ export interface CheckedLog {
   readonly groups: number;
   readonly bytes: number;
   readonly auditItems: number;
+  readonly checkpointPages: number;
 }
 
 /** A log that was checked: sound, or the reason why it can't be used. */
@@ -24,22 +25,36 @@ export type CheckReport =
   | { readonly sound: false; readonly code: ErrorCode; readonly detail: string };
 
 /**
- * Walks and verifies the storage of a lane against its head mark, without changing it.
+ * Walks and verifies what recovery reads of a lane's storage, without changing it: the checkpoints, and the log from there on.
  *
  * @throws TallystickError LOG_CORRUPT, DIRECTORY_INVALID
  */
 export async function checkLaneStorage(directory: string, shape: LogShape): Promise<CheckedLog> {
-  const { log, mark } = openLaneStorage(directory, shape, { readOnly: true });
+  const storage = openLaneStorage(directory, shape, { readOnly: true });
+  const { log, mark, checkpoints } = storage;
   try {
-    const { records, entries, group, bytesRead: bytes } = await log.replay({ mark: mark.read(), visit: () => {} });
+    const from = new Map<number, PartitionPlace>();
+    let checkpointPages = 0;
+    for (const partition of shape.partitions) {
+      const manifest = checkpoints.manifest(partition);
+      if (!manifest) continue;
+      await checkpoints.readPages(manifest, () => {});
+      from.set(partition, manifest.place);
+      checkpointPages += manifest.pages.length;
+    }
+    const {
+      records,
+      entries,
+      group,
+      bytesRead: bytes,
+    } = await log.replay({ mark: mark.read(), from, visit: () => {} });
     let auditItems = 0;
     await log.audit(() => {
       auditItems++;
     });
-    return { records, entries, groups: group, bytes, auditItems };
+    return { records, entries, groups: group, bytes, auditItems, checkpointPages };
   } finally {
-    mark.close();
-    await log.close();
+    await closeLaneStorage(storage);
   }
 }
 

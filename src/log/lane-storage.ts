@@ -1,17 +1,21 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { CheckpointStore } from './checkpoint.js';
 import { HeadMarkFile } from './head-mark.js';
+import { LmdbCheckpoints } from './lmdb-checkpoints.js';
 import { LmdbLog, type LmdbLogOptions } from './lmdb-log.js';
 import type { HeadMark, Log, LogReader, LogShape } from './log.js';
 import { corrupt } from './replay.js';
 
-/** What a lane keeps in its directory: `log.mdb` (with LMDB's `log.mdb-lock`) and `head-mark`. */
+/** What a lane keeps in its directory: `log.mdb`, `checkpoint.mdb` (each with LMDB's `…-lock`) and `head-mark`. */
 export interface LaneStorage {
   readonly log: Log;
   readonly mark: HeadMark;
+  readonly checkpoints: CheckpointStore;
 }
 
 const logPath = (directory: string) => join(directory, 'log.mdb');
+const checkpointPath = (directory: string) => join(directory, 'checkpoint.mdb');
 const markPath = (directory: string) => join(directory, 'head-mark');
 
 /**
@@ -33,6 +37,7 @@ export async function createLaneStorage(directory: string, shape: LogShape): Pro
     const { group } = mark.read();
     mark.close();
     if (group > 0) throw corrupt(`${directory} has a head mark (group ${group}) without its log.`);
+    await new LmdbCheckpoints(checkpointPath(directory), shape).close();
     await new LmdbLog(logPath(directory), shape).close();
   }
   // LMDB syncs what is in its file, not the file's name.
@@ -43,20 +48,29 @@ export async function createLaneStorage(directory: string, shape: LogShape): Pro
 /**
  * Opens what `createLaneStorage` made. Check it in a child process first (check.ts): LMDB can crash on damaged pages.
  *
- * @throws TallystickError LOG_CORRUPT if the log or its mark is missing, or the mark is damaged. The mark is made
- * before the log, so its absence is damage too.
+ * @throws TallystickError LOG_CORRUPT if a part is missing, or the mark is damaged. The log is made last, so the absence of
+ * one of the others is damage too.
  */
 export function openLaneStorage(directory: string, shape: LogShape, options: LmdbLogOptions = {}): LaneStorage {
-  for (const path of [markPath(directory), logPath(directory)]) {
+  for (const path of [markPath(directory), checkpointPath(directory), logPath(directory)]) {
     if (!existsSync(path)) throw corrupt(`${path} is missing.`);
   }
   const mark = HeadMarkFile.open(markPath(directory), shape.partitions, options.readOnly ? 'r' : 'r+');
   try {
-    return { mark, log: new LmdbLog(logPath(directory), shape, options) };
+    const { readOnly = false } = options;
+    const checkpoints = new LmdbCheckpoints(checkpointPath(directory), shape, { readOnly });
+    return { mark, checkpoints, log: new LmdbLog(logPath(directory), shape, options) };
   } catch (error) {
     mark.close();
     throw error;
   }
+}
+
+/** To be called when nothing is unanswered. */
+export async function closeLaneStorage({ log, mark, checkpoints }: LaneStorage): Promise<void> {
+  mark.close();
+  await checkpoints.close();
+  await log.close();
 }
 
 /** Opens the log of a lane for reading beside the thread that writes it. */

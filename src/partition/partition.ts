@@ -252,20 +252,31 @@ export class Partition {
   }
 
   /**
-   * Puts the state of another kernel in, which then goes on here. For a partition to which nothing was applied.
+   * Puts a page of the state of another kernel in, which has so many. The header, page 0, comes last: with it the partition
+   * is what the other was. For a partition to which nothing was applied.
    *
-   * @throws TallystickError DIRECTORY_INVALID where the bytes are no state of this version of the kernel
+   * @throws TallystickError DIRECTORY_INVALID where the header is not that of such a state of this version of the kernel
    */
-  restore(state: Uint8Array): void {
+  restorePage(index: number, pages: number, bytes: Uint8Array): void {
     if (this.sequence !== 0) throw new RangeError('Only a partition to which nothing was applied takes a state.');
-    const view = new DataView(state.buffer, state.byteOffset, state.length);
-    const pages = (HEADER + state.length) / PAGE_BYTES;
-    const fits = state.length >= PAGE_BYTES && view.getUint32(H_NEXT_PAGE - HEADER, true) === pages;
-    if (!fits || view.getUint32(0, true) !== MAGIC || view.getUint32(4, true) !== KERNEL_VERSION) {
-      throw new TallystickError('DIRECTORY_INVALID', 'The bytes are no state of this version of the kernel.');
+    if (index < 0 || index >= pages || bytes.length !== PAGE_BYTES) {
+      throw new RangeError(`${bytes.length} bytes are not page ${index} of ${pages}.`);
     }
-    this.#kernel.growTo(pages);
-    new Uint8Array(this.#memory.buffer).set(state, HEADER);
+    const end = HEADER / PAGE_BYTES + pages;
+    if (index === 0) {
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      const [magic, version, next] = [0, 4, H_NEXT_PAGE - HEADER].map((offset) => view.getUint32(offset, true));
+      if (magic !== MAGIC || version !== KERNEL_VERSION || next !== end) {
+        throw new TallystickError('DIRECTORY_INVALID', 'The pages are no state of this version of the kernel.');
+      }
+    }
+    this.#kernel.growTo(end);
+    new Uint8Array(this.#memory.buffer).set(bytes, HEADER + index * PAGE_BYTES);
+  }
+
+  /** Makes it again a partition to which nothing was applied. The memory that it has taken stays taken. */
+  reset(): void {
+    new Uint8Array(this.#memory.buffer).fill(0, HEADER);
   }
 
   #u64(address: number): number {

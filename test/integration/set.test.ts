@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import type { Client } from '../../src/client/index.js';
 import { decodeAudit } from '../../src/lane/audit.js';
-import { openLaneStorage } from '../../src/log/lane-storage.js';
+import { closeLaneStorage, openLaneStorage } from '../../src/log/lane-storage.js';
 import { KERNEL_VERSION } from '../../src/partition/partition.js';
 import { clientOfTest } from './clients.js';
 import { type ServerProcess, serverOfTest } from './server-process.js';
@@ -18,11 +18,10 @@ beforeEach(async () => {
 /** The audit log, read from the storage of a server that has been killed. */
 async function auditOf({ dataDir }: ServerProcess) {
   const shape = { partitions: [0, 1, 2, 3], kernelVersion: KERNEL_VERSION };
-  const { log, mark } = openLaneStorage(join(dataDir, 'lane-0'), shape, { readOnly: true });
+  const storage = openLaneStorage(join(dataDir, 'lane-0'), shape, { readOnly: true });
   const items: ReturnType<typeof decodeAudit>[] = [];
-  await log.audit(({ value }) => items.push(decodeAudit(value)));
-  mark.close();
-  await log.close();
+  await storage.log.audit(({ value }) => items.push(decodeAudit(value)));
+  await closeLaneStorage(storage);
   return items.sort((a, b) => a.time - b.time);
 }
 

@@ -1,6 +1,13 @@
 import { expect } from 'vitest';
 import { OK } from '../../src/errors.js';
-import { Kind, Partition, type PartitionConfiguration, REPEATED, UNCHANGED } from '../../src/partition/partition.js';
+import {
+  Kind,
+  PAGE_BYTES,
+  Partition,
+  type PartitionConfiguration,
+  REPEATED,
+  UNCHANGED,
+} from '../../src/partition/partition.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
@@ -184,4 +191,12 @@ export function differences(a: Uint8Array, b: Uint8Array): number[] {
   const at: number[] = [];
   for (let i = 0; i < Math.max(a.length, b.length); i++) if (a[i] !== b[i]) at.push(i);
   return at;
+}
+
+/** Puts a whole state into a partition to which nothing was applied. */
+export function restore(partition: Partition, state: Uint8Array): void {
+  const pages = state.length / PAGE_BYTES;
+  for (let page = pages - 1; page >= 0; page--) {
+    partition.restorePage(page, pages, state.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
+  }
 }

@@ -4,7 +4,7 @@ import { ABSENT, ERRORS, OK } from '../../src/errors.js';
 import { PAGE_BYTES, Partition, REPEATED, UNCHANGED } from '../../src/partition/partition.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import type { Session } from '../model/counter-model.js';
-import { configuration, idOf, Kernel, module, NOBODY, START } from './fixture.js';
+import { configuration, idOf, Kernel, module, NOBODY, restore, START } from './fixture.js';
 import { Pair, step } from './random-calls.js';
 
 const full = ERRORS.MEMORY_FULL.status;
@@ -220,7 +220,7 @@ describe('The fixed directories', () => {
     view.setUint32(SLOTS, MAX_SLOTS - 1, true);
     view.setUint32(SLOT_DIRECTORY + 4 * 16_383, view.getUint32(SLOT_DIRECTORY, true), true);
     const partition = new Partition(module);
-    partition.restore(state);
+    restore(partition, state);
     const open = (letter: number) => {
       partition.apply(Opcode.OPEN, 0, 0, 0, START, Uint8Array.of(1, 4, letter));
       return [...partition.answer];

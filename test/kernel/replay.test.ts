@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Partition } from '../../src/partition/partition.js';
 import { Flag } from '../../src/protocol/opcode.js';
-import { applyTo, differences, idOf, Kernel, module, NOBODY, replay, START } from './fixture.js';
+import { applyTo, differences, idOf, Kernel, module, NOBODY, replay, restore, START } from './fixture.js';
 import { Pair, type Step, step } from './random-calls.js';
 
 const steps = fc.array(step, { minLength: 20, maxLength: 80, size: 'max' });
@@ -83,7 +83,7 @@ describe('The state of a kernel', () => {
         const cut = 1 + Math.floor(share * (log.length - 1));
         const first = replay(log.slice(0, cut));
         const second = new Partition(module);
-        second.restore(first.state);
+        restore(second, first.state);
         expect(second.stateHash).toBe(first.stateHash);
         for (const call of log.slice(cut)) {
           expect([applyTo(second, call), [...second.answer]]).toEqual([applyTo(first, call), [...first.answer]]);

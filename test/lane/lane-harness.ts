@@ -26,6 +26,7 @@ import {
 import { Connection } from '../../src/transport/connection.js';
 import { compileWasm } from '../../src/wasm.js';
 import { FLUSH_MILLISECONDS, MemoryMark } from '../log/lane-bench.js';
+import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
 import { SimDisk, SimLog } from '../log/sim-log.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { framesOf, type Received } from '../transport/lane-double.js';
@@ -59,10 +60,12 @@ function partitionFor(name: string): number {
 export class LaneHarness {
   readonly clock = new ManualClock();
   readonly disk = new SimDisk();
+  readonly checkpointDisk = new SimCheckpointDisk();
   readonly mark = new MemoryMark();
   readonly failures: TallystickError[] = [];
   poisoned = false;
   log!: SimLog;
+  checkpoints!: SimCheckpoints;
   commit!: GroupCommit;
   lane!: Lane;
   partitions!: ReadonlyMap<number, Partition>;
@@ -81,7 +84,11 @@ export class LaneHarness {
     const log = new SimLog(this.disk, SHAPE, (commit) => clock.setTimer(FLUSH_MILLISECONDS, commit));
     this.log = log;
     this.partitions = new Map(PARTITIONS.map((number) => [number, new Partition(MODULE)]));
-    const start = await recover({ log, mark }, this.partitions);
+    const checkpoints = new SimCheckpoints(this.checkpointDisk, SHAPE, (commit) =>
+      clock.setTimer(FLUSH_MILLISECONDS, commit),
+    );
+    this.checkpoints = checkpoints;
+    const { end: start } = await recover({ log, mark, checkpoints }, this.partitions);
     this.commit = new GroupCommit({
       log,
       mark,
@@ -114,6 +121,7 @@ export class LaneHarness {
   /** The process dies; the group that was being written is on the disk or not. */
   crash(stored: boolean): void {
     this.log.crash(stored);
+    this.checkpoints.crash(stored);
   }
 
   /** Lets time pass, and what follows from it happen. */

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CheckResult, checkInChild } from '../../src/log/check.js';
-import { createLaneStorage, openLaneStorage } from '../../src/log/lane-storage.js';
+import { closeLaneStorage, createLaneStorage, openLaneStorage } from '../../src/log/lane-storage.js';
 import { editLmdb, temporaryDirectory } from './homes.js';
 import { bodyOf, byPartition, LogWriter, replayAll, SHAPE } from './writer.js';
 
@@ -22,14 +22,14 @@ describe('lane storage', () => {
   /** Three groups, with their marks as GroupCommit writes them. */
   const write = async () => {
     await createLaneStorage(directory, SHAPE);
-    const { log, mark } = openLaneStorage(directory, SHAPE);
+    const storage = openLaneStorage(directory, SHAPE);
+    const { log, mark } = storage;
     const writer = new LogWriter(log, await replayAll(log, mark.read()));
     for (let group = 0; group < 3; group++) {
       await writer.write([[2, bodyOf(100 + group)]], [{ partition: 2, sequence: group + 1, value: bodyOf(5) }]);
       mark.write(writer.mark);
     }
-    mark.close();
-    await log.close();
+    await closeLaneStorage(storage);
     return writer;
   };
   const damaged = (result: CheckResult, message: RegExp) => {
@@ -42,11 +42,11 @@ describe('lane storage', () => {
   test('is made empty, and what it holds is there when it is opened again', async () => {
     const writer = await write();
     await createLaneStorage(directory, SHAPE);
-    const { log, mark } = openLaneStorage(directory, SHAPE);
+    const storage = openLaneStorage(directory, SHAPE);
+    const { log, mark } = storage;
     const { entries } = await replayAll(log, mark.read());
     expect(byPartition(entries)).toEqual(byPartition(writer.entries));
-    mark.close();
-    await log.close();
+    await closeLaneStorage(storage);
   });
 
   test('a creation that was interrupted is repeated', async () => {
@@ -73,7 +73,7 @@ describe('lane storage', () => {
   describe('checked in a child process', () => {
     test('a sound log: what is in it', async () => {
       await write();
-      const log = { records: 3, entries: 3, groups: 3, bytes: 3 * 72 + 303, auditItems: 3 };
+      const log = { records: 3, entries: 3, groups: 3, bytes: 3 * 72 + 303, auditItems: 3, checkpointPages: 0 };
       expect(await checkInChild(directory, SHAPE)).toEqual({ sound: true, log });
     });
 

@@ -133,7 +133,7 @@ export class SimLog implements Log, LogReader {
   }
 }
 
-function outcomeOf(fault: Fault | undefined): AppendOutcome {
+export function outcomeOf(fault: Fault | undefined): AppendOutcome {
   if (!fault) return { kind: 'flushed' };
   if (fault.kind === 'full') return { kind: 'not-written', error: new TallystickError('STORAGE_FULL') };
   return { kind: 'unknown', error: new TallystickError('STORAGE_FAILED', 'The flush failed.') };

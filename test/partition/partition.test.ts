@@ -3,7 +3,7 @@ import { ERRORS, OK, TallystickError } from '../../src/errors.js';
 import { ChecksummedBuffer } from '../../src/log/checksum.js';
 import { Kind, PAGE_BYTES, Partition } from '../../src/partition/partition.js';
 import { Opcode } from '../../src/protocol/opcode.js';
-import { configuration, differences, idOf, Kernel, module, START } from '../kernel/fixture.js';
+import { configuration, differences, idOf, Kernel, module, restore, START } from '../kernel/fixture.js';
 
 const oneStep = Uint8Array.of(1, 4, 97, 2);
 const oneRead = Uint8Array.of(1, 4, 97);
@@ -159,32 +159,63 @@ describe('Restoring', () => {
 
   test('brings values, sequence and statistics back', () => {
     const partition = new Partition(module);
-    partition.restore(state());
+    restore(partition, state());
     expect(partition.read(Uint8Array.of(1, 16, 56, 57, 57, 57))).toBe(OK); // the counter `8999`
     expect([...partition.answer]).toEqual([1, 0, 0xce, 0x8c, 0x01]);
     expect(partition.statistics).toMatchObject({ sequence: 2, counters: 9000, applied: 9000 });
     expect(partition.hasLimits(configuration)).toBe(true);
   });
 
-  test('refuses bytes that are no state of this kernel', () => {
+  test('is of pages, and nothing shows before the header is there', () => {
+    const partition = new Partition(module);
+    const whole = state();
+    const pages = whole.length / PAGE_BYTES;
+    for (let page = 1; page < pages; page++) {
+      partition.restorePage(page, pages, whole.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
+      expect([partition.sequence, partition.pages]).toEqual([0, 0]);
+    }
+    partition.restorePage(0, pages, whole.subarray(0, PAGE_BYTES));
+    expect(differences(partition.state, whole)).toEqual([]);
+  });
+
+  test('refuses a header that is none of this kernel, and pages that are none', () => {
     const good = state();
-    const spoiled = [0, 4, 16].map((at) => {
-      const copy = good.slice();
-      copy[at] = (copy[at] as number) ^ 1;
-      return copy;
-    });
-    for (const bytes of [
-      ...spoiled,
-      new Uint8Array(),
-      good.subarray(0, 100),
-      good.subarray(PAGE_BYTES),
-      good.subarray(0, -1),
-    ]) {
-      expect(() => new Partition(module).restore(bytes)).toThrow('DIRECTORY_INVALID');
+    const header = good.subarray(0, PAGE_BYTES);
+    const pages = good.length / PAGE_BYTES;
+    for (const at of [0, 4, 16]) {
+      const spoiled = header.slice();
+      spoiled[at] = (spoiled[at] as number) ^ 1;
+      expect(() => new Partition(module).restorePage(0, pages, spoiled)).toThrow('DIRECTORY_INVALID');
+    }
+    expect(() => new Partition(module).restorePage(0, pages + 1, header)).toThrow('DIRECTORY_INVALID');
+    for (const [index, bytes] of [
+      [-1, header],
+      [pages, header],
+      [0, header.subarray(1)],
+    ] as const) {
+      expect(() => new Partition(module).restorePage(index, pages, bytes)).toThrow(RangeError);
     }
   });
 
-  test('is for a partition to which nothing was applied', () => {
-    expect(() => new Kernel().partition.restore(state())).toThrow(RangeError);
+  test('is for a partition to which nothing was applied, and one that was reset is such a one', () => {
+    const { partition } = new Kernel();
+    partition.apply(Opcode.ADD, 0, 0, 0, START, oneStep);
+    expect(() => restore(partition, state())).toThrow(RangeError);
+    partition.reset();
+    expect([partition.sequence, partition.pages]).toEqual([0, 0]);
+    restore(partition, state());
+    expect(differences(partition.state, state())).toEqual([]);
+  });
+
+  test('after a reset the same bodies give the same memory as in a new partition', () => {
+    const used = new Partition(module);
+    restore(used, state());
+    used.reset();
+    const fresh = new Partition(module);
+    for (const partition of [used, fresh]) {
+      partition.configure(configuration, START);
+      partition.apply(Opcode.ADD, 0, 0, 0, START, oneStep);
+    }
+    expect(differences(used.state, fresh.state)).toEqual([]);
   });
 });

@@ -1,0 +1,186 @@
+import { statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { TallystickError } from '../errors.js';
+import type { AppendOutcome } from './log.js';
+import { corrupt } from './replay.js';
+
+const META_PAGES = 2;
+/** What a commit writes beside its values: the paths of the trees that it touches, twice over. */
+const TREE_BYTES = 1_048_576;
+
+/** Errors of LMDB and the system that say "no room" (LMDB's own codes are negative). */
+const NO_ROOM: ReadonlySet<unknown> = new Set([28 /* ENOSPC */, 122 /* EDQUOT */, -30_792 /* MDB_MAP_FULL */]);
+/** What LMDB makes of a short write, and so of most full disks; but of a broken device too. */
+const EIO = 5;
+
+const BINARY = { encoding: 'binary', keyEncoding: 'binary', cache: false, compression: false } as const;
+
+export type BinaryDatabase = Database<Uint8Array, Uint8Array>;
+
+interface Stats {
+  readonly pageSize: number;
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
+  readonly entryCount: number;
+}
+
+export interface EnvironmentOptions {
+  readonly readOnly?: boolean;
+  /** No transaction is begun that would leave less free than this on its file system. */
+  readonly reserveBytes: number;
+}
+
+/** One transaction. */
+export interface Transaction {
+  /** The most bytes of values that it stores. */
+  readonly bytes: number;
+  /** Puts and removes. Must not throw: lmdb-js would commit the part before. */
+  readonly change: () => void;
+  /** Whether surely nothing of it is stored, by a fresh read. */
+  readonly isAbsent: () => boolean;
+}
+
+/**
+ * An LMDB environment with named databases, as the log and the checkpoints use it.
+ *
+ * LMDB must not meet a full disk itself. Its short write comes back as EIO, like a broken device, and where the write
+ * fails with ENOSPC lmdb-js 3.5.6 writes its message past the end of a buffer (mdb_page_flush: malloc(100) for 104
+ * bytes), which aborts the process. So each transaction first asks the file system, and keeps a reserve that no other
+ * writer fills within one commit.
+ */
+export class LmdbEnvironment {
+  readonly #path: string;
+  readonly #reserveBytes: number;
+  readonly #root: RootDatabase<Uint8Array, Uint8Array>;
+  readonly #databases: readonly BinaryDatabase[];
+  #failure: AppendOutcome | undefined;
+
+  /** Opens the environment in the file `path`, and makes it if it is not there and `readOnly` is not set. */
+  constructor(path: string, names: readonly string[], { readOnly = false, reserveBytes }: EnvironmentOptions) {
+    this.#path = path;
+    this.#reserveBytes = reserveBytes;
+    const { root, databases } = openEnvironment(path, names, readOnly);
+    this.#root = root;
+    this.#databases = databases;
+  }
+
+  /** The database of the name at that index. */
+  database(index: number): BinaryDatabase {
+    return this.#databases[index] as BinaryDatabase;
+  }
+
+  /** Reads; a page that LMDB can't make sense of is corruption. */
+  read<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      if (error instanceof TallystickError) throw error;
+      throw corrupt(`LMDB could not read its own pages: ${error instanceof Error ? error.message : error}.`, error);
+    }
+  }
+
+  /** Never rejects. */
+  async commit({ bytes, change, isAbsent }: Transaction): Promise<AppendOutcome> {
+    if (this.#failure) return this.#failure;
+    try {
+      if (this.#lacksRoom(bytes)) return notWritten(undefined);
+      await this.#root.batch(change);
+      return { kind: 'flushed' };
+    } catch (error) {
+      const cause = await commitErrorOf(error);
+      if (this.#wasNotWritten(cause, bytes, isAbsent)) return notWritten(cause);
+      // LMDB itself would take the next transaction as if nothing had been.
+      this.#failure = { kind: 'unknown', error: failed(cause) };
+      return this.#failure;
+    }
+  }
+
+  stats(): { readonly usedBytes: number; readonly fileBytes: number } {
+    const { root, free } = this.#root.getStats() as { root: Stats; free: Stats };
+    const trees = this.#databases.map((database) => database.getStats() as Stats);
+    const pages = [...trees, root, free].map(
+      ({ treeBranchPageCount, treeLeafPageCount, overflowPages }) =>
+        treeBranchPageCount + treeLeafPageCount + overflowPages,
+    );
+    return {
+      usedBytes: (META_PAGES + pages.reduce((sum, count) => sum + count, 0)) * root.pageSize,
+      fileBytes: statSync(this.#path).size,
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+
+  #lacksRoom(bytes: number): boolean {
+    const { bavail, bsize } = statfsSync(dirname(this.#path));
+    return bavail * bsize < bytes + TREE_BYTES + this.#reserveBytes;
+  }
+
+  /**
+   * A failed commit is `not-written` if the cause is a lack of room and a fresh read shows that nothing is there. That is
+   * sure: what makes a transaction visible is its meta page, LMDB writes that last, and where the write of the meta page
+   * itself fails every later read throws MDB_PANIC. Nor does a failed flush leave a trap: a repeated transaction writes
+   * and flushes all of its pages anew. With any other cause the device is not to be trusted.
+   */
+  #wasNotWritten(error: unknown, bytes: number, isAbsent: () => boolean): boolean {
+    const code = (error as { code?: unknown } | undefined)?.code;
+    try {
+      if (code === EIO ? !this.#lacksRoom(bytes) : !NO_ROOM.has(code)) return false;
+      this.#root.resetReadTxn();
+      return isAbsent();
+    } catch {
+      // MDB_PANIC: the state of the meta page is unknown.
+      return false;
+    }
+  }
+}
+
+function openEnvironment(path: string, names: readonly string[], readOnly: boolean) {
+  try {
+    const settings = {
+      ...BINARY,
+      path,
+      readOnly,
+      maxDbs: names.length,
+      // If syncs overlapped, a failed write of a meta page would resolve the put all the same.
+      overlappingSync: false,
+      safeRestore: true,
+      // A batch names its transaction, and has one promise. With batching by event turns a failed commit also rejects
+      // a promise that lmdb-js hands to nobody: an unhandled rejection, which ends the process.
+      eventTurnBatching: false,
+      commitDelay: 0,
+      mapSize: 64 * 1_073_741_824,
+      permissionsMode: 0o600,
+    };
+    const root = open<Uint8Array, Uint8Array>(settings);
+    const databases = names.map((name): BinaryDatabase | undefined => root.openDB({ ...BINARY, name }));
+    if (!databases.every((database) => database !== undefined)) throw corrupt(`${path} lacks its databases.`);
+    return { root, databases };
+  } catch (error) {
+    // The codes of LMDB are negative, those of the system are not.
+    const code = (error as { code?: unknown }).code;
+    throw typeof code === 'number' && code < 0 ? corrupt(`LMDB could not open ${path}.`, error) : error;
+  }
+}
+
+/** lmdb-js rejects with an error that says nothing; its `commitError` is a promise that rejects with the cause. */
+async function commitErrorOf(error: unknown): Promise<unknown> {
+  try {
+    await (error as { commitError?: Promise<unknown> } | undefined)?.commitError;
+    return error;
+  } catch (cause) {
+    return cause;
+  }
+}
+
+function notWritten(cause: unknown): AppendOutcome {
+  return { kind: 'not-written', error: new TallystickError('STORAGE_FULL', undefined, { cause }) };
+}
+
+function failed(cause: unknown): TallystickError {
+  const detail = cause instanceof Error ? `The storage could not be written: ${cause.message}.` : undefined;
+  return new TallystickError('STORAGE_FAILED', detail, { cause });
+}
