@@ -9,6 +9,7 @@ import { decodeError } from '../dist/protocol/response.js';
 
 /** Frames from this size on are handed to the socket as they are; smaller ones of a turn are gathered. */
 const GATHERED_BYTES = 4_096;
+const NO_BYTES = new Uint8Array(0);
 
 /** The connection to one lane. */
 class LaneSocket {
@@ -152,6 +153,19 @@ export class RawClient {
       writer.patchU32(at, writer.length - at - 4 + end - start);
       lane.write(bytes.subarray(start, end));
     }
+  }
+
+  /** Resolves when everything that was applied is durable. */
+  async sync() {
+    const answers = this.#sockets.map(
+      (socket) =>
+        new Promise((resolve) => {
+          const id = this.#next++;
+          this.#waiting.set(id, resolve);
+          socket.writer.bytes(encodeFrame(Opcode.SYNC, 0, LANE, id, NO_BYTES));
+        }),
+    );
+    await Promise.all(answers);
   }
 
   close() {
