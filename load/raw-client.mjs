@@ -14,7 +14,7 @@ const NO_BYTES = new Uint8Array(0);
 /** The connection to one lane. */
 class LaneSocket {
   #socket;
-  #gathered = new ByteWriter(65_536);
+  #gathered = new ByteWriter();
   #isTurnEndAwaited = false;
 
   constructor(socket) {
@@ -63,9 +63,10 @@ export class RawClient {
   #ports = [];
   #next = 1;
   #waiting = new Map();
-  #sequences;
+  /** Of each partition, the last one sent. */
+  #sequences = [];
   /** Batches of each partition on their way. Their answers come in order. */
-  #unanswered;
+  #unanswered = [];
   /** How many partitions the server has. */
   partitions;
 
@@ -84,8 +85,6 @@ export class RawClient {
 
   constructor(producer) {
     this.#producer = producer;
-    this.#sequences = new Float64Array(65_536);
-    this.#unanswered = new Int32Array(65_536);
   }
 
   /** For each lane its port and its partitions. */
@@ -113,7 +112,10 @@ export class RawClient {
     const hello = await answer;
     this.#sockets[hello.lane] = new LaneSocket(socket);
     this.#ports[hello.lane] = port;
-    for (const { partition, next } of hello.producer.partitions) this.#sequences[partition] = next - 1;
+    for (const { partition, next } of hello.producer.partitions) {
+      this.#sequences[partition] = next - 1;
+      this.#unanswered[partition] = 0;
+    }
     return hello;
   }
 

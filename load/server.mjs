@@ -8,14 +8,20 @@ import { spawnChild } from './child.mjs';
 const PROGRAM = fileURLToPath(new URL('../bin/tallystick.cjs', import.meta.url));
 
 /** Starts `tallystick serve` as a process of its own; resolves with its process and url when it serves. */
-export async function startServerProcess(dataDir, ...flags) {
-  const child = spawnChild(
-    process.execPath,
-    [PROGRAM, 'serve', '--data-dir', dataDir, '--port', '0', '--log-level', 'warn', ...flags],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
+export function startServerProcess(dataDir, ...flags) {
+  return start([], dataDir, flags);
+}
+
+/** The same, with the flags of Node: --cpu-prof and such. */
+export function startServerUnder(nodeFlags, dataDir, ...flags) {
+  return start(nodeFlags, dataDir, flags);
+}
+
+async function start(nodeFlags, dataDir, flags) {
+  const own = ['--data-dir', dataDir, '--port', '0', '--log-level', 'warn'];
+  const child = spawnChild(process.execPath, [...nodeFlags, PROGRAM, 'serve', ...own, ...flags], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
   for await (const line of createInterface({ input: child.stdout })) {
     const ready = /^ready tcp=(\S+) /.exec(line);
