@@ -14,6 +14,7 @@ export class Batches {
       readonly count: number;
       readonly key: 'name' | 'id';
       readonly pick: () => number;
+      readonly keysOnly?: boolean;
     },
   );
   readonly size: number;

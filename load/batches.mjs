@@ -1,8 +1,11 @@
 import { ByteWriter } from '../dist/protocol/bytes.js';
-import { writeOperationById, writeOperationByName } from '../dist/protocol/request.js';
+import { writeIdKey, writeNameKey } from '../dist/protocol/request.js';
 import { zipf } from './names.mjs';
 
-/** Bodies of ADD made beforehand, each of one partition, without the sequence: `count | operations`, all in one array. */
+/**
+ * Bodies of ADD made beforehand, each of one partition, without the sequence: `count | operations`, all in one array. With
+ * `keysOnly` they are bodies of GET.
+ */
 export class Batches {
   size;
   partitions = [];
@@ -14,7 +17,7 @@ export class Batches {
    * @param pick gives the number of a counter; what it gives is gathered by partition, as a client would, until a partition has a
    *   whole batch
    */
-  constructor(counters, { size, count, key, pick }) {
+  constructor(counters, { size, count, key, pick, keysOnly = false }) {
     this.size = size;
     const bytes = new ByteWriter(1 << 20);
     const waiting = new Map();
@@ -28,7 +31,7 @@ export class Batches {
       }
       numbers.push(number);
       if (numbers.length < size) continue;
-      write(bytes, counters, numbers, key);
+      write(bytes, counters, numbers, key, keysOnly);
       this.partitions.push(partition);
       this.starts.push(bytes.length);
       numbers.length = 0;
@@ -41,11 +44,12 @@ export class Batches {
   }
 }
 
-function write(writer, counters, numbers, key) {
+function write(writer, counters, numbers, key, keysOnly) {
   writer.varint(numbers.length);
   for (const number of numbers) {
-    if (key === 'name') writeOperationByName(writer, counters.names[number], 1);
-    else writeOperationById(writer, counters.slots[number], counters.generations[number], 1);
+    if (key === 'name') writeNameKey(writer, counters.names[number]);
+    else writeIdKey(writer, counters.slots[number], counters.generations[number]);
+    if (!keysOnly) writer.zigzag(1);
   }
 }
 

@@ -7,32 +7,42 @@ import { latencies, record } from './histogram.mjs';
  *
  * @param clients RawClients
  * @param inFlight batches, of each client
+ * @param send sends a batch: a sequenced ADD unless given
  * @returns increments and seconds, until the last answer; a histogram of the batches
  */
-export function closedLoop(clients, batches, { inFlight, seconds, flags = 0 }) {
+export function closedLoop(clients, batches, { inFlight, seconds, flags = 0, send = add }) {
   const histogram = latencies();
-  const { bytes, partitions, starts, size, count } = batches;
+  const { size, count } = batches;
   return new Promise((resolve) => {
     const start = performance.now();
     const end = start + seconds * 1_000;
     let increments = 0;
     let flying = 0;
-    const send = (client, from) => {
+    const next = (client, from) => {
       const sent = performance.now();
       flying++;
-      client.sequenced(Opcode.ADD, flags, partitions[from], bytes, starts[from], starts[from + 1], () => {
+      send(client, flags, batches, from, () => {
         const now = performance.now();
         record(histogram, now - sent);
         increments += size;
         flying--;
-        if (now < end) send(client, (from + clients.length * inFlight) % count);
+        if (now < end) next(client, (from + clients.length * inFlight) % count);
         else if (flying === 0) resolve({ increments, seconds: (now - start) / 1_000, histogram });
       });
     };
     for (let i = 0; i < inFlight; i++) {
       clients.forEach((client, number) => {
-        send(client, (i * clients.length + number) % count);
+        next(client, (i * clients.length + number) % count);
       });
     }
   });
+}
+
+function add(client, flags, { bytes, partitions, starts }, at, answered) {
+  client.sequenced(Opcode.ADD, flags, partitions[at], bytes, starts[at], starts[at + 1], answered);
+}
+
+/** A GET whose keys were made beforehand. */
+export function get(client, flags, { bytes, partitions, starts }, at, answered) {
+  client.request(Opcode.GET, flags, partitions[at], bytes.subarray(starts[at], starts[at + 1]), answered);
 }

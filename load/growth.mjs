@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -13,6 +13,7 @@ import { describeMachine, machineFacts } from './machine.mjs';
 import { random } from './names.mjs';
 import { memoryBytes } from './process-figures.mjs';
 import { RawClient } from './raw-client.mjs';
+import { writeReport } from './report-file.mjs';
 import { startServerProcess, withServer } from './server.mjs';
 import { textTable } from './table.mjs';
 
@@ -68,10 +69,7 @@ for (const section of options.only.split(',')) {
     );
 }
 if (options.json) console.log(JSON.stringify(report));
-if (options.out) {
-  mkdirSync(options.out, { recursive: true });
-  writeFileSync(join(options.out, 'growth.json'), `${JSON.stringify(report, undefined, 1)}\n`);
-}
+if (options.out) writeReport(options.out, 'growth', report);
 
 /** That many counters: how fast they are made and added to, what they take, and how long a start after kill -9 takes. */
 async function withCounters(count) {

@@ -1,6 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Counters } from './counters.mjs';
 import { canonicalLatency, LATENCY_HEAD, latencyPlot, latencyRow, latencyRows } from './latency.mjs';
@@ -8,6 +6,8 @@ import { describeMachine, machineFacts } from './machine.mjs';
 import { random, randomNames } from './names.mjs';
 import { progressBar } from './progress.mjs';
 import { RawClient } from './raw-client.mjs';
+import { READ_HEAD, readRow, readRows } from './reads.mjs';
+import { writeReport } from './report-file.mjs';
 import { SDK_HEAD, sdkRow, sdkRows } from './sdk.mjs';
 import { withServer } from './server.mjs';
 import { milliseconds, rate, textTable } from './table.mjs';
@@ -67,7 +67,10 @@ await withServer(async (url) => {
   client.close();
   report.increments = { acknowledged: sent, counted: Number(sum) };
   if (options.json) console.log(JSON.stringify(report));
-  if (options.out) write(report, options.out);
+  if (options.out) {
+    const plots = { 'throughput.svg': throughputPlot(report.throughput), 'latency.svg': latencyPlot(report.latency) };
+    writeReport(options.out, 'load', report, plots);
+  }
   const isRight = sum === BigInt(sent);
   say(`\n${sent} increments were acknowledged, the counters hold ${sum}: ${isRight ? 'right' : 'WRONG'}.`);
   if (!isRight) process.exitCode = 1;
@@ -93,12 +96,8 @@ async function measure(context) {
   const sdk = await sdkRows(context, bar.step('SDK'));
   bar.stop();
   say(`\n${textTable(SDK_HEAD, sdk.map(sdkRow))}`);
-  return { canonical, latency, throughput: table, sdk };
-}
-
-function write(report, directory) {
-  mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, 'load.json'), `${JSON.stringify(report, undefined, 1)}\n`);
-  writeFileSync(join(directory, 'throughput.svg'), throughputPlot(report.throughput));
-  writeFileSync(join(directory, 'latency.svg'), latencyPlot(report.latency));
+  const reads = await readRows(context, bar.step('reads'));
+  bar.stop();
+  say(`\n${textTable(READ_HEAD, reads.map(readRow))}`);
+  return { canonical, latency, throughput: table, sdk, reads };
 }

@@ -10,6 +10,7 @@ import { cpuProfileShares } from './cpu-profile.mjs';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { random, randomNames } from './names.mjs';
 import { RawClient } from './raw-client.mjs';
+import { writeReport } from './report-file.mjs';
 import { startServerUnder } from './server.mjs';
 import { textTable, three } from './table.mjs';
 
@@ -17,6 +18,7 @@ import { textTable, three } from './table.mjs';
  * Where a nanosecond goes: the threads of the lanes sampled under load, self times by layer:   node load/profile.mjs
  *
  *   --names 1000000  --seconds 3  --functions (the ten most expensive functions of each case)  --json
+ *   --out DIR (profile.json)
  *
  * Flushing itself is not in it: it happens on threads of libuv's pool, which are not sampled.
  */
@@ -37,6 +39,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '3' },
     functions: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    out: { type: 'string' },
   },
 });
 const seconds = Number(options.seconds);
@@ -49,7 +52,9 @@ for (const one of CASES) {
   cases.push(profiled);
   if (!options.json) print(profiled);
 }
-if (options.json) console.log(JSON.stringify({ machine, names: names.length, seconds, cases }));
+const report = { machine, names: names.length, seconds, cases };
+if (options.json) console.log(JSON.stringify(report));
+if (options.out) writeReport(options.out, 'profile', report);
 
 async function profile(one) {
   const directory = mkdtempSync(join(tmpdir(), 'tallystick-profile-'));

@@ -19,6 +19,13 @@ const MADE = { 1: 100_000, 100: 20_000, 1_000: 2_000, 10_000: 320 };
 
 const CANONICAL = { size: 1_000, key: 'name', ack: 'durable', distribution: 'uniform', clients: 1 };
 
+/** One request at a time: of one client, and of each of 64 at one hot counter. */
+const ALONE = [
+  { ...CANONICAL, size: 1, inFlight: 1 },
+  { ...CANONICAL, size: 1, key: 'id', ack: 'applied', inFlight: 1 },
+  { ...CANONICAL, size: 1, key: 'id', distribution: 'one hot', clients: 64, inFlight: 64 },
+];
+
 /** Every size with every key and acknowledgement; around the canonical load the rest, one thing changed at a time. */
 function someCases() {
   const cases = SIZES.flatMap((size) => KEYS.flatMap((key) => ACKS.map((ack) => ({ ...CANONICAL, size, key, ack }))));
@@ -28,8 +35,9 @@ function someCases() {
   for (const clients of [8, 64]) {
     for (const key of KEYS) for (const size of [1, 1_000]) cases.push({ ...CANONICAL, key, size, clients });
   }
-  cases.push({ ...CANONICAL, size: 1, key: 'id', distribution: 'one hot', clients: 64 });
-  return cases;
+  const hot = { ...CANONICAL, key: 'id', distribution: 'one hot', clients: 64 };
+  for (const size of [1, 1_000, 10_000]) cases.push({ ...hot, size });
+  return [...cases, ...ALONE];
 }
 
 function allCases() {
@@ -73,7 +81,7 @@ export class Throughput {
     const { seconds, onIncrements } = this.#context;
     const clients = await this.#connected(one.clients);
     const batches = this.#batches(one);
-    const inFlight = Math.max(1, Math.floor(IN_FLIGHT[one.size] / one.clients));
+    const inFlight = Math.max(1, Math.floor((one.inFlight ?? IN_FLIGHT[one.size]) / one.clients));
     const flags = one.ack === 'applied' ? Flag.APPLIED : 0;
     const warm = await closedLoop(clients, batches, { inFlight, seconds: seconds / 5, flags });
     const { increments, seconds: spent, histogram } = await closedLoop(clients, batches, { inFlight, seconds, flags });
@@ -124,7 +132,14 @@ export function throughputPlot(rows) {
     ACKS.map((ack) => ({
       name: `by ${key}, ${ack}`,
       points: rows
-        .filter((row) => row.key === key && row.ack === ack && row.distribution === 'uniform' && row.clients === 1)
+        .filter(
+          (row) =>
+            row.key === key &&
+            row.ack === ack &&
+            row.distribution === 'uniform' &&
+            row.clients === 1 &&
+            row.inFlight > 1,
+        )
         .map(({ size, perSecond }) => [size, perSecond / 1e6])
         .sort(([a], [b]) => a - b),
     })),

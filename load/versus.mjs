@@ -1,9 +1,8 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { progressBar } from './progress.mjs';
+import { writeReport } from './report-file.mjs';
 import { batchFigures } from './versus/batches.mjs';
 import { callerFigures } from './versus/callers.mjs';
 import { HOW_TO_INSTALL, redisVersion } from './versus/redis.mjs';
@@ -58,8 +57,5 @@ if (only.includes('sizes')) report.sizes = await sizeFigures({ sizes, runs, prog
 bar.stop();
 if (options.json) console.log(JSON.stringify(report));
 else console.log(printVersus(report));
-if (options.out) {
-  mkdirSync(options.out, { recursive: true });
-  writeFileSync(join(options.out, 'versus.json'), `${JSON.stringify(report, undefined, 1)}\n`);
-}
+if (options.out) writeReport(options.out, 'versus', report);
 process.exit(0); // ioredis keeps a timer

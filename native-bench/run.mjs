@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { describeMachine, machineFacts } from '../load/machine.mjs';
 import { progressBar } from '../load/progress.mjs';
+import { writeReport } from '../load/report-file.mjs';
 import { textTable } from '../load/table.mjs';
 import { codecRows } from './codec-rows.mjs';
 import { kernelRows } from './kernel-rows.mjs';
@@ -21,6 +22,7 @@ import { transferRows } from './transfer-rows.mjs';
  *   --seconds 1           of each timed run
  *   --quick               small and short: whether it works, not how fast
  *   --json                one JSON object instead of the table
+ *   --out DIR             native.json
  */
 
 const LAYERS = { kernel: kernelRows, codec: codecRows, transfer: transferRows, log: logRows, server: serverRows };
@@ -32,6 +34,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string' },
     quick: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    out: { type: 'string' },
   },
 });
 
@@ -70,6 +73,7 @@ async function run() {
     bar.stop();
     rows.push(...found);
   }
+  if (options.out) writeReport(options.out, 'native', { machine, rows });
   if (options.json) console.log(JSON.stringify({ machine, rows }));
   else
     console.log(

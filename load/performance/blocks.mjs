@@ -1,0 +1,83 @@
+import { ROW_HEAD, rowCells } from '../../native-bench/rows.mjs';
+import { GROWTH_HEADS, growthRow } from '../growth-table.mjs';
+import { LATENCY_HEAD, latencyRow } from '../latency.mjs';
+import { describeMachine } from '../machine.mjs';
+import { READ_HEAD, readRow } from '../reads.mjs';
+import { SDK_HEAD, sdkRow } from '../sdk.mjs';
+import { markdownTable, milliseconds, rate, three } from '../table.mjs';
+import { THROUGHPUT_HEAD, throughputRow } from '../throughput.mjs';
+import { printVersus } from '../versus/report.mjs';
+import { TARGET_HEAD, targetRows } from './targets.mjs';
+
+/** The parts of docs/PERFORMANCE.md that are written from the reports of the last runs; each gives Markdown. */
+export const BLOCKS = {
+  headline: ({ load }) => {
+    const { p50, p99, p999, rate: wanted } = load.latency.find((row) => row.ack === 'durable' && row.rate === 10_000);
+    const { perSecond } = load.canonical;
+    return [
+      `**${rate(perSecond)} durable increments a second** by name, in batches of 1,000, and one durable increment that is awaited takes **${milliseconds(p50)}** (p50; p99 ${milliseconds(p99)}, p99.9 ${milliseconds(p999)}) at ${wanted.toLocaleString('en')} a second, client and server sharing the machine.`,
+      '',
+      machineLine(load.machine),
+    ].join('\n');
+  },
+  targets: (reports) => markdownTable(TARGET_HEAD, targetRows(reports)),
+  latency: ({ load }) => markdownTable(LATENCY_HEAD, load.latency.map(latencyRow)),
+  throughput: ({ load }) => markdownTable(THROUGHPUT_HEAD, load.throughput.map(throughputRow)),
+  sdk: ({ load }) => markdownTable(SDK_HEAD, load.sdk.map(sdkRow)),
+  reads: ({ load }) => markdownTable(READ_HEAD, load.reads.map(readRow)),
+  versus: ({ versus }) =>
+    `Redis ${versus.redis}. ${machineLine(versus.machine)}\n${printVersus(versus, markdownTable)}`,
+  native: ({ native }) => `${machineLine(native.machine)}\n\n${markdownTable(ROW_HEAD, native.rows.map(rowCells))}`,
+  profile: ({ profile }) => [machineLine(profile.machine), ...profile.cases.map(profiledCase)].join('\n\n'),
+  growth: ({ growth }) =>
+    [
+      machineLine(growth.machine),
+      ...Object.keys(GROWTH_HEADS)
+        .filter((section) => growth[section])
+        .map((section) =>
+          markdownTable(
+            GROWTH_HEADS[section],
+            growth[section].map((row) => growthRow(section, row)),
+          ),
+        ),
+    ].join('\n\n'),
+};
+
+const machineLine = (machine) => `Measured ${machine.date} on ${describeMachine(machine)}.`;
+
+function profiledCase({ title, perSecond, layers }) {
+  const total = layers.reduce((sum, { nanoseconds }) => sum + nanoseconds, 0);
+  const rows = layers.map(({ name, nanoseconds }) => [
+    name,
+    three(nanoseconds),
+    `${Math.round((100 * nanoseconds) / total)}%`,
+  ]);
+  const all = ['all', three(total), '100%'];
+  return `${title}, ${rate(perSecond)}/s while sampled:\n\n${markdownTable(['layer', 'ns an increment', 'share'], [...rows, all])}`;
+}
+
+const BEGIN = (name) => `<!-- from the last run: ${name} -->`;
+const END = '<!-- end -->';
+
+/** The page with every block written anew. A block whose report is missing stays as it is. */
+export function rewritten(page, reports) {
+  return page.replace(/<!-- from the last run: (\w+) -->\n[\s\S]*?<!-- end -->/g, (whole, name) => {
+    const block = BLOCKS[name];
+    if (!block) throw new Error(`docs/PERFORMANCE.md asks for a block ${name}, which nothing writes.`);
+    const isThere = NEEDS[name] === undefined || reports[NEEDS[name]] !== undefined;
+    return isThere ? `${BEGIN(name)}\n\n${block(reports)}\n\n${END}` : whole;
+  });
+}
+
+/** The report that a block is of, where not the one of its own name. */
+const NEEDS = {
+  headline: 'load',
+  latency: 'load',
+  throughput: 'load',
+  sdk: 'load',
+  reads: 'load',
+  versus: 'versus',
+  native: 'native',
+  profile: 'profile',
+  growth: 'growth',
+};
