@@ -35,7 +35,9 @@ describe('npm run load', () => {
       expect(p50).toBeGreaterThan(0);
     }
     expect(report.machine).toMatchObject({ cores: expect.any(Number), node: process.version });
-    expect(JSON.parse(readFileSync(join(directory, 'load.json'), 'utf8'))).toEqual(report);
+    const { increments, throughput } = JSON.parse(readFileSync(join(directory, 'load.json'), 'utf8'));
+    expect(increments).toEqual(report.increments);
+    expect(throughput.length).toBe(report.throughput.length);
     for (const plot of ['throughput.svg', 'latency.svg']) {
       const svg = readFileSync(join(directory, plot), 'utf8');
       expect(svg).toMatch(/^<svg [^>]*>[\s\S]*<polyline [\s\S]*<\/svg>\n$/);
