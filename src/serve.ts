@@ -5,7 +5,7 @@ import { type Server, startServer, VERSION } from './server.js';
 
 /** `tallystick serve`: a server, its ready line, and what signals do to it. */
 
-const DRAIN_MILLISECONDS = 10_000;
+export const DRAIN_MILLISECONDS = 10_000;
 
 const EXAMPLES = `
 Every option is also read from the environment (--data-dir from TALLYSTICK_DATA_DIR) and from the JSON file of --config
