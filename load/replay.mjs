@@ -38,7 +38,7 @@ async function replayLane(directory, numbers, visit) {
   const module = compileWasm('kernel');
   const partitions = new Map(numbers.map((number) => [number, new Partition(module)]));
   const shape = { partitions: numbers, kernelVersion: KERNEL_VERSION };
-  const storage = openLaneStorage(directory, shape, { readOnly: true });
+  const storage = await openLaneStorage(directory, shape, { readOnly: true });
   try {
     await storage.log.replay({
       mark: storage.mark.read(),

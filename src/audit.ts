@@ -5,13 +5,16 @@ import { type AuditRecord, decodeAudit } from './lane/audit.js';
 import { closeLaneStorage, openLaneStorage } from './log/lane-storage.js';
 import { KERNEL_VERSION } from './partition/partition.js';
 
-/** `tallystick audit`: every SET that was ever applied, read from the data directory, whether a server has it open or not. */
+/** `tallystick audit`: every SET in the log that is kept, read from the data directory, whether a server has it open or not. */
 export function auditCommand(environment: NodeJS.ProcessEnv, stdout: { write(text: string): unknown }): Command {
   return new Command('audit')
-    .description('print every SET with its reason, oldest first, from a data directory')
+    .description('print every SET that the log still holds, with its reason, oldest first, from a data directory')
     .option('--data-dir <dir>', 'of the server, which may be running (default: tallystick-data)')
     .option('--json', 'one JSON object a line')
-    .addHelpText('after', '\nExample:\n  tallystick audit --data-dir /var/lib/tallystick')
+    .addHelpText(
+      'after',
+      '\nSETs are kept as long as the log: logRetentionSeconds and logRetentionBytes (tallystick config print).\n\nExample:\n  tallystick audit --data-dir /var/lib/tallystick',
+    )
     .action(async ({ json, ...flags }: { json?: boolean; dataDir?: string }) => {
       const { dataDir } = loadConfig(flags, environment);
       for (const record of await auditOf(dataDir))
@@ -19,11 +22,11 @@ export function auditCommand(environment: NodeJS.ProcessEnv, stdout: { write(tex
     });
 }
 
-/** All audit records of a data directory, oldest first. @throws TallystickError DIRECTORY_INVALID, LOG_CORRUPT */
+/** All audit records that a data directory holds, oldest first. @throws TallystickError DIRECTORY_INVALID, LOG_CORRUPT */
 async function auditOf(dataDir: string): Promise<AuditRecord[]> {
   const records: AuditRecord[] = [];
   for (const { path, partitions } of DataDirectory.lanesOf(dataDir)) {
-    const storage = openLaneStorage(path, { partitions, kernelVersion: KERNEL_VERSION }, { readOnly: true });
+    const storage = await openLaneStorage(path, { partitions, kernelVersion: KERNEL_VERSION }, { readOnly: true });
     try {
       await storage.log.audit(({ value }) => records.push(decodeAudit(value)));
     } finally {

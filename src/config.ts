@@ -117,6 +117,21 @@ export const SETTINGS = {
     unit: 'seconds',
     about: 'for which it remembers them',
   },
+  logSegmentBytes: {
+    schema: whole(4_096, 1_024 * MiB).default(64 * MiB),
+    unit: 'bytes',
+    about: 'of records, after which a lane begins a new file of its log',
+  },
+  logRetentionSeconds: {
+    schema: whole(0, 3_153_600_000).default(604_800),
+    unit: 'seconds',
+    about: 'for which the log is kept that recovery does not need, with its part of the audit log',
+  },
+  logRetentionBytes: {
+    schema: whole(0, Number.MAX_SAFE_INTEGER).default(10_240 * MiB),
+    unit: 'bytes',
+    about: 'of log, of all lanes together, beyond which it is dropped earlier',
+  },
 } as const satisfies Record<string, Setting>;
 
 type Settings = typeof SETTINGS;

@@ -29,7 +29,7 @@ import { TallystickError } from './errors.js';
 
 const MANIFEST = 'tallystick.json';
 const LOCK = 'server.pid';
-const FORMAT = 1;
+const FORMAT = 2;
 const SECRET_BYTES = 16;
 /** Free on its file system before a directory is made: more than the logs keep as their reserve. */
 const NEEDED_BYTES = 80 * 1_048_576;

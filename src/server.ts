@@ -63,6 +63,13 @@ async function serve(config: Config, directory: DataDirectory): Promise<Server> 
       lanes,
       create,
       configuration: configurationOf(config, directory),
+      log: {
+        segmentBytes: config.logSegmentBytes,
+        retention: {
+          bytes: Math.floor(config.logRetentionBytes / lanes.length),
+          milliseconds: config.logRetentionSeconds * 1000,
+        },
+      },
       host: config.listen,
       port: config.port,
       connections: config.connections,

@@ -126,7 +126,7 @@ describe('the one table', () => {
   it('gives defaults that it says', () => {
     const { memory: _, ...defaults } = loadConfig({});
     const texts = Object.entries(defaults).map(([key, value]) => [key, String(value)]);
-    for (const [key, text] of texts) expect(defaultText(key as 'port').replace(',', '')).toBe(text);
+    for (const [key, text] of texts) expect(defaultText(key as 'port').replaceAll(',', '')).toBe(text);
   });
 });
 
@@ -161,6 +161,9 @@ describe('config print', () => {
       'producerIdleSeconds | 60 | seconds | file',
       'operationIds | 262144 | operation ids | default',
       'operationIdSeconds | 600 | seconds | default',
+      'logSegmentBytes | 67108864 | bytes | default',
+      'logRetentionSeconds | 604800 | seconds | default',
+      'logRetentionBytes | 10737418240 | bytes | default',
       '',
     ]);
   });

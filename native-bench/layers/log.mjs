@@ -19,7 +19,7 @@ export class LogLayer {
 
   static async create(directory) {
     await createLaneStorage(directory, SHAPE);
-    const storage = openLaneStorage(directory, SHAPE);
+    const storage = await openLaneStorage(directory, SHAPE);
     const end = await storage.log.replay({ mark: storage.mark.read(), visit: () => {} });
     return new LogLayer(directory, storage, end);
   }
@@ -67,7 +67,7 @@ export class LogLayer {
   async close() {
     await this.#storage.log.close();
     this.#storage.mark.close();
-    const { log, mark } = openLaneStorage(this.#directory, SHAPE, { readOnly: true });
+    const { log, mark } = await openLaneStorage(this.#directory, SHAPE, { readOnly: true });
     let hash = FNV_START;
     const visit = ({ body }) => {
       hash = fnv(hash, body);

@@ -63,8 +63,8 @@ export class LaneHost {
     const shape = { partitions: parts.partitions, kernelVersion: KERNEL_VERSION };
     const commit = new GroupCommit({ ...storage, clock, shape, start, isPoisoned, onFailed });
     configure(partitions, commit, configuration, clock.wallMilliseconds());
-    const { entries, bytesRead: bytes } = start;
-    return new LaneHost(parts, partitions, commit, { entries, bytes, milliseconds });
+    const { entries, bytes, begin } = start;
+    return new LaneHost(parts, partitions, commit, { entries, bytes: bytes - begin.bytes, milliseconds });
   }
 
   /** Resolves when everything that was appended is flushed. */

@@ -37,7 +37,8 @@ async function run(): Promise<void> {
   const { lane, partitions, path, create, configuration } = options;
   const shape = { partitions, kernelVersion: KERNEL_VERSION };
   if (create) await createLaneStorage(path, shape);
-  const storage = openLaneStorage(path, shape);
+  const { segmentBytes, retention } = options.log;
+  const storage = await openLaneStorage(path, shape, { segmentBytes, retention: { ...retention, clock: systemClock } });
   const kernel = compileWasm('kernel');
   const host = await LaneHost.open({
     lane,

@@ -1,8 +1,15 @@
 import type { ErrorCode } from '../errors.js';
+import type { Retention } from '../log/segments.js';
 import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
 
 /** What the supervisor and a lane's thread tell each other. Values that a message port can copy; no counts, no operations. */
+
+/** Of the log of one lane. */
+export interface LogLimits {
+  readonly segmentBytes: number;
+  readonly retention: Retention;
+}
 
 export interface LaneOptions {
   readonly lane: number;
@@ -12,6 +19,7 @@ export interface LaneOptions {
   readonly create: boolean;
   readonly partitions: readonly number[];
   readonly configuration: Omit<PartitionConfiguration, 'partition'>;
+  readonly log: LogLimits;
   readonly host: string;
   readonly port: number;
   readonly connections: number;

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { TallystickError } from '../errors.js';
 import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
-import type { FromLane, LaneOptions, Recovery, ToLane } from './messages.js';
+import type { FromLane, LaneOptions, LogLimits, Recovery, ToLane } from './messages.js';
 
 /**
  * Starts the lanes' threads, tells them of each other, and ends them.
@@ -17,6 +17,7 @@ export interface SupervisorOptions {
   readonly lanes: readonly { readonly path: string; readonly partitions: readonly number[] }[];
   readonly create: boolean;
   readonly configuration: Omit<PartitionConfiguration, 'partition'>;
+  readonly log: LogLimits;
   readonly host: string;
   /** Of the first lane; the others follow. 0 = any free ports. */
   readonly port: number;
@@ -122,7 +123,7 @@ export class Supervisor {
   }
 
   #spawn(lane: number): LaneThread {
-    const { create, configuration, host, port, connections, lanes } = this.#options;
+    const { create, configuration, log, host, port, connections, lanes } = this.#options;
     const { path, partitions } = lanes[lane] as SupervisorOptions['lanes'][number];
     const workerData: LaneOptions = {
       lane,
@@ -130,6 +131,7 @@ export class Supervisor {
       create,
       partitions,
       configuration,
+      log,
       host,
       port: port === 0 ? 0 : port + lane,
       connections,

@@ -30,7 +30,7 @@ export type CheckReport =
  * @throws TallystickError LOG_CORRUPT, DIRECTORY_INVALID
  */
 export async function checkLaneStorage(directory: string, shape: LogShape): Promise<CheckedLog> {
-  const storage = openLaneStorage(directory, shape, { readOnly: true });
+  const storage = await openLaneStorage(directory, shape, { readOnly: true });
   const { log, mark, checkpoints } = storage;
   try {
     const from = new Map<number, PartitionPlace>();
@@ -42,17 +42,20 @@ export async function checkLaneStorage(directory: string, shape: LogShape): Prom
       from.set(partition, manifest.place);
       checkpointPages += manifest.pages.length;
     }
-    const {
-      records,
-      entries,
-      group,
-      bytesRead: bytes,
-    } = await log.replay({ mark: mark.read(), from, visit: () => {} });
+    const end = await log.replay({ mark: mark.read(), from, visit: () => {} });
+    const { begin, entries } = end;
     let auditItems = 0;
     await log.audit(() => {
       auditItems++;
-    });
-    return { records, entries, groups: group, bytes, auditItems, checkpointPages };
+    }, begin.records);
+    return {
+      records: end.records - begin.records,
+      entries,
+      groups: end.group - begin.group,
+      bytes: end.bytes - begin.bytes,
+      auditItems,
+      checkpointPages,
+    };
   } finally {
     await closeLaneStorage(storage);
   }

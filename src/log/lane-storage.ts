@@ -1,20 +1,23 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { CheckpointStore } from './checkpoint.js';
 import { HeadMarkFile } from './head-mark.js';
 import { LmdbCheckpoints } from './lmdb-checkpoints.js';
 import { LmdbLog, type LmdbLogOptions } from './lmdb-log.js';
+import { LmdbLogReader } from './lmdb-log-reader.js';
 import type { HeadMark, Log, LogReader, LogShape } from './log.js';
-import { corrupt } from './replay.js';
+import { corrupt, firstPlace } from './replay.js';
+import { Segment } from './segment.js';
+import { flush, segmentsIn } from './segment-files.js';
 
-/** What a lane keeps in its directory: `log.mdb`, `checkpoint.mdb` (each with LMDB's `…-lock`) and `head-mark`. */
+/** What a lane keeps in its directory: the segments of its log, `checkpoint.mdb` (each with LMDB's `…-lock`), `head-mark`. */
 export interface LaneStorage {
   readonly log: Log;
   readonly mark: HeadMark;
   readonly checkpoints: CheckpointStore;
 }
 
-const logPath = (directory: string) => join(directory, 'log.mdb');
 const checkpointPath = (directory: string) => join(directory, 'checkpoint.mdb');
 const markPath = (directory: string) => join(directory, 'head-mark');
 
@@ -25,12 +28,12 @@ const markPath = (directory: string) => join(directory, 'head-mark');
  * @throws TallystickError LOG_CORRUPT for a log without its mark, or a mark whose log is gone.
  */
 export async function createLaneStorage(directory: string, shape: LogShape): Promise<void> {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const hasLog = existsSync(logPath(directory));
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const hasLog = segmentsIn(directory).length > 0;
   if (!existsSync(markPath(directory))) {
     if (hasLog) throw corrupt(`${directory} has a log without its head mark.`);
     HeadMarkFile.create(markPath(directory), shape.partitions);
-    syncDirectory(directory);
+    await flush(directory, 'r');
   }
   if (!hasLog) {
     const mark = HeadMarkFile.open(markPath(directory), shape.partitions, 'r');
@@ -38,11 +41,11 @@ export async function createLaneStorage(directory: string, shape: LogShape): Pro
     mark.close();
     if (group > 0) throw corrupt(`${directory} has a head mark (group ${group}) without its log.`);
     await new LmdbCheckpoints(checkpointPath(directory), shape).close();
-    await new LmdbLog(logPath(directory), shape).close();
+    await Segment.create(directory, firstPlace(shape));
   }
   // LMDB syncs what is in its file, not the file's name.
-  syncDirectory(directory);
-  syncDirectory(dirname(directory));
+  await flush(directory, 'r');
+  await flush(dirname(directory), 'r');
 }
 
 /**
@@ -51,15 +54,19 @@ export async function createLaneStorage(directory: string, shape: LogShape): Pro
  * @throws TallystickError LOG_CORRUPT if a part is missing, or the mark is damaged. The log is made last, so the absence of
  * one of the others is damage too.
  */
-export function openLaneStorage(directory: string, shape: LogShape, options: LmdbLogOptions = {}): LaneStorage {
-  for (const path of [markPath(directory), checkpointPath(directory), logPath(directory)]) {
+export async function openLaneStorage(
+  directory: string,
+  shape: LogShape,
+  options: LmdbLogOptions = {},
+): Promise<LaneStorage> {
+  for (const path of [markPath(directory), checkpointPath(directory)]) {
     if (!existsSync(path)) throw corrupt(`${path} is missing.`);
   }
   const mark = HeadMarkFile.open(markPath(directory), shape.partitions, options.readOnly ? 'r' : 'r+');
   try {
     const { readOnly = false } = options;
     const checkpoints = new LmdbCheckpoints(checkpointPath(directory), shape, { readOnly });
-    return { mark, checkpoints, log: new LmdbLog(logPath(directory), shape, options) };
+    return { mark, checkpoints, log: await LmdbLog.open(directory, shape, options) };
   } catch (error) {
     mark.close();
     throw error;
@@ -75,14 +82,5 @@ export async function closeLaneStorage({ log, mark, checkpoints }: LaneStorage):
 
 /** Opens the log of a lane for reading beside the thread that writes it. */
 export function openLogReader(directory: string, shape: LogShape): LogReader {
-  return new LmdbLog(logPath(directory), shape, { readOnly: true });
-}
-
-function syncDirectory(directory: string): void {
-  const file = openSync(directory, 'r');
-  try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
+  return new LmdbLogReader(directory, shape);
 }

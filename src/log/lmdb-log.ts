@@ -1,258 +1,177 @@
-import { statfsSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import { existsSync, statSync } from 'node:fs';
+import type { Clock } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
-import { ChecksummedBuffer } from './checksum.js';
-import type {
-  AppendOutcome,
-  Log,
-  LogReader,
-  LogShape,
-  LogStats,
-  PartitionRange,
-  ReplayEnd,
-  ReplayOptions,
-  SealedGroup,
-} from './log.js';
+import { lacksRoom, notWritten, saysNoRoom, unknown } from './lmdb.js';
+import type { AppendOutcome, Log, LogPlace, LogShape, LogStats, ReplayEnd, ReplayOptions, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
-import { corrupt, firstPlace, PartitionReplay, Replay } from './replay.js';
+import { corrupt, Replay } from './replay.js';
+import { DEFAULT_RESERVE_BYTES, Segment, type SegmentOptions } from './segment.js';
+import { removeLeftovers, removeSegment, type SegmentFile, segmentsIn } from './segment-files.js';
+import { continues, DEFAULT_SEGMENT_BYTES, droppable, isFull, type Retention, startOf } from './segments.js';
 
-/** Records, or audit items, that are read in one turn of the event loop: at most 16 MiB. */
-const ITEMS_PER_TURN = 256;
-const META_PAGES = 2;
-/** What a commit writes beside its records: the paths of the trees that it touches, twice over. */
-const TREE_BYTES = 1_048_576;
-export const DEFAULT_RESERVE_BYTES = 64 * 1_048_576;
-
-/** Errors of LMDB and the system that say "no room" (LMDB's own codes are negative). */
-const NO_ROOM: ReadonlySet<unknown> = new Set([28 /* ENOSPC */, 122 /* EDQUOT */, -30_792 /* MDB_MAP_FULL */]);
-/** What LMDB makes of a short write, and so of most full disks; but of a broken device too. */
-const EIO = 5;
-
-export interface LmdbLogOptions {
-  readonly readOnly?: boolean;
-  /** The log takes no group that would leave less free than this on its file system. */
-  readonly reserveBytes?: number;
-}
-
-interface Stats {
-  readonly pageSize: number;
-  readonly treeBranchPageCount: number;
-  readonly treeLeafPageCount: number;
-  readonly overflowPages: number;
-  readonly entryCount: number;
+export interface LmdbLogOptions extends SegmentOptions {
+  /** Record bytes after which the next group goes into a new segment. */
+  readonly segmentBytes?: number;
+  /** What is kept of what recovery does not need; without it everything is. */
+  readonly retention?: Retention & { readonly clock: Clock };
 }
 
 /**
- * The log in an LMDB environment of its own: a database of records, keyed by their number, and one of audit items. A
- * group is one transaction, so it is there whole or not at all.
- *
- * LMDB must not meet a full disk itself. Its short write comes back as EIO, like a broken device, and where the write
- * fails with ENOSPC lmdb-js 3.5.6 writes its message past the end of a buffer (mdb_page_flush: malloc(100) for 104
- * bytes), which aborts the process. So each append first asks the file system, and keeps a reserve that no other
- * writer fills within one commit.
+ * The log of a lane as a row of segments in its directory (segments.ts), of which only the newest is open all the time.
+ * What recovery does not need is opened by `audit` alone.
  */
-export class LmdbLog implements Log, LogReader {
-  readonly firstRecord = 1;
-  readonly #path: string;
+export class LmdbLog implements Log {
+  readonly #directory: string;
   readonly #shape: LogShape;
-  readonly #reserveBytes: number;
-  readonly #root: RootDatabase<Uint8Array, Uint8Array>;
-  readonly #records: Database<Uint8Array, Uint8Array>;
-  readonly #audit: Database<Uint8Array, Uint8Array>;
+  readonly #options: LmdbLogOptions;
+  /** Oldest first; the last one is `#newest`. */
+  readonly #files: SegmentFile[];
+  #newest: Segment;
+  /** Where the log ends. Unknown until it was replayed, unless the newest segment is empty. */
+  #end: LogPlace | undefined;
   #failure: AppendOutcome | undefined;
-  readonly #scratch = new ChecksummedBuffer(AUDIT_SCRATCH_BYTES);
+  #released = 0;
+  #dropping: Promise<void> = Promise.resolve();
 
-  /** Opens the environment in the file `path`, and makes it if it is not there and `readOnly` is not set. */
-  constructor(path: string, shape: LogShape, options: LmdbLogOptions = {}) {
-    this.#path = path;
+  private constructor(
+    directory: string,
+    shape: LogShape,
+    options: LmdbLogOptions,
+    files: SegmentFile[],
+    newest: Segment,
+  ) {
+    this.#directory = directory;
     this.#shape = shape;
-    this.#reserveBytes = options.reserveBytes ?? DEFAULT_RESERVE_BYTES;
-    const { root, records, audit } = openDatabases(path, options.readOnly ?? false);
-    this.#root = root;
-    this.#records = records;
-    this.#audit = audit;
+    this.#options = options;
+    this.#files = files;
+    this.#newest = newest;
+    if (newest.lastRecord === newest.begin.records) this.#end = newest.begin;
+  }
+
+  /** @throws TallystickError LOG_CORRUPT if there is no segment, or the newest can't be opened. */
+  static async open(directory: string, shape: LogShape, options: LmdbLogOptions = {}): Promise<LmdbLog> {
+    if (!options.readOnly) removeLeftovers(directory);
+    const files = segmentsIn(directory);
+    const last = files.at(-1);
+    if (!last) throw corrupt(`The log is missing in ${directory}.`);
+    return new LmdbLog(directory, shape, options, files, await Segment.open(last, shape, options));
+  }
+
+  get firstRecord(): number {
+    return (this.#files[0] as SegmentFile).firstRecord;
   }
 
   async append(group: SealedGroup): Promise<AppendOutcome> {
     if (this.#failure) return this.#failure;
-    try {
-      if (this.#lacksRoom(group)) return notWritten(undefined);
-      // Nothing may throw within the batch: lmdb-js would commit the part before.
-      const audit = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
-      await this.#root.batch(() => {
-        group.records.forEach((record, index) => {
-          void this.#records.put(recordKey(group.firstRecord + index), record);
-        });
-        for (const { key, value } of audit) void this.#audit.put(key, value);
-      });
-      return { kind: 'flushed' };
-    } catch (error) {
-      const cause = await commitErrorOf(error);
-      if (this.#wasNotWritten(cause, group)) return notWritten(cause);
-      // LMDB itself would take the next group as if nothing had been.
-      this.#failure = { kind: 'unknown', error: failed(cause) };
-      return this.#failure;
-    }
+    const outcome = await this.#append(group);
+    if (outcome.kind === 'flushed') this.#end = group.end;
+    if (outcome.kind === 'unknown') this.#failure = outcome;
+    return outcome;
   }
 
   async replay(options: ReplayOptions): Promise<ReplayEnd> {
-    const replay = new Replay(this.#shape, firstPlace(this.#shape), options);
-    // There are `count` keys, and each number from 1 to `count` is one of them: so there are no others.
-    const count = this.#read(() => this.#statsOf(this.#records).entryCount);
-    for (let number = 1; number <= count; number++) {
-      const record = this.#read(() => this.#records.get(recordKey(number)));
-      replay.record(number, record);
-      if (number % ITEMS_PER_TURN === 0) await nextTurn();
+    const files = [...this.#files];
+    const beginOf = (index: number) => this.#with(files[index] as SegmentFile, async ({ begin }) => begin);
+    const first = await startOf(files.length, beginOf, options.from);
+    const replay = new Replay(this.#shape, await beginOf(first), options);
+    for (const file of files.slice(first)) {
+      await this.#with(file, async (segment) => {
+        replay.enter(segment.begin);
+        await segment.walk((number, record) => replay.record(number, record));
+      });
     }
-    if (this.#read(() => this.#records.get(recordKey(count + 1))))
-      throw corrupt(`The log counts ${count} records, but has more.`);
-    return replay.end();
+    const end = replay.end();
+    this.#end = end;
+    return end;
   }
 
-  async readPartition(range: PartitionRange): Promise<void> {
-    const replay = new PartitionReplay(this.#shape, range);
-    for (let number = range.after.records + 1; number <= range.to.records; number++) {
-      replay.record(
-        number,
-        this.#read(() => this.#records.get(recordKey(number))),
-      );
-      if (number % ITEMS_PER_TURN === 0) await nextTurn();
-    }
-    replay.end();
+  release(records: number): Promise<void> {
+    this.#released = Math.max(this.#released, records);
+    // One after the other, and each only after the one before it has succeeded.
+    this.#dropping = this.#dropping.then(() => this.#drop());
+    return this.#dropping;
   }
 
-  async release(): Promise<void> {}
-
-  async audit(visit: (item: AuditItem) => void): Promise<void> {
-    let start: Uint8Array = Buffer.alloc(1);
-    for (let full = true; full; ) {
-      const items = this.#read(() => [...this.#audit.getRange({ start, limit: ITEMS_PER_TURN })]);
-      for (const { key, value } of items) visit(decodeAuditItem(this.#scratch, key, value));
-      const last = items.at(-1);
-      full = items.length === ITEMS_PER_TURN;
-      // The smallest key that is greater than the last one.
-      if (last) start = Buffer.concat([last.key, Buffer.alloc(1)]);
-      await nextTurn();
+  async audit(visit: (item: AuditItem) => void, after = 0): Promise<void> {
+    for (const [index, file] of [...this.#files].entries()) {
+      const next = this.#files[index + 1];
+      if (next && next.firstRecord <= after + 1) continue;
+      await this.#with(file, (segment) => segment.audit(visit)).catch((error: unknown) => {
+        // Dropped meanwhile, by the server beside which this one reads.
+        if (existsSync(file.path)) throw error;
+      });
     }
   }
 
   stats(): LogStats {
-    const trees = [this.#records, this.#audit].map((database) => this.#statsOf(database));
-    const { root, free } = this.#root.getStats() as { root: Stats; free: Stats };
-    const pages = [...trees, root, free].map(
-      ({ treeBranchPageCount, treeLeafPageCount, overflowPages }) =>
-        treeBranchPageCount + treeLeafPageCount + overflowPages,
-    );
-    return {
-      segments: 1,
-      usedBytes: (META_PAGES + pages.reduce((sum, count) => sum + count, 0)) * root.pageSize,
-      fileBytes: statSync(this.#path).size,
-    };
+    const sizes = this.#files.slice(0, -1).map(({ path }) => statSync(path, { throwIfNoEntry: false })?.size ?? 0);
+    const closed = sizes.reduce((sum, size) => sum + size, 0);
+    const { usedBytes, fileBytes } = this.#newest.stats();
+    return { segments: this.#files.length, usedBytes: closed + usedBytes, fileBytes: closed + fileBytes };
   }
 
   async close(): Promise<void> {
-    await this.#root.close();
+    await this.#dropping.catch(() => {}); // its caller was told
+    await this.#newest.close();
   }
 
-  #lacksRoom(group: SealedGroup): boolean {
-    const { bavail, bsize } = statfsSync(dirname(this.#path));
-    const needed = group.records.reduce((sum, { length }) => sum + length, TREE_BYTES);
-    return bavail * bsize < needed + this.#reserveBytes;
+  async #append(group: SealedGroup): Promise<AppendOutcome> {
+    const end = this.#end;
+    if (!end || !continues(end, group))
+      return unknown('The log was not continued', `group ${group.group} does not begin where it ends`);
+    if (isFull(this.#newest.begin, end, this.#options.segmentBytes ?? DEFAULT_SEGMENT_BYTES)) {
+      const obstacle = await this.#beginSegment(end);
+      if (obstacle) return obstacle;
+    }
+    return this.#newest.append(group);
   }
 
   /**
-   * A failed commit is `not-written` if the cause is a lack of room and a fresh read shows that the group is not
-   * there. That is sure: what makes a transaction visible is its meta page, LMDB writes that last, and where the
-   * write of the meta page itself fails every later read throws MDB_PANIC. Nor does a failed flush leave a trap: a
-   * repeated append writes and flushes all of its pages anew. With any other cause the device is not to be trusted.
+   * Makes a segment and puts it at the end. If the process dies here, there is an empty newest segment or none; if only
+   * the group finds no room, it goes there later.
    */
-  #wasNotWritten(error: unknown, group: SealedGroup): boolean {
-    const code = (error as { code?: unknown } | undefined)?.code;
+  async #beginSegment(end: LogPlace): Promise<AppendOutcome | undefined> {
+    const lacks = () => lacksRoom(this.#directory, this.#options.reserveBytes ?? DEFAULT_RESERVE_BYTES);
     try {
-      if (code === EIO ? !this.#lacksRoom(group) : !NO_ROOM.has(code)) return false;
-      this.#root.resetReadTxn();
-      return group.records.every((_, index) => this.#records.get(recordKey(group.firstRecord + index)) === undefined);
-    } catch {
-      // MDB_PANIC: the state of the meta page is unknown.
-      return false;
-    }
-  }
-
-  /** Reads; a page that LMDB can't make sense of is corruption. */
-  #read<T>(read: () => T): T {
-    try {
-      return read();
+      if (lacks()) return notWritten(undefined);
+      const file = await Segment.create(this.#directory, end);
+      const segment = await Segment.open(file, this.#shape, this.#options);
+      const previous = this.#newest;
+      this.#newest = segment;
+      this.#files.push(file);
+      await previous.close();
+      return undefined;
     } catch (error) {
-      throw corrupt(`LMDB could not read its own pages: ${error instanceof Error ? error.message : error}.`, error);
+      return saysNoRoom(error, lacks) ? notWritten(error) : unknown('A segment could not be made', error);
     }
   }
 
-  #statsOf(database: Database<Uint8Array, Uint8Array>): Stats {
-    return database.getStats() as Stats;
+  async #drop(): Promise<void> {
+    const { retention } = this.#options;
+    if (!retention) return;
+    const kept = this.#files.map(({ path, firstRecord }) => {
+      const { size, mtimeMs } = statSync(path);
+      return { firstRecord, bytes: size, written: mtimeMs };
+    });
+    const count = droppable(kept, this.#released, retention, retention.clock.wallMilliseconds());
+    for (let dropped = 0; dropped < count; dropped++) {
+      const { path } = this.#files[0] as SegmentFile;
+      // Oldest first and each for good, so that a crash leaves no gap.
+      await removeSegment(path).catch((cause: Error) => {
+        throw new TallystickError('STORAGE_FAILED', `${path} could not be removed: ${cause.message}.`, { cause });
+      });
+      this.#files.shift();
+    }
   }
-}
 
-interface Databases {
-  readonly root: RootDatabase<Uint8Array, Uint8Array>;
-  readonly records: Database<Uint8Array, Uint8Array>;
-  readonly audit: Database<Uint8Array, Uint8Array>;
-}
-
-function openDatabases(path: string, readOnly: boolean): Databases {
-  const binary = { encoding: 'binary', keyEncoding: 'binary', cache: false, compression: false } as const;
-  try {
-    const settings = {
-      ...binary,
-      path,
-      readOnly,
-      maxDbs: 2,
-      // If syncs overlapped, a failed write of a meta page would resolve the put all the same.
-      overlappingSync: false,
-      safeRestore: true,
-      // A batch names its transaction, and has one promise. With batching by event turns a failed commit also rejects
-      // a promise that lmdb-js hands to nobody: an unhandled rejection, which ends the process.
-      eventTurnBatching: false,
-      commitDelay: 0,
-      mapSize: 64 * 1_073_741_824,
-      permissionsMode: 0o600,
-    };
-    const root = open<Uint8Array, Uint8Array>(settings);
-    const records: Database<Uint8Array, Uint8Array> | undefined = root.openDB({ ...binary, name: 'records' });
-    const audit: Database<Uint8Array, Uint8Array> | undefined = root.openDB({ ...binary, name: 'audit' });
-    if (!records || !audit) throw corrupt(`${path} lacks its databases.`);
-    return { root, records, audit };
-  } catch (error) {
-    // The codes of LMDB are negative, those of the system are not.
-    const code = (error as { code?: unknown }).code;
-    throw typeof code === 'number' && code < 0 ? corrupt(`LMDB could not open ${path}.`, error) : error;
+  /** Lends a segment: the newest one, which stays open, or another for the while. */
+  async #with<T>(file: SegmentFile, use: (segment: Segment) => Promise<T>): Promise<T> {
+    if (file === this.#files.at(-1)) return use(this.#newest);
+    const segment = await Segment.open(file, this.#shape, { readOnly: true });
+    try {
+      return await use(segment);
+    } finally {
+      await segment.close();
+    }
   }
-}
-
-/** Big-endian, so that records lie in the order of their numbers. */
-function recordKey(number: number): Uint8Array {
-  const key = Buffer.alloc(8);
-  key.writeBigUInt64BE(BigInt(number));
-  return key;
-}
-
-/** lmdb-js rejects with an error that says nothing; its `commitError` is a promise that rejects with the cause. */
-async function commitErrorOf(error: unknown): Promise<unknown> {
-  try {
-    await (error as { commitError?: Promise<unknown> } | undefined)?.commitError;
-    return error;
-  } catch (cause) {
-    return cause;
-  }
-}
-
-function notWritten(cause: unknown): AppendOutcome {
-  return { kind: 'not-written', error: new TallystickError('STORAGE_FULL', undefined, { cause }) };
-}
-
-function failed(cause: unknown): TallystickError {
-  const detail = cause instanceof Error ? `The log could not be written: ${cause.message}.` : undefined;
-  return new TallystickError('STORAGE_FAILED', detail, { cause });
 }

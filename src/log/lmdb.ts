@@ -9,10 +9,10 @@ const META_PAGES = 2;
 /** What a commit writes beside its values: the paths of the trees that it touches, twice over. */
 const TREE_BYTES = 1_048_576;
 
-/** Errors of LMDB and the system that say "no room" (LMDB's own codes are negative). */
-const NO_ROOM: ReadonlySet<unknown> = new Set([28 /* ENOSPC */, 122 /* EDQUOT */, -30_792 /* MDB_MAP_FULL */]);
+/** Errors of LMDB and the system that say "no room" (LMDB's own codes are negative, Node's are texts). */
+const NO_ROOM: ReadonlySet<unknown> = new Set([28, 'ENOSPC', 122, 'EDQUOT', -30_792 /* MDB_MAP_FULL */]);
 /** What LMDB makes of a short write, and so of most full disks; but of a broken device too. */
-const EIO = 5;
+const EIO: ReadonlySet<unknown> = new Set([5, 'EIO']);
 
 const BINARY = { encoding: 'binary', keyEncoding: 'binary', cache: false, compression: false } as const;
 
@@ -28,6 +28,8 @@ interface Stats {
 
 export interface EnvironmentOptions {
   readonly readOnly?: boolean;
+  /** Commits are not flushed: for a new file that is flushed as a whole before anybody relies on it. */
+  readonly unsynced?: boolean;
   /** No transaction is begun that would leave less free than this on its file system. */
   readonly reserveBytes: number;
 }
@@ -49,6 +51,8 @@ export interface Transaction {
  * fails with ENOSPC lmdb-js 3.5.6 writes its message past the end of a buffer (mdb_page_flush: malloc(100) for 104
  * bytes), which aborts the process. So each transaction first asks the file system, and keeps a reserve that no other
  * writer fills within one commit.
+ *
+ * Several threads of a process may have the same file open: lmdb-js gives them one environment.
  */
 export class LmdbEnvironment {
   readonly #path: string;
@@ -58,10 +62,10 @@ export class LmdbEnvironment {
   #failure: AppendOutcome | undefined;
 
   /** Opens the environment in the file `path`, and makes it if it is not there and `readOnly` is not set. */
-  constructor(path: string, names: readonly string[], { readOnly = false, reserveBytes }: EnvironmentOptions) {
+  constructor(path: string, names: readonly string[], options: EnvironmentOptions) {
     this.#path = path;
-    this.#reserveBytes = reserveBytes;
-    const { root, databases } = openEnvironment(path, names, readOnly);
+    this.#reserveBytes = options.reserveBytes;
+    const { root, databases } = openEnvironment(path, names, options);
     this.#root = root;
     this.#databases = databases;
   }
@@ -81,6 +85,16 @@ export class LmdbEnvironment {
     }
   }
 
+  /** What is read from here on is what is committed by now, by whichever thread. */
+  refresh(): void {
+    this.#root.resetReadTxn();
+  }
+
+  /** The entries of the database of the name at that index. */
+  count(index: number): number {
+    return this.read(() => (this.database(index).getStats() as Stats).entryCount);
+  }
+
   /** Never rejects. */
   async commit({ bytes, change, isAbsent }: Transaction): Promise<AppendOutcome> {
     if (this.#failure) return this.#failure;
@@ -92,7 +106,7 @@ export class LmdbEnvironment {
       const cause = await commitErrorOf(error);
       if (this.#wasNotWritten(cause, bytes, isAbsent)) return notWritten(cause);
       // LMDB itself would take the next transaction as if nothing had been.
-      this.#failure = { kind: 'unknown', error: failed(cause) };
+      this.#failure = unknown('The storage could not be written', cause);
       return this.#failure;
     }
   }
@@ -115,8 +129,7 @@ export class LmdbEnvironment {
   }
 
   #lacksRoom(bytes: number): boolean {
-    const { bavail, bsize } = statfsSync(dirname(this.#path));
-    return bavail * bsize < bytes + TREE_BYTES + this.#reserveBytes;
+    return lacksRoom(dirname(this.#path), bytes + this.#reserveBytes);
   }
 
   /**
@@ -126,10 +139,9 @@ export class LmdbEnvironment {
    * and flushes all of its pages anew. With any other cause the device is not to be trusted.
    */
   #wasNotWritten(error: unknown, bytes: number, isAbsent: () => boolean): boolean {
-    const code = (error as { code?: unknown } | undefined)?.code;
     try {
-      if (code === EIO ? !this.#lacksRoom(bytes) : !NO_ROOM.has(code)) return false;
-      this.#root.resetReadTxn();
+      if (!saysNoRoom(error, () => this.#lacksRoom(bytes))) return false;
+      this.refresh();
       return isAbsent();
     } catch {
       // MDB_PANIC: the state of the meta page is unknown.
@@ -138,12 +150,13 @@ export class LmdbEnvironment {
   }
 }
 
-function openEnvironment(path: string, names: readonly string[], readOnly: boolean) {
+function openEnvironment(path: string, names: readonly string[], options: EnvironmentOptions) {
   try {
     const settings = {
       ...BINARY,
       path,
-      readOnly,
+      readOnly: options.readOnly ?? false,
+      noSync: options.unsynced ?? false,
       maxDbs: names.length,
       // If syncs overlapped, a failed write of a meta page would resolve the put all the same.
       overlappingSync: false,
@@ -166,6 +179,18 @@ function openEnvironment(path: string, names: readonly string[], readOnly: boole
   }
 }
 
+/** Whether fewer than so many bytes, beside what a commit writes for its trees, are free where `directory` lies. */
+export function lacksRoom(directory: string, bytes: number): boolean {
+  const { bavail, bsize } = statfsSync(directory);
+  return bavail * bsize < bytes + TREE_BYTES;
+}
+
+/** @param lacks whether room is lacking now: it decides what an EIO was */
+export function saysNoRoom(error: unknown, lacks: () => boolean): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return EIO.has(code) ? lacks() : NO_ROOM.has(code);
+}
+
 /** lmdb-js rejects with an error that says nothing; its `commitError` is a promise that rejects with the cause. */
 async function commitErrorOf(error: unknown): Promise<unknown> {
   try {
@@ -176,11 +201,12 @@ async function commitErrorOf(error: unknown): Promise<unknown> {
   }
 }
 
-function notWritten(cause: unknown): AppendOutcome {
+export function notWritten(cause: unknown): AppendOutcome {
   return { kind: 'not-written', error: new TallystickError('STORAGE_FULL', undefined, { cause }) };
 }
 
-function failed(cause: unknown): TallystickError {
-  const detail = cause instanceof Error ? `The storage could not be written: ${cause.message}.` : undefined;
-  return new TallystickError('STORAGE_FAILED', detail, { cause });
+/** @param what failed, as the beginning of a sentence */
+export function unknown(what: string, cause: unknown): AppendOutcome {
+  const detail = `${what}: ${cause instanceof Error ? cause.message : cause}.`;
+  return { kind: 'unknown', error: new TallystickError('STORAGE_FAILED', detail, { cause }) };
 }

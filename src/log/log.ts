@@ -81,8 +81,8 @@ export type AppendOutcome =
 export interface ReplayEnd extends LogPlace {
   /** The entries that were visited. */
   readonly entries: number;
-  /** Bytes of the records that were read. */
-  readonly bytesRead: number;
+  /** Where the reading began: at the first record of a segment. */
+  readonly begin: LogPlace;
 }
 
 export interface ReplayOptions {
@@ -145,11 +145,12 @@ export interface Log {
   release(records: number): Promise<void>;
 
   /**
-   * Visits the audit items that are kept, per partition in the order of their sequences.
+   * Visits the audit items that are kept, per partition in the order of their sequences: all, or those of the segments
+   * that have a record after `after`.
    *
    * @throws TallystickError LOG_CORRUPT for an item that fails its checksum.
    */
-  audit(visit: (item: AuditItem) => void): Promise<void>;
+  audit(visit: (item: AuditItem) => void, after?: number): Promise<void>;
 
   stats(): LogStats;
 
@@ -167,6 +168,4 @@ export interface LogReader {
    * `after` to `to`; DIRECTORY_INVALID.
    */
   readPartition(range: PartitionRange): Promise<void>;
-
-  close(): Promise<void>;
 }

@@ -17,6 +17,7 @@ export function firstPlace({ partitions }: LogShape): LogPlace {
 export class Replay {
   readonly #shape: LogShape;
   readonly #options: ReplayOptions;
+  readonly #begin: LogPlace;
   readonly #buffer = new ChecksummedBuffer(RECORD_BYTES);
   readonly #chains: ReadonlyMap<number, PartitionChain>;
   /** By group: the checkpoints that stand there, ahead of what has been taken. */
@@ -26,12 +27,12 @@ export class Replay {
   #bytes: number;
   #withinGroup = false;
   #entries = 0;
-  #bytesRead = 0;
 
   /** @throws TallystickError LOG_CORRUPT if a place of the options, or the mark, is not as `begin` says. */
   constructor(shape: LogShape, begin: LogPlace, options: ReplayOptions) {
     this.#shape = shape;
     this.#options = options;
+    this.#begin = begin;
     this.#records = begin.records;
     this.#group = begin.group;
     this.#bytes = begin.bytes;
@@ -65,13 +66,31 @@ export class Replay {
     if (header.group !== group) throw fail(`its group is ${header.group} instead of ${group}`);
     chain.record(this.#buffer, header, fail);
 
-    const length = RECORD_HEADER_BYTES + header.payloadLength;
     this.#records = number;
-    this.#bytes += length;
-    this.#bytesRead += length;
+    this.#bytes += RECORD_HEADER_BYTES + header.payloadLength;
     this.#withinGroup = (header.flags & LAST_OF_GROUP) === 0;
     this.#group = header.group;
     if (!this.#withinGroup) this.#endGroup(fail);
+  }
+
+  /**
+   * Takes the beginning of the segment in which the next record lies: it must be where the one before it ends.
+   *
+   * @throws TallystickError LOG_CORRUPT
+   */
+  enter(begin: LogPlace): void {
+    const end = this.#place();
+    const agree =
+      !this.#withinGroup && begin.group === end.group && begin.records === end.records && begin.bytes === end.bytes;
+    if (!agree) {
+      throw corrupt(
+        `A segment begins after record ${begin.records} (group ${begin.group}), but the one before it ends ` +
+          `${this.#withinGroup ? 'within a group, ' : ''}with record ${end.records} (group ${end.group}).`,
+      );
+    }
+    for (const partition of this.#chains.keys()) {
+      this.#compare(partition, begin.heads.get(partition), 'the next segment');
+    }
   }
 
   /** @throws TallystickError LOG_CORRUPT if the log ends within a group, before the mark or before a checkpoint. */
@@ -91,7 +110,7 @@ export class Replay {
           `${first?.[0]} is of group ${group}.`,
       );
     }
-    return { ...this.#place(), entries: this.#entries, bytesRead: this.#bytesRead };
+    return { ...this.#place(), begin: this.#begin, entries: this.#entries };
   }
 
   #place(): LogPlace {

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { DEFAULT_RESERVE_BYTES } from '../../src/log/lmdb-log.js';
+import { DEFAULT_RESERVE_BYTES } from '../../src/log/segment.js';
 import { Flag } from '../../src/protocol/opcode.js';
 import { clientOfTest } from './clients.js';
 import { type Answer, addAnswer, errorCodeOf, errorOf, RawClient, readAnswer } from './raw-client.js';
@@ -110,7 +110,9 @@ describe.skipIf(mountMissing)('on a full disk', () => {
 
   test('a client of the SDK waits until there is room, and every sum is exact', async () => {
     const disk = new SmallDisk();
-    const server = await serverOfTest({ dataDir: join(disk.directory, 'data'), lanes: 2 });
+    // The groups that meet the full disk begin segments.
+    const environment = { TALLYSTICK_LOG_SEGMENT_BYTES: '4096' };
+    const server = await serverOfTest({ dataDir: join(disk.directory, 'data'), lanes: 2, environment });
     const client = await clientOfTest(server);
     const witness = await RawClient.connect(server.url);
     const names = Array.from({ length: 40 }, (_, i) => `sdk:${i}`);

@@ -1,7 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { flushOrderViolations, synchronousDescriptors, TRACE_OPTIONS, type TracedBatch } from './flush-order.js';
+import {
+  flushOrderViolations,
+  namingsIn,
+  synchronousDescriptors,
+  TRACE_OPTIONS,
+  type TracedBatch,
+} from './flush-order.js';
 import { patchedProgram } from './patched-program.js';
 import { addAnswer, RawClient } from './raw-client.js';
 import { directoryOfTest, type ServerProcess, serverOfTest } from './server-process.js';
@@ -11,8 +17,11 @@ const CLIENTS = 3;
 const WAVES = 8;
 const BATCHES_OF_A_WAVE = 4;
 
+/** Batches fill a segment in a few waves. */
+const SMALL_SEGMENTS = { TALLYSTICK_LOG_SEGMENT_BYTES: '4096' };
+
 /** Sends durable batches while the system calls of the server are recorded, and judges the record. */
-async function violationsOf(server: ServerProcess): Promise<string[]> {
+async function violationsOf(server: ServerProcess): Promise<{ violations: string[]; segments: number }> {
   const clients = await Promise.all(Array.from({ length: CLIENTS }, () => RawClient.connect(server.url)));
   const synchronous = synchronousDescriptors(server.pid);
   expect(synchronous.size).toBeGreaterThan(0);
@@ -22,7 +31,7 @@ async function violationsOf(server: ServerProcess): Promise<string[]> {
   for (let wave = 0; wave < WAVES; wave++) {
     const answers = clients.flatMap((client, number) =>
       Array.from({ length: BATCHES_OF_A_WAVE }, (_, i) => {
-        const content = `traced:${wave}:${number}:${i}:`;
+        const content = `traced:${wave}:${number}:${i}:${'x'.repeat(200)}`;
         batches.push({ clientPort: client.socket.localPort as number, requestId: client.nextId, content });
         return client.add([{ name: content, delta: 1n }]);
       }),
@@ -33,12 +42,15 @@ async function violationsOf(server: ServerProcess): Promise<string[]> {
   }
   await server.kill('SIGTERM');
   await tracer.ended;
-  return flushOrderViolations(readFileSync(record, 'utf8'), batches, synchronous);
+  const text = readFileSync(record, 'utf8');
+  return { violations: flushOrderViolations(text, batches, synchronous), segments: namingsIn(text) };
 }
 
 describe.skipIf(straceMissing)('system calls', () => {
   test('no answer to a durable batch leaves before its pages and its meta page are on the device', async () => {
-    expect(await violationsOf(await serverOfTest())).toEqual([]);
+    const { violations, segments } = await violationsOf(await serverOfTest({ environment: SMALL_SEGMENTS }));
+    expect(violations).toEqual([]);
+    expect(segments).toBeGreaterThan(2);
   });
 
   test('a server that answers before the flush is found out', async () => {
@@ -47,7 +59,7 @@ describe.skipIf(straceMissing)('system calls', () => {
       'this.#commit.waitFlushed(address.partition, result.position, {',
       'this.now(connection, address, kept); return; this.#commit.waitFlushed(address.partition, result.position, {',
     );
-    const violations = await violationsOf(await serverOfTest({ program }));
+    const { violations } = await violationsOf(await serverOfTest({ program }));
     expect(violations.filter((violation) => violation.includes('answered at line')).length).toBeGreaterThan(0);
   });
 });
@@ -55,7 +67,7 @@ describe.skipIf(straceMissing)('system calls', () => {
 describe('the judge of a record', () => {
   const hex = (text: string) =>
     [...Buffer.from(text, 'latin1')].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('');
-  const log = hex('/data/lane-0/log.mdb');
+  const log = hex('/data/lane-0/log-0000000000000001.mdb');
   const socket = 'TCP:[127.0.0.1:7070->127.0.0.1:5000]';
   const pages = `11 writev(24<${log}>, [{iov_base="${hex('page')}", iov_len=4}, {iov_base="${hex('traced')}", iov_len=6}], 2) = 10`;
   const flush = `11 fdatasync(24<${log}>) = 0`;
@@ -84,5 +96,29 @@ describe('the judge of a record', () => {
     ]);
     expect(violations(pages, flush, answer)).toEqual(['traced: its meta page was never written']);
     expect(violations(pages, flush, metaBegins, metaReturns)).toEqual(['traced: the answer is not in the record']);
+  });
+
+  describe('of a segment that was made meanwhile', () => {
+    const flushFile = `11 fsync(30<${hex('/data/lane-0/log-0000000000000001.mdb.new')}>) = 0`;
+    const rename = `11 rename("${hex('/data/lane-0/log-0000000000000001.mdb.new')}", "${log}") = 0`;
+    const flushName = `11 fsync(31<${hex('/data/lane-0')}>) = 0`;
+    const opens = `12 openat(AT_FDCWD<${hex('/')}>, "${log}", O_RDWR|O_DSYNC|O_CLOEXEC, 0600) = 40<${log}>`;
+    const meta = `11 pwrite64(40<${log}>, "${hex('meta')}", 4, 40) = 4`;
+
+    test('accepts an answer after the name is flushed', () => {
+      expect(violations(flushFile, rename, flushName, opens, pages, flush, meta, answer)).toEqual([]);
+    });
+
+    test('refuses one before that, or where the file had its name before it was whole', () => {
+      expect(violations(flushFile, rename, opens, pages, flush, meta, answer, flushName)).toEqual([
+        'traced: answered at line 6, on the device at line 7',
+      ]);
+      expect(violations(flushFile, rename, opens, pages, flush, meta, answer)).toEqual([
+        'traced: the name of its segment was never flushed',
+      ]);
+      expect(violations(rename, flushFile, flushName, opens, pages, flush, meta, answer)).toEqual([
+        'traced: its segment got its name before it was flushed',
+      ]);
+    });
   });
 });

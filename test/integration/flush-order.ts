@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { FrameReader } from '../../src/protocol/frame.js';
 import { ANSWER, Opcode } from '../../src/protocol/opcode.js';
 
@@ -6,11 +7,12 @@ import { ANSWER, Opcode } from '../../src/protocol/opcode.js';
  * Judges a record of system calls (`strace -f -yy -xx`): did the answer to a durable batch leave before the batch was on the
  * device? One transaction of LMDB is
  *
- *   pwrite64/writev of the pages to log.mdb ... fdatasync(log.mdb) ... pwrite64 of the meta page through O_DSYNC
+ *   pwrite64/writev of the pages to the segment ... fdatasync of it ... pwrite64 of the meta page through O_DSYNC
  *
- * and only when the last has returned a crash can't undo it.
+ * and only when the last has returned a crash can't undo it. Where the segment was made meanwhile, the file must have been
+ * flushed before it got its name, and the directory after it.
  */
-export const TRACED_CALLS = 'fdatasync,fsync,msync,write,pwrite64,writev,pwritev,sendto,sendmsg';
+export const TRACED_CALLS = 'fdatasync,fsync,msync,write,pwrite64,writev,pwritev,sendto,sendmsg,openat,rename';
 export const TRACE_OPTIONS = ['-yy', '-xx', '-s', '1048576', '-e', `trace=${TRACED_CALLS}`];
 
 interface SystemCall {
@@ -32,6 +34,11 @@ export interface TracedBatch {
   readonly content: string;
 }
 
+/** How often a file got its name. */
+export function namingsIn(record: string): number {
+  return parseCalls(record).filter(({ name }) => name === 'rename').length;
+}
+
 /** For each batch that was answered too early, or whose way can't be followed, what is wrong. */
 export function flushOrderViolations(
   record: string,
@@ -39,11 +46,12 @@ export function flushOrderViolations(
   synchronous: ReadonlySet<number>,
 ): string[] {
   const calls = parseCalls(record);
+  const opened = new Set([...synchronous, ...openedSynchronous(calls)]);
   const answers = answersIn(calls);
   return batches.flatMap(({ clientPort, requestId, content }) => {
     const answered = answers.get(`${clientPort}/${requestId}`);
     if (answered === undefined) return [`${content}: the answer is not in the record`];
-    const onDevice = endOfCommit(calls, content, synchronous);
+    const onDevice = endOfCommit(calls, content, opened);
     if (typeof onDevice === 'string') return [`${content}: ${onDevice}`];
     return answered > onDevice ? [] : [`${content}: answered at line ${answered}, on the device at line ${onDevice}`];
   });
@@ -51,7 +59,7 @@ export function flushOrderViolations(
 
 /** The line at which the meta page of the transaction that wrote these bytes was on the device. */
 function endOfCommit(calls: readonly SystemCall[], content: string, synchronous: ReadonlySet<number>): number | string {
-  const written = calls.find(({ target, data }) => target.endsWith('/log.mdb') && data.includes(content));
+  const written = calls.find(({ target, data }) => /\/log-\d+\.mdb$/.test(target) && data.includes(content));
   if (!written) return 'never written to the log';
   const sameFile = calls.filter(({ target, result }) => target === written.target && result >= 0);
   const flushed = sameFile.find(({ name, begin }) => /^f(data)?sync$/.test(name) && begin > written.end);
@@ -59,7 +67,27 @@ function endOfCommit(calls: readonly SystemCall[], content: string, synchronous:
   const meta = sameFile.find(
     ({ name, begin, descriptor }) => name === 'pwrite64' && synchronous.has(descriptor) && begin > flushed.end,
   );
-  return meta ? meta.end : 'its meta page was never written';
+  if (!meta) return 'its meta page was never written';
+  const named = endOfNaming(calls, written.target);
+  return typeof named === 'string' ? named : Math.max(meta.end, named);
+}
+
+/** The line at which the name of a file that was made during the record was on the device; -1 for an older file. */
+function endOfNaming(calls: readonly SystemCall[], path: string): number | string {
+  const renamed = calls.find(({ name, target }) => name === 'rename' && target === path);
+  if (!renamed) return -1;
+  const isFlush = ({ name, result }: SystemCall) => name === 'fsync' && result >= 0;
+  const whole = calls.find(
+    (call) => isFlush(call) && call.target === renamed.data.toString() && call.end < renamed.begin,
+  );
+  if (!whole) return 'its segment got its name before it was flushed';
+  const flushed = calls.find((call) => isFlush(call) && call.target === dirname(path) && call.begin > renamed.end);
+  return flushed ? flushed.end : 'the name of its segment was never flushed';
+}
+
+/** The descriptors that were opened during the record so that every write through them is synchronous. */
+function openedSynchronous(calls: readonly SystemCall[]): number[] {
+  return calls.filter(({ name }) => name === 'openat').map(({ descriptor }) => descriptor);
 }
 
 /** By port of the client and request id: the line at which the system call began that carried the answer's first byte. */
@@ -99,7 +127,20 @@ function parseCalls(record: string): SystemCall[] {
   return calls;
 }
 
+/** Of `openat` only what opens for synchronous writes. */
 function parseCall(text: string, begin: number, end: number): SystemCall[] {
+  const [, opened, path = ''] = /^openat\(.*O_DSYNC.*\) += (\d+)<(.*)>$/.exec(text) ?? [];
+  if (opened !== undefined) {
+    const descriptor = Number(opened);
+    return [
+      { name: 'openat', descriptor, target: unescape(path).toString(), data: Buffer.alloc(0), begin, end, result: 0 },
+    ];
+  }
+  const [, from, to] = /^rename\("([^"]*)", "([^"]*)"\) += 0/.exec(text) ?? [];
+  if (from !== undefined && to !== undefined) {
+    const [data, target] = [unescape(from), unescape(to).toString()];
+    return [{ name: 'rename', descriptor: -1, target, data, begin, end, result: 0 }];
+  }
   const match = /^(\w+)\((\d+)<(.*?)>(?:, (.*))?\) += (-?\d+)/.exec(text);
   if (!match) return [];
   const [, name = '', descriptor, target = '', rest = '', result] = match;

@@ -26,6 +26,8 @@ export interface ServerOptions {
   readonly program?: string;
   /** A command that runs the server as its only child. */
   readonly within?: readonly string[];
+  /** Variables beside those of the test. */
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 /** A process that was told to serve; it may end without ever being ready. */
@@ -37,9 +39,13 @@ export class ServeRun {
   stderr = '';
   readonly #watchers = new Set<() => void>();
 
-  constructor(flags: readonly string[], program = PROGRAM, within: readonly string[] = []) {
+  constructor(flags: readonly string[], options: Pick<ServerOptions, 'program' | 'within' | 'environment'> = {}) {
+    const { program = PROGRAM, within = [], environment } = options;
     const [command = '', ...args] = [...within, process.execPath, program, 'serve', ...flags];
-    const child = spawnChild(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawnChild(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    });
     this.child = child;
     this.exited = new Promise((resolve) => {
       child.once('close', (code, signal) => resolve({ code, signal }));
@@ -126,7 +132,7 @@ export class ServerProcess {
 
   async start(): Promise<void> {
     this.#stderr = this.stderr;
-    this.#run = new ServeRun(this.flags, this.#options.program, this.#options.within);
+    this.#run = new ServeRun(this.flags, this.#options);
     if (await this.#run.ready) return;
     const { code, signal } = await this.#run.exited;
     throw new Error(`The server ended with ${code ?? signal} before it was ready:\n${this.#run.stderr}`);

@@ -18,7 +18,7 @@ beforeEach(async () => {
 /** The audit log, read from the storage of a server that has been killed. */
 async function auditOf({ dataDir }: ServerProcess) {
   const shape = { partitions: [0, 1, 2, 3], kernelVersion: KERNEL_VERSION };
-  const storage = openLaneStorage(join(dataDir, 'lane-0'), shape, { readOnly: true });
+  const storage = await openLaneStorage(join(dataDir, 'lane-0'), shape, { readOnly: true });
   const items: ReturnType<typeof decodeAudit>[] = [];
   await storage.log.audit(({ value }) => items.push(decodeAudit(value)));
   await closeLaneStorage(storage);

@@ -15,7 +15,7 @@ import {
   temporaryDirectory,
 } from './server-process.js';
 
-const LOG = 'lane-0/log.mdb';
+const LOG = 'lane-0/log-0000000000000001.mdb';
 
 /** A directory like the server's, which has to be stopped. */
 function copyOf({ dataDir }: ServerProcess): string {

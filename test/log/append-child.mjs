@@ -3,10 +3,12 @@
 import { join } from 'node:path';
 import { setTimeout as after } from 'node:timers/promises';
 import { Chain, Group } from '../../dist/log/group.js';
-import { LmdbLog } from '../../dist/log/lmdb-log.js';
+import { createLaneStorage, openLaneStorage } from '../../dist/log/lane-storage.js';
 
 const shape = { partitions: [0], kernelVersion: 1 };
-const log = new LmdbLog(join(process.argv[2], 'log.mdb'), shape);
+const directory = join(process.argv[2], 'lane');
+await createLaneStorage(directory, shape);
+const { log } = await openLaneStorage(directory, shape);
 const mark = { group: 0, heads: new Map([[0, { sequence: 0, hash: 0n }]]) };
 const start = await log.replay({ mark, visit: () => {} });
 const group = new Group(new Chain(shape, start));

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { ChecksummedBuffer } from '../../src/log/checksum.js';
 import { RECORD_HEADER_BYTES, type RecordHeader, readRecordHeader, sealRecord } from '../../src/log/record.js';
-import { LogFixture, type LogHome, type StoredLog } from './fixture.js';
+import { LogFixture, type LogHome, type StoredSegment } from './fixture.js';
 import { bodyOf, replayAll } from './writer.js';
 
 /** What every implementation of Log must find. */
-export function damageConformance(name: string, makeHome: () => LogHome): void {
+export function damageConformance(name: string, makeHome: () => Promise<LogHome>): void {
   describe(name, () => {
     const fixture = new LogFixture(makeHome);
 
@@ -21,7 +21,7 @@ export function damageConformance(name: string, makeHome: () => LogHome): void {
         await one.write([[2, bodyOf(30)]]);
         const length = RECORD_HEADER_BYTES + 24 + 30;
         for (let at = 0; at < length; at++) {
-          const flip = ({ records }: StoredLog) => {
+          const flip = ({ records }: StoredSegment) => {
             const record = records.get(1);
             expect(record?.length).toBe(length);
             if (record) record[at] = (record[at] ?? 0) ^ (1 << (at % 8));

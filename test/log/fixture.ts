@@ -1,20 +1,29 @@
 import { afterEach, beforeEach } from 'vitest';
+import type { LmdbLogOptions } from '../../src/log/lmdb-log.js';
 import type { Log, LogReader } from '../../src/log/log.js';
 import { bodyOf, LogWriter, replayAll } from './writer.js';
 
-/** What survives closing a log: records by number, audit items by key in hex. */
-export interface StoredLog {
+export type LogOptions = Pick<LmdbLogOptions, 'segmentBytes' | 'retention'>;
+
+/** Where it begins (begin.ts), records by number, audit items by key in hex. */
+export interface StoredSegment {
+  begin: Uint8Array;
   readonly records: Map<number, Uint8Array>;
   readonly audit: Map<string, Uint8Array>;
 }
 
+/** What survives closing a log, by the numbers of the first records. */
+export type StoredSegments = Map<number, StoredSegment>;
+
 /** Where one log is kept. */
 export interface LogHome {
-  open(): Log;
+  open(options: LogOptions): Promise<Log>;
   /** Beside the one that is open. */
   read(): LogReader;
   /** Changes what is stored, while no log is open. */
-  edit(change: (stored: StoredLog) => void): Promise<void>;
+  edit(change: (segments: StoredSegments) => void): Promise<void>;
+  /** Says that every segment was written last at that moment. */
+  touch(milliseconds: number): void;
   remove(): Promise<void>;
 }
 
@@ -22,11 +31,13 @@ export interface LogHome {
 export class LogFixture {
   home!: LogHome;
   log!: Log;
+  readonly #options: LogOptions;
 
-  constructor(makeHome: () => LogHome) {
-    beforeEach(() => {
-      this.home = makeHome();
-      this.log = this.home.open();
+  constructor(makeHome: () => Promise<LogHome>, options: LogOptions = {}) {
+    this.#options = options;
+    beforeEach(async () => {
+      this.home = await makeHome();
+      this.log = await this.home.open(options);
     });
     afterEach(async () => {
       await this.log.close();
@@ -36,13 +47,18 @@ export class LogFixture {
 
   async reopen(): Promise<void> {
     await this.log.close();
-    this.log = this.home.open();
+    this.log = await this.home.open(this.#options);
   }
 
-  async edit(change: (stored: StoredLog) => void): Promise<void> {
+  async editAll(change: (segments: StoredSegments) => void): Promise<void> {
     await this.log.close();
     await this.home.edit(change);
-    this.log = this.home.open();
+    this.log = await this.home.open(this.#options);
+  }
+
+  /** Changes the oldest segment. */
+  edit(change: (stored: StoredSegment) => void): Promise<void> {
+    return this.editAll((segments) => change(segments.get(Math.min(...segments.keys())) as StoredSegment));
   }
 
   async writer(): Promise<LogWriter> {
@@ -50,9 +66,9 @@ export class LogFixture {
   }
 
   /** Three groups of small entries in two partitions: records 1, 3, 5 of partition 2 and 2, 4, 6 of partition 3. */
-  async writeSmall(): Promise<LogWriter> {
+  async writeSmall(groups = 3): Promise<LogWriter> {
     const small = await this.writer();
-    for (let group = 0; group < 3; group++) {
+    for (let group = 0; group < groups; group++) {
       await small.write([
         [2, bodyOf(5 + group)],
         [3, bodyOf(7, group)],

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { LogPlace, PartitionPlace } from '../../src/log/log.js';
 import type { LogEntry } from '../../src/log/record.js';
-import { LogFixture, type LogHome, type StoredLog } from './fixture.js';
+import { LogFixture, type LogHome, type StoredSegment } from './fixture.js';
 import { bodyOf, byPartition, NO_MARK, partitionPlace, replayAll, SHAPE } from './writer.js';
 
 /** What every implementation of Log and LogReader must do about parts of a log. */
-export function readingConformance(name: string, makeHome: () => LogHome): void {
+export function readingConformance(name: string, makeHome: () => Promise<LogHome>): void {
   describe(name, () => {
     const fixture = new LogFixture(makeHome);
 
@@ -57,11 +57,7 @@ export function readingConformance(name: string, makeHome: () => LogHome): void 
         const entries: LogEntry[] = [];
         const visit = (entry: LogEntry) => entries.push({ ...entry, body: Uint8Array.from(entry.body) });
         const range = { partition, after: partitionPlace(after, partition), to: partitionPlace(to, partition), visit };
-        try {
-          await reader.readPartition(range);
-        } finally {
-          await reader.close();
-        }
+        await reader.readPartition(range);
         return entries;
       };
 
@@ -103,7 +99,6 @@ export function readingConformance(name: string, makeHome: () => LogHome): void 
           });
         }
         expect(entries).toEqual([7, 8, 9]);
-        await reader.close();
       });
 
       test('joins entries that lie in several records', async () => {
@@ -123,7 +118,7 @@ export function readingConformance(name: string, makeHome: () => LogHome): void 
         const [begin, , , end] = small.places as [LogPlace, LogPlace, LogPlace, LogPlace];
         // Records 1, 3, 5 are of partition 2; 2, 4, 6 of partition 3.
         for (const number of [1, 3, 5]) {
-          const flip = ({ records }: StoredLog) => {
+          const flip = ({ records }: StoredSegment) => {
             const record = records.get(number) as Uint8Array;
             record[60] = (record[60] as number) ^ 1;
           };
@@ -132,7 +127,7 @@ export function readingConformance(name: string, makeHome: () => LogHome): void 
           expect(await read(3, begin, end)).toHaveLength(3);
           await fixture.edit(flip);
           // It says that it is of another partition.
-          const lie = ({ records }: StoredLog) => {
+          const lie = ({ records }: StoredSegment) => {
             const record = records.get(number) as Uint8Array;
             record[28] = (record[28] as number) ^ 1;
           };

@@ -48,7 +48,8 @@ export class LogWriter {
   constructor(log: Log, { end, entries }: WrittenLog, shape: LogShape = SHAPE) {
     this.#log = log;
     this.entries = [...entries];
-    this.places = [end];
+    const { group, records, bytes, heads } = end;
+    this.places = [{ group, records, bytes, heads }];
     this.#group = new Group(new Chain(shape, end));
     this.#sequences = new Map([...end.heads].map(([partition, { sequence }]) => [partition, sequence]));
   }

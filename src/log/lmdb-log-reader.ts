@@ -1,0 +1,46 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { LogReader, LogShape, PartitionRange } from './log.js';
+import { corrupt, PartitionReplay } from './replay.js';
+import { ITEMS_PER_TURN, Segment } from './segment.js';
+import { segmentsIn } from './segment-files.js';
+
+/**
+ * Reads the log in a lane's directory beside the thread that writes it. Within one process no other thread opens the
+ * same segments in the same moment but the writer, which has a segment open before there is a record in it.
+ */
+export class LmdbLogReader implements LogReader {
+  readonly #directory: string;
+  readonly #shape: LogShape;
+
+  constructor(directory: string, shape: LogShape) {
+    this.#directory = directory;
+    this.#shape = shape;
+  }
+
+  async readPartition(range: PartitionRange): Promise<void> {
+    const replay = new PartitionReplay(this.#shape, range);
+    for (let number = range.after.records + 1; number <= range.to.records; ) {
+      const segment = await this.#open(number);
+      try {
+        const end = Math.min(segment.lastRecord, range.to.records);
+        if (end < number) throw corrupt(`Record ${number} is missing.`);
+        for (; number <= end; number++) {
+          replay.record(number, segment.record(number));
+          if (number % ITEMS_PER_TURN === 0) await nextTurn();
+        }
+      } finally {
+        await segment.close();
+      }
+    }
+    replay.end();
+  }
+
+  /** The segment in which a record lies, if it is anywhere. */
+  async #open(number: number): Promise<Segment> {
+    const file = segmentsIn(this.#directory).findLast(({ firstRecord }) => firstRecord <= number);
+    if (!file) throw corrupt(`Record ${number} is missing.`);
+    const segment = await Segment.open(file, this.#shape, { readOnly: true });
+    segment.refresh();
+    return segment;
+  }
+}

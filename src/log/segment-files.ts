@@ -1,0 +1,75 @@
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+/**
+ * The files of a lane's segments: `log-<number of the first record>.mdb`, each with LMDB's `-lock` beside it, which holds
+ * nothing that must last. A segment appears under its name when it is whole and flushed.
+ */
+export interface SegmentFile {
+  readonly path: string;
+  readonly firstRecord: number;
+}
+
+const NAME = /^log-(\d{16})\.mdb$/;
+const UNFINISHED = '.new';
+const LOCK = '-lock';
+
+export function segmentPath(directory: string, firstRecord: number): string {
+  return join(directory, `log-${String(firstRecord).padStart(16, '0')}.mdb`);
+}
+
+/** Where a segment is made. */
+export function unfinishedPath(path: string): string {
+  return `${path}${UNFINISHED}`;
+}
+
+/** Oldest first. */
+export function segmentsIn(directory: string): SegmentFile[] {
+  return readdirSync(directory)
+    .flatMap((name) => {
+      const digits = NAME.exec(name)?.[1];
+      return digits === undefined ? [] : [{ path: join(directory, name), firstRecord: Number(digits) }];
+    })
+    .sort((a, b) => a.firstRecord - b.firstRecord);
+}
+
+/** Flushes a file, gives it its name in place of what had it, and flushes that. */
+export async function publish(temporary: string, path: string): Promise<void> {
+  await flush(temporary, 'r+');
+  await rename(temporary, path);
+  await flush(dirname(path), 'r');
+}
+
+/** Removes a segment for good: when this resolves, no crash brings it back. */
+export async function removeSegment(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await flush(dirname(path), 'r');
+  await rm(`${path}${LOCK}`, { force: true });
+}
+
+/** Removes a file in the making, if there is one. */
+export function removeUnfinished(path: string): void {
+  rmSync(unfinishedPath(path), { force: true });
+  rmSync(`${unfinishedPath(path)}${LOCK}`, { force: true });
+}
+
+/** Removes what a death left while a segment was made or dropped. Only for the process that writes. */
+export function removeLeftovers(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    const path = join(directory, name);
+    const isUnfinished = name.endsWith(UNFINISHED) && NAME.test(name.slice(0, -UNFINISHED.length));
+    const isStrayLock = /^log-.*-lock$/.test(name) && !existsSync(path.slice(0, -LOCK.length));
+    if (isUnfinished || isStrayLock) rmSync(path, { force: true });
+  }
+}
+
+/** Flushes a file, or the names in a directory. */
+export async function flush(path: string, mode: 'r' | 'r+'): Promise<void> {
+  const file = await open(path, mode);
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
