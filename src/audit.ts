@@ -5,10 +5,10 @@ import { type AuditRecord, decodeAudit } from './lane/audit.js';
 import { closeLaneStorage, openLaneStorage } from './log/lane-storage.js';
 import { KERNEL_VERSION } from './partition/partition.js';
 
-/** `tallystick audit`: every SET in the log that is kept, read from the data directory, whether a server has it open or not. */
+/** `tallystick audit`: every SET and DELETE in the log that is kept, read from the data directory, whether a server has it open or not. */
 export function auditCommand(environment: NodeJS.ProcessEnv, stdout: { write(text: string): unknown }): Command {
   return new Command('audit')
-    .description('print every SET that the log still holds, with its reason, oldest first, from a data directory')
+    .description('print every SET and DELETE that the log still holds, with its reason, oldest first, from a data directory')
     .option('--data-dir <dir>', 'of the server, which may be running (default: tallystick-data)')
     .option('--json', 'one JSON object a line')
     .addHelpText(
@@ -37,7 +37,8 @@ async function auditOf(dataDir: string): Promise<AuditRecord[]> {
 }
 
 function sentence({ time, counter, value, previous, result, reason, client, remote }: AuditRecord): string {
-  const change = result === 'OK' ? `${previous} -> ${value}` : `${result}, stays ${previous}`;
+  const refused = result === 'ABSENT' ? 'there was none' : `${result}, stays ${previous}`;
+  const change = result === 'OK' ? `${previous} -> ${value ?? 'deleted'}` : refused;
   const columns = [new Date(time).toISOString(), counter, change, reason, `${client} at ${remote}`];
   // JSON's escapes keep a name or a reason from steering the terminal.
   return columns.map((column) => JSON.stringify(column).slice(1, -1)).join('  ');

@@ -98,7 +98,12 @@ export const ERRORS = {
   // Starting and stopping; these never cross the wire
   LOG_CORRUPT: row(-1, false, 'refused', 'The log fails its checks. Nothing was changed. Restore a backup of it.'),
   DIRECTORY_IN_USE: row(-1, true, 'refused', 'Another server has the data directory open.'),
-  DIRECTORY_INVALID: row(-1, false, 'refused', 'The data directory was not made by this version of the server.'),
+  DIRECTORY_INVALID: row(
+    -1,
+    false,
+    'refused',
+    'The data directory was not made by this version of the server. Use the one that made it, or another --data-dir.',
+  ),
   CONFIG_INVALID: row(-1, false, 'refused', 'The configuration is not usable.'),
 } as const satisfies Record<string, ErrorRow>;
 

@@ -1,9 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import { TallystickError } from '../errors.js';
-import { decrCommand, getCommand, incrCommand, setCommand } from './counters.js';
+import { decrCommand, deleteCommand, getCommand, incrCommand, setCommand } from './counters.js';
 import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
 import { ingestCommand } from './ingest-command.js';
 import type { CliIo, Output } from './io.js';
+import { listCommand } from './list-command.js';
 import { pingCommand } from './ping.js';
 import { statsCommand } from './stats.js';
 
@@ -55,7 +56,9 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     incrCommand(io),
     decrCommand(io),
     setCommand(io),
+    deleteCommand(io),
     getCommand(io),
+    listCommand(io),
     pingCommand(io),
     statsCommand(io),
   ];

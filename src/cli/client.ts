@@ -9,6 +9,14 @@ export interface CliClient extends IngestTarget {
   increment(name: string, delta: bigint): Promise<bigint>;
   decrement(name: string, delta: bigint): Promise<bigint>;
   set(name: string, value: bigint, options: { reason: string; expect?: bigint }): Promise<{ previous: bigint }>;
+  delete(
+    name: string,
+    options: { reason: string; expect?: bigint },
+  ): Promise<{ readonly previous: bigint; readonly existed: boolean }>;
+  list(
+    prefix: string,
+    options: { limit?: number; read: 'durable' | 'latest' },
+  ): AsyncIterable<{ readonly name: string; readonly value: bigint }>;
   read(
     names: readonly string[],
     options: { read: 'durable' | 'latest' },

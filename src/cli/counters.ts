@@ -76,6 +76,31 @@ Examples:
     );
 }
 
+export function deleteCommand(io: CliIo): Command {
+  return clientCommand('delete', io)
+    .description('delete a counter and print the value that it had, or `absent`; it asks for a reason')
+    .argument('<name>', 'the counter')
+    .requiredOption('--reason <text>', 'why; 1 to 256 bytes, kept in the audit log')
+    .option('--expect <value>', 'delete it only if it has this value now (an absent counter has 0)', parseInteger)
+    .addHelpText(
+      'after',
+      `
+What is added to the name later makes a new counter, which begins at 0.
+
+Examples:
+  tallystick delete likes:post:7 --reason 'the post is gone'
+  tallystick delete cart:9 --expect 0 --reason 'empty'`,
+    )
+    .action((name: string, options: ConnectionOptions & { reason: string; expect?: bigint }) =>
+      withClient(io, options, async (client) => {
+        const { reason, expect } = options;
+        const expected = expect === undefined ? {} : { expect };
+        const { previous, existed } = await changing(client.delete(name, { reason, ...expected }));
+        io.stdout.write(`${existed ? previous : 'absent'}\n`);
+      }),
+    );
+}
+
 export function getCommand(io: CliIo): Command {
   return clientCommand('get', io)
     .description('print the values of counters; an absent one has 0')

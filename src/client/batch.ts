@@ -1,4 +1,4 @@
-import { codeOfStatus, OK, TallystickError } from '../errors.js';
+import { ABSENT, codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import { finishFrame, writeHeader } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
@@ -25,7 +25,7 @@ export type BatchState = (typeof BatchState)[keyof typeof BatchState];
 
 /** What a batch is from its first operation on. */
 export interface BatchKind {
-  readonly opcode: typeof Opcode.ADD | typeof Opcode.SET;
+  readonly opcode: typeof Opcode.ADD | typeof Opcode.SET | typeof Opcode.DELETE;
   /** ATOMIC, VALUES. */
   readonly flags: number;
   /** Whether it is answered when applied and not when flushed. */
@@ -92,7 +92,7 @@ export class Batch {
     else payload.zigzag(delta);
   }
 
-  /** Where a SET is written, or sums, which `carry` follows. */
+  /** Where a SET or DELETE is written, or sums, which `carry` follows. */
   get payload(): ByteWriter {
     return this.#payload as ByteWriter;
   }
@@ -111,7 +111,7 @@ export class Batch {
     return this.#payload?.buffer.length ?? 0;
   }
 
-  /** The operation written last, or the SET, is this waiter's operation `index`. */
+  /** The operation written last, or the SET or DELETE, is this waiter's operation `index`. */
   waitFor(waiter: Waiter, index: number): void {
     this.#waiters.push(waiter);
     this.#indexes.push(index);
@@ -157,7 +157,7 @@ export class Batch {
 
   /** Takes the answer and tells the callers. Throws BAD_REQUEST for a body that does not follow protocol.md. */
   settle(body: Uint8Array, failures: FailureLog): { readonly position: number; readonly flushed: number } {
-    if (this.#opcode === Opcode.SET) return this.#settleSet(body);
+    if (this.#opcode !== Opcode.ADD) return this.#settleChange(body);
     const values = (this.#flags & Flag.VALUES) !== 0;
     const answer = decodeAddAnswer(body, this.operations, values);
     const operations = this.#isReported && answer.refused.length > 0 ? this.#decode() : undefined;
@@ -169,7 +169,7 @@ export class Batch {
     }
     // a refused operation's waiter is settled by now
     for (let i = 0; i < this.#waiters.length; i++) {
-      this.#waiters[i]?.succeed(this.#indexes[i] as number, answer.values[i] ?? 0n);
+      this.#waiters[i]?.succeed(this.#indexes[i] as number, answer.values[i] ?? 0n, true);
     }
     this.#promise();
     return answer;
@@ -237,10 +237,11 @@ export class Batch {
     this.#handles = [];
   }
 
-  #settleSet(body: Uint8Array): { readonly position: number; readonly flushed: number } {
+  #settleChange(body: Uint8Array): { readonly position: number; readonly flushed: number } {
     const answer = decodeSetAnswer(body);
-    if (answer.status === OK) this.#waiters[0]?.succeed(0, answer.previous);
-    else this.#waiters[0]?.fail(0, new TallystickError(codeOfStatus(answer.status), `It is ${answer.previous}.`));
+    const { status, previous } = answer;
+    if (status === OK || status === ABSENT) this.#waiters[0]?.succeed(0, previous, status === OK);
+    else this.#waiters[0]?.fail(0, new TallystickError(codeOfStatus(status), `It is ${previous}.`));
     this.#promise();
     return answer;
   }

@@ -66,7 +66,8 @@ export class Call<T> {
 /** Who waits for operations of a batch; `index` tells the waiter which of its own operations is meant. */
 export interface Waiter {
   readonly isSettled: boolean;
-  succeed(index: number, value: bigint): void;
+  /** `existed` is false only for a DELETE that found no counter. */
+  succeed(index: number, value: bigint, existed: boolean): void;
   fail(index: number, error: TallystickError): void;
 }
 
@@ -103,22 +104,22 @@ export class ValueCall<V> extends Call<V> implements Waiter {
   }
 }
 
-/** A caller of SET. */
-export class SetCall<V> extends Call<{ readonly previous: V }> implements Waiter {
-  readonly #toValue: ToValue<V>;
+/** A caller of SET or DELETE. `toResult` makes what the caller gets; it may throw VALUE_UNSAFE. */
+export class ChangeCall<R> extends Call<R> implements Waiter {
+  readonly #toResult: (previous: bigint, existed: boolean) => R;
 
   constructor(
-    toValue: ToValue<V>,
-    resolve: (result: { readonly previous: V }) => void,
+    toResult: (previous: bigint, existed: boolean) => R,
+    resolve: (result: R) => void,
     reject: (error: TallystickError) => void,
   ) {
     super(resolve, reject);
-    this.#toValue = toValue;
+    this.#toResult = toResult;
   }
 
-  succeed(_index: number, previous: bigint): void {
+  succeed(_index: number, previous: bigint, existed: boolean): void {
     try {
-      this.resolve({ previous: this.#toValue(previous) });
+      this.resolve(this.#toResult(previous, existed));
     } catch (error) {
       this.reject(error as TallystickError);
     }

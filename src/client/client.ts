@@ -2,6 +2,7 @@ import { TallystickError } from '../errors.js';
 import { PRODUCER_ID_BYTES, type ProducerRef, type StatsAnswer, type StatsRequest } from '../protocol/control.js';
 import { type BatchResult, bigintValue, Call, type CallOptions, numberValue, type ToValue } from './call.js';
 import type { Counter } from './counter.js';
+import { type ListedCounter, Lister, type ListOptions } from './lister.js';
 import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';
 import type { Statistics } from './sender.js';
@@ -12,6 +13,8 @@ import {
   type BatchOperation,
   type BatchOptions,
   type BatchToOptions,
+  type Deleted,
+  type DeleteOptions,
   type IncrementOptions,
   type SetOptions,
   Writer,
@@ -46,6 +49,7 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   readonly #session: Session;
   readonly #writer: Writer<V>;
   readonly #reader: Reader<V>;
+  readonly #lister: Lister<V>;
   #closing: Promise<void> | undefined;
 
   /** Use `connect`. */
@@ -53,6 +57,7 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
     this.#session = session;
     this.#writer = new Writer(session, toValue, timeout);
     this.#reader = new Reader(session, toValue, timeout);
+    this.#lister = new Lister(session, toValue, timeout);
   }
 
   /** How many partitions the server has. */
@@ -121,6 +126,24 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   /** Sets a counter and answers the value before. Durable, and written to the audit log with its reason. */
   set(name: string, value: bigint | number, options: SetOptions): Promise<{ readonly previous: V }> {
     return this.#writer.set(name, value, options);
+  }
+
+  /**
+   * Deletes a counter and answers the value that it had. Durable, and written to the audit log with its reason. What is
+   * added to the name later makes a new counter, which begins at 0.
+   */
+  delete(name: string, options: DeleteOptions): Promise<Deleted<V>> {
+    return this.#writer.delete(name, options);
+  }
+
+  /**
+   * The counters whose names begin with a prefix, all unless given, in no order. One that exists as long as the listing
+   * lasts comes once; one that is created or deleted meanwhile may come or not. What is shown is flushed unless
+   * `read` is `latest`. Throws NAME_INVALID for a prefix that is no text or too long, EPOCH_MISMATCH where the data
+   * directory was replaced meanwhile.
+   */
+  list(prefix = '', options: ListOptions = {}): AsyncIterableIterator<ListedCounter<V>> {
+    return this.#lister.list(prefix, options);
   }
 
   /** The handle of a counter that is added to without waiting. Throws NAME_INVALID, CLOSED. */

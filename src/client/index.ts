@@ -10,6 +10,7 @@ export type { BatchResult, CallOptions, OperationResult } from './call.js';
 export type { Client, ConnectOptions } from './client.js';
 export type { Counter } from './counter.js';
 export { type FailedIncrement, FlushError } from './failures.js';
+export type { ListedCounter, ListOptions } from './lister.js';
 export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';
 export type { Statistics } from './sender.js';
@@ -18,6 +19,8 @@ export type {
   BatchOperation,
   BatchOptions,
   BatchToOptions,
+  Deleted,
+  DeleteOptions,
   IncrementOptions,
   OperationOptions,
   SetOptions,

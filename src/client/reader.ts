@@ -130,12 +130,8 @@ export class Reader<V extends bigint | number> {
     });
   }
 
-  #start<T>(call: Call<T>, { timeout, signal }: CallOptions): boolean {
-    const { closedBy, clock } = this.#session;
-    if (closedBy)
-      throw new TallystickError('CLOSED', closedBy.code === 'CLOSED' ? '' : closedBy.code, { cause: closedBy });
-    call.limit(clock, timeout ?? this.#timeout, signal);
-    return !call.isSettled;
+  #start<T>(call: Call<T>, options: CallOptions): boolean {
+    return this.#session.begin(call, options, this.#timeout);
   }
 
   #collect(

@@ -6,7 +6,7 @@ import { Backlog, type BacklogLimits, DEFAULT_BACKLOG } from './backlog.js';
 import { Backoff } from './backoff.js';
 import { BYTES_BESIDE_OPERATIONS } from './batch.js';
 import { Batcher, type BatcherContext, type BatchLimits } from './batcher.js';
-import type { Call } from './call.js';
+import type { Call, CallOptions } from './call.js';
 import { Connection } from './connection.js';
 import type { CounterHandle } from './counter.js';
 import { FailureLog } from './failures.js';
@@ -215,6 +215,15 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
   }
 
   // --- for readers ---
+
+  /** Starts the wait of a call that only reads; false where it is over already. Throws CLOSED. */
+  begin<T>(call: Call<T>, { timeout, signal }: CallOptions, defaultTimeout: number): boolean {
+    const { closedBy } = this;
+    if (closedBy)
+      throw new TallystickError('CLOSED', closedBy.code === 'CLOSED' ? '' : closedBy.code, { cause: closedBy });
+    call.limit(this.clock, timeout ?? defaultTimeout, signal);
+    return !call.isSettled;
+  }
 
   /** Sends the same request to all lanes; the call rejects with the first error. */
   askLanes(

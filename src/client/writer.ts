@@ -2,15 +2,15 @@ import { TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
-import { type Extension, encodeSet } from '../protocol/request.js';
+import { type Extension, encodeDelete, encodeSet } from '../protocol/request.js';
 import { Batch, type BatchKind } from './batch.js';
 import {
   BatchCall,
   type BatchResult,
   Call,
   type CallOptions,
+  ChangeCall,
   CursorCall,
-  SetCall,
   type ToValue,
   ValueCall,
   type Waiter,
@@ -61,6 +61,21 @@ export interface SetOptions extends CallOptions {
   readonly reason: string;
   /** Set only if the counter has this value, else EXPECTATION_FAILED. */
   readonly expect?: number | bigint;
+}
+
+export interface DeleteOptions extends CallOptions {
+  /** 1 to 256 bytes of UTF-8 for the audit log. */
+  readonly reason: string;
+  /** Delete only if the counter has this value, else EXPECTATION_FAILED. An absent one has 0. */
+  readonly expect?: number | bigint;
+}
+
+/** What a delete found. */
+export interface Deleted<V> {
+  /** The value that it had, 0 where there was none. */
+  readonly previous: V;
+  /** Whether there was a counter. */
+  readonly existed: boolean;
 }
 
 /** Names are loaded so many at a time before they are written: among a million, each would be a miss of its own. */
@@ -135,20 +150,34 @@ export class Writer<V extends bigint | number> {
 
   set(name: string, value: number | bigint, options: SetOptions): Promise<{ readonly previous: V }> {
     return new Promise((resolve, reject) => {
-      const { expect, reason } = options;
-      const request = {
-        key: { name },
-        value: toInt64(value),
-        reason,
-        ...(expect !== undefined && { expect: toInt64(expect) }),
-      };
-      const batch = new Batch({ opcode: Opcode.SET, flags: 0, applied: false }, name.length + reason.length);
-      const partition = this.partitionOf(name);
-      encodeSet(batch.payload, request);
-      const call = new SetCall(this.#toValue, resolve, reject);
-      batch.waitFor(call, 0);
-      this.#start(call, options, () => this.#session.batcherOf(partition).send(batch));
+      const call = new ChangeCall((previous) => ({ previous: this.#toValue(previous) }), resolve, reject);
+      const request = { key: { name }, value: toInt64(value), ...reasonOf(options) };
+      this.#change(Opcode.SET, name, options, call, (payload) => encodeSet(payload, request));
     });
+  }
+
+  delete(name: string, options: DeleteOptions): Promise<Deleted<V>> {
+    return new Promise((resolve, reject) => {
+      const toResult = (previous: bigint, existed: boolean) => ({ previous: this.#toValue(previous), existed });
+      const call = new ChangeCall(toResult, resolve, reject);
+      const request = { key: { name }, ...reasonOf(options) };
+      this.#change(Opcode.DELETE, name, options, call, (payload) => encodeDelete(payload, request));
+    });
+  }
+
+  /** Sends a SET or DELETE as a batch of its own. */
+  #change<R>(
+    opcode: typeof Opcode.SET | typeof Opcode.DELETE,
+    name: string,
+    options: SetOptions | DeleteOptions,
+    call: ChangeCall<R>,
+    encode: (payload: ByteWriter) => void,
+  ): void {
+    const batch = new Batch({ opcode, flags: 0, applied: false }, name.length + options.reason.length);
+    const partition = this.partitionOf(name);
+    encode(batch.payload);
+    batch.waitFor(call, 0);
+    this.#start(call, options, () => this.#session.batcherOf(partition).send(batch));
   }
 
   counter(name: string): Counter {
@@ -337,6 +366,10 @@ export class Writer<V extends bigint | number> {
 /** Throws INVALID_ARGUMENT for what is no safe integer of 64 bits. */
 function checkDelta(delta: number | bigint): void {
   if (typeof delta !== 'number' || !Number.isSafeInteger(delta)) toInt64(delta);
+}
+
+function reasonOf({ reason, expect }: SetOptions | DeleteOptions): { reason: string; expect?: bigint } {
+  return { reason, ...(expect !== undefined && { expect: toInt64(expect) }) };
 }
 
 function extensionOf({ id, min, max }: OperationOptions): Extension | undefined {

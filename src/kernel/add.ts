@@ -35,7 +35,7 @@ import {
   SCRATCH,
   VALUES,
 } from './layout';
-import { addName, findName, hasNameRoom, nameHash, unaddName } from './names';
+import { addName, findName, hasNameRoom, leftFor, nameHash, unaddName } from './names';
 import {
   EXPIRE_STEP,
   expireOperations,
@@ -54,6 +54,8 @@ import { readZigzag, writeVarint, writeZigzag } from './varint';
 const CHANGED: u32 = 1;
 const EXISTED: u32 = 2;
 const NEW_NAME: u32 = 4;
+/** Above them: what the new name took of what deleted ones had left. */
+const LEFT_SHIFT: u32 = 3;
 
 /** Where the payload of an operation with an id is laid out to be hashed: five words. */
 const PAYLOAD: u32 = REGISTERS + 256;
@@ -117,14 +119,16 @@ function stepAbsent(record: u32, low: i64, high: i64): u32 {
   const hash = load<u64>(record + HASH);
   let status = load<u32>(record + STATUS); // ID_UNKNOWN, or ABSENT of a name
   if (status !== ID_UNKNOWN) status = check(0, load<i64>(record + DELTA), low, high);
-  if (!status && !hasNameRoom()) status = MEMORY_FULL;
+  const length = load<u32>(record + KEY_LENGTH);
+  if (!status && !hasNameRoom(length)) status = MEMORY_FULL;
   if (status) {
     store<i64>(record + VALUE, 0);
     return status;
   }
-  const slot = addName(hash, load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+  const left = leftFor(length);
+  const slot = addName(hash, load<u32>(record + KEY), length);
   step(record, slot + 1, low, high);
-  store<u32>(record + MARKS, load<u32>(record + MARKS) | NEW_NAME);
+  store<u32>(record + MARKS, load<u32>(record + MARKS) | NEW_NAME | (left << LEFT_SHIFT));
   return OK;
 }
 
@@ -185,7 +189,8 @@ function undo(failed: u32, newest: u32): void {
     const slot = load<u32>(record + SLOT) - 1;
     const cell = slotAddress(slot);
     restoreValue(cell, valueAt(cell) - load<i64>(record + DELTA), (marks & EXISTED) !== 0);
-    if (marks & NEW_NAME) unaddName(sipHash(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH)), slot);
+    if (!(marks & NEW_NAME)) continue;
+    unaddName(sipHash(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH)), slot, marks >> LEFT_SHIFT);
   }
 }
 
@@ -194,7 +199,9 @@ function abort(failed: u32, end: u32): void {
   for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
     if (record !== failed) store<u32>(record + STATUS, ATOMIC_ABORTED);
     const slot = load<u32>(record + SLOT);
-    store<i64>(record + VALUE, slot ? valueAt(slotAddress(slot - 1)) : 0);
+    const cell = slot ? slotAddress(slot - 1) : 0;
+    // a new name's slot is free again, and its value a link
+    store<i64>(record + VALUE, cell && existsAt(cell) ? valueAt(cell) : 0);
   }
 }
 

@@ -1,4 +1,4 @@
-import { H_COUNTERS, H_SLOTS, SLOT_DIRECTORY } from './layout';
+import { H_COUNTERS, H_FREE_SLOT, H_SLOTS, LAST_GENERATION, SLOT_DIRECTORY } from './layout';
 import { allocatePages } from './memory';
 
 /**
@@ -7,8 +7,10 @@ import { allocatePages } from './memory';
  *   0            8           12             14         16
  *   | i64 value  | u32 name  | u16 generation | u16 flags |
  *
- * `name` is the address of the name's record, 0 in a slot that is not taken. Other threads may read `value` with Atomics for
- * metrics; answers come from the owner alone.
+ * `name` is the address of the name's record, 0 in a slot that is not taken. A slot that its counter left has the next
+ * generation already, and in the first word of `value` the number + 1 of the next free slot; a slot that its last generation left
+ * is retired: all zero but the generation, and on no list. Other threads may read `value` with Atomics for metrics; answers come
+ * from the owner alone.
  */
 const SEGMENT_SHIFT: u32 = 12;
 const SEGMENT_MASK: u32 = 4095;
@@ -23,8 +25,21 @@ export function slotAddress(slot: u32): u32 {
   return load<u32>(SLOT_DIRECTORY + ((slot >> SEGMENT_SHIFT) << 2)) + ((slot & SEGMENT_MASK) << 4);
 }
 
+/** Whether the next slot to be taken is one that a counter has left. */
+export function hasFreeSlot(): bool {
+  return load<u32>(H_FREE_SLOT) !== 0;
+}
+
 /** Takes a slot for a name. The caller has asked hasNameRoom(). */
 export function takeSlot(name: u32): u32 {
+  const free = load<u32>(H_FREE_SLOT);
+  if (free) {
+    const address = slotAddress(free - 1);
+    store<u32>(H_FREE_SLOT, load<u32>(address));
+    store<u32>(address, 0);
+    store<u32>(address + NAME, name);
+    return free - 1;
+  }
   const slot = load<u32>(H_SLOTS);
   const entry = SLOT_DIRECTORY + ((slot >> SEGMENT_SHIFT) << 2);
   if (!load<u32>(entry)) {
@@ -37,10 +52,30 @@ export function takeSlot(name: u32): u32 {
   return slot;
 }
 
-/** Undoes the last takeSlot(). */
-export function untakeSlot(slot: u32): void {
-  store<u32>(H_SLOTS, slot);
+/** Undoes the last takeSlot(); `wasFree` is what hasFreeSlot() said before it. */
+export function untakeSlot(slot: u32, wasFree: bool): void {
   store<u32>(slotAddress(slot) + NAME, 0);
+  if (wasFree) linkSlot(slot);
+  else store<u32>(H_SLOTS, slot);
+}
+
+/** Ends the counter of a slot, and its id with it. */
+export function freeSlot(slot: u32): void {
+  const address = slotAddress(slot);
+  const generation = generationAt(address);
+  if (existsAt(address)) store<u32>(H_COUNTERS, load<u32>(H_COUNTERS) - 1);
+  store<i64>(address, 0);
+  store<u32>(address + NAME, 0);
+  store<u16>(address + FLAGS, 0);
+  if (generation === LAST_GENERATION) return;
+  store<u16>(address + GENERATION, <u16>(generation + 1));
+  linkSlot(slot);
+}
+
+/** Puts a slot whose value is 0 in front of the free ones. */
+function linkSlot(slot: u32): void {
+  store<u32>(slotAddress(slot), load<u32>(H_FREE_SLOT));
+  store<u32>(H_FREE_SLOT, slot + 1);
 }
 
 export function valueAt(address: u32): i64 {

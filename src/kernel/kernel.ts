@@ -6,6 +6,7 @@ import {
   ANSWER,
   BAD_REQUEST,
   CONFIGURE,
+  DELETE,
   FIRST_PAGE,
   H_CLOCK,
   H_KEY0,
@@ -44,6 +45,7 @@ import {
   UNCHANGED,
   UNKNOWN_OPCODE,
 } from './layout';
+import { listCounters } from './list';
 import { growTo } from './memory';
 import { expireOperations } from './operations';
 import {
@@ -56,7 +58,7 @@ import {
   openProducer,
   producerAddress,
 } from './producers';
-import { applyOpen, applySet, checkOpen, checkSet, readValues } from './requests';
+import { applyDelete, applyOpen, applySet, checkDelete, checkOpen, checkSet, readValues } from './requests';
 import { admit, conclude } from './sequence';
 
 export { growTo };
@@ -116,6 +118,7 @@ function check(kind: u32, body: u32, end: u32): u32 {
   if (!isConfigured()) return BAD_REQUEST;
   if (kind === ADD) return decodeBatch(body, end, OPERATIONS);
   if (kind === SET) return checkSet(body, end);
+  if (kind === DELETE) return checkDelete(body, end);
   if (kind === OPEN) return checkOpen(body, end);
   if (kind === TICK) return body === end ? OK : BAD_REQUEST;
   if (kind !== OPEN_PRODUCER) return UNKNOWN_OPCODE;
@@ -126,6 +129,7 @@ function check(kind: u32, body: u32, end: u32): u32 {
 function change(kind: u32, flags: u32): u32 {
   if (kind === ADD) return applyAdd(load<u32>(REGISTER_NEXT), flags);
   if (kind === SET) return applySet();
+  if (kind === DELETE) return applyDelete();
   if (kind === OPEN) return applyOpen(load<u32>(REGISTER_NEXT));
   if (kind === OPEN_PRODUCER) return describe(openProducer(RECEIVE, load<u8>(RECEIVE + PRODUCER_ID_BYTES) !== 0));
   if (kind === CONFIGURE) {
@@ -188,6 +192,12 @@ export function read(length: u32): u32 {
   const status = isConfigured() ? decodeBatch(RECEIVE, RECEIVE + length, KEYS) : BAD_REQUEST;
   if (!status) store<u32>(REGISTER_ANSWER_LENGTH, readValues(load<u32>(REGISTER_NEXT)));
   return status;
+}
+
+/** Answers a LIST body at RECEIVE; changes nothing. OK or the status that refuses it. */
+export function list(length: u32): u32 {
+  store<u32>(REGISTER_ANSWER_LENGTH, 0);
+  return isConfigured() ? listCounters(RECEIVE, RECEIVE + length) : BAD_REQUEST;
 }
 
 /** Describes the producer whose 16-byte id is at RECEIVE: the length of the description, 0 if it is unknown. */

@@ -30,10 +30,17 @@ export const MAX_CURSOR: u32 = 64;
 export const MAX_REASON: u32 = 256;
 export const WINDOW: u32 = 1024;
 
+/** What one LIST may look at and tell, so that it holds its lane up for a fraction of a millisecond. */
+export const LIST_SLOTS: u32 = 4096;
+export const LIST_NAMES: u32 = 1024;
+export const LIST_BYTES: u32 = 32768;
+
 /** What the directories bound: entries of each times the items of a segment. */
 export const MAX_SLOTS: u32 = 16384 * 4096;
 export const MAX_PRODUCERS: u32 = 1024 * 1024;
 export const MAX_OPERATION_IDS: u32 = 1024 * 4096;
+/** A slot that its last generation leaves is never taken again: an id is a slot and a generation of 16 bits. */
+export const LAST_GENERATION: u32 = 65535;
 /** Pages that 32 bits can address: at 65,536 the size of the memory in bytes would be 0. */
 export const MAX_PAGES: u32 = 65535;
 
@@ -44,7 +51,7 @@ export const RESERVED_PAGES: u32 = 16;
 export const REGISTER_NEXT: u32 = 16; // u32: where the varint that was read last ends
 export const REGISTER_ANSWER_LENGTH: u32 = 20; // u32
 export const REGISTER_POSITION: u32 = 24; // u64: position of the answer
-export const REGISTER_EFFECT: u32 = 32; // i64: the delta that SET caused
+export const REGISTER_EFFECT: u32 = 32; // i64: the delta that SET or DELETE caused
 export const REGISTER_SINK: u32 = 40; // u32: where prefetching sums end, so that the loads stay
 export const REGISTER_OPERATION_IDS: u32 = 44; // u32: how many operations of the batch carry an id
 export const REGISTER_SEQUENCE: u32 = 48; // u64: of the sequence prefix at hand
@@ -63,11 +70,11 @@ export const REGISTER_BODY: u32 = 80; // u32: where the body goes on after the p
  *    32 u64 key 0       40 u64 key 1         of the index hash; the directory's secret
  *    48 i64 clock       milliseconds that have passed, by the steps of at most an hour between bodies
  *    56 i64 time        milliseconds of the last body
- *    64 u32 slots       68 u32 counters      taken; written at least once
+ *    64 u32 slots       68 u32 counters      ever taken; written at least once
  *    72 u32 name next   76 u32 name end      of the page that takes names
  *    80 u32 free page   first of a list linked through the first word; 0 = none
- *    84 u32 —
- *    88 name index (32 B)   120 producer index (32 B)   152 operation index (32 B)
+ *    84 u32 free slot + 1   first of a list linked through the value's first word
+ *    88 name index (32 B): 100 u32 names   120 producer index (32 B)   152 operation index (32 B)
  *   184 u32 producer entries  188 u32 free producer + 1   192 u32 maximum producers   196 u32 last incarnation
  *   200 u32 expiry hand  204 u32 live producers   208 u32 free small window   212 u32 free cursor
  *   216 i64 producer idle milliseconds   224 i64 operation id milliseconds
@@ -91,7 +98,9 @@ export const H_COUNTERS: u32 = HEADER + 68;
 export const H_NAME_NEXT: u32 = HEADER + 72;
 export const H_NAME_END: u32 = HEADER + 76;
 export const H_FREE_PAGE: u32 = HEADER + 80;
+export const H_FREE_SLOT: u32 = HEADER + 84;
 export const NAME_INDEX: u32 = HEADER + 88;
+export const H_NAMES: u32 = NAME_INDEX + 12;
 export const PRODUCER_INDEX: u32 = HEADER + 120;
 export const OPERATION_INDEX: u32 = HEADER + 152;
 export const H_PRODUCER_ENTRIES: u32 = HEADER + 184;
@@ -113,19 +122,21 @@ export const H_MAXIMUM_OPERATION_IDS: u32 = HEADER + 252;
 export const H_APPLIED: u32 = HEADER + 256;
 export const H_REFUSED: u32 = HEADER + 264;
 
-// Directories inside the header's page, 1,024 segments each.
+// Inside the header's page: directories of 1,024 segments each, then 514 words for the holes between names (names.ts).
 export const PRODUCER_DIRECTORY: u32 = HEADER + 0x1000;
 export const PRODUCER_INDEX_DIRECTORY: u32 = HEADER + 0x2000;
 export const OPERATION_DIRECTORY: u32 = HEADER + 0x3000;
 export const OPERATION_INDEX_DIRECTORY: u32 = HEADER + 0x4000;
+export const NAME_HOLES: u32 = HEADER + 0x5000;
 
 export const MAGIC: u32 = 0x6b795474; // "Ttyk"
-export const KERNEL_VERSION: u32 = 1;
+export const KERNEL_VERSION: u32 = 2;
 
 // Kinds of body. Those below 64 are the opcodes of protocol.md.
 export const OPEN: u32 = 3;
 export const ADD: u32 = 4;
 export const SET: u32 = 6;
+export const DELETE: u32 = 9;
 export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;

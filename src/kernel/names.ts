@@ -1,6 +1,6 @@
-import { nameAt, slotAddress, takeSlot, untakeSlot } from './cells';
+import { freeSlot, hasFreeSlot, nameAt, slotAddress, takeSlot, untakeSlot } from './cells';
 import { partitionHash, sipHash } from './hash';
-import { bucketOf, insert, itemAt, matches, overflowOf, remove } from './index';
+import { bucketOf, canInsert, insert, itemAt, matches, overflowOf, remove } from './index';
 import {
   H_NAME_END,
   H_NAME_NEXT,
@@ -8,6 +8,7 @@ import {
   H_PARTITIONS,
   H_SLOTS,
   MAX_SLOTS,
+  NAME_HOLES,
   NAME_INDEX,
   NAME_INVALID,
   OK,
@@ -19,13 +20,23 @@ import { allocatePages, freePage, hasRoom } from './memory';
 /**
  * The names, one after another in pages of their own:
  *
- *   0             2
- *   | u16 length  | bytes … |
+ *   0             2                    at least 4, and even
+ *   | u16 length  | bytes … | 0 or a 0 |
  *
  * A name never crosses a page's end, and the last 8 bytes of a page stay free, so that names can be read by whole words.
+ *
+ * A name that is deleted leaves a hole of its size, which the next name of just that size takes. The holes of each size are linked:
+ *
+ *   0                 4            size              the list of a size begins at NAME_HOLES + 2 × size: sizes are even,
+ *   | u32 next, or 0  | 0 …        |                 from 4 to 1,026, so that 514 words hold the heads
  */
 const LENGTH_BYTES: u32 = 2;
 const WORD: u32 = 8;
+const LEAST_RECORD: u32 = 4;
+
+/** What a name that was added took of what deleted names had left, for unaddName(). */
+export const OLD_SLOT: u32 = 1;
+export const OLD_RECORD: u32 = 2;
 
 export function nameLength(name: u32): u32 {
   return <u32>load<u16>(name);
@@ -55,6 +66,19 @@ export function nameEquals(name: u32, pointer: u32, length: u32): bool {
   return load<u64>(bytes + last) === load<u64>(pointer + last);
 }
 
+/** Whether the name of a record begins with these bytes. */
+export function nameStartsWith(name: u32, prefix: u32, length: u32): bool {
+  if (nameLength(name) < length) return false;
+  const bytes = nameBytes(name);
+  let i: u32 = 0;
+  for (; i + WORD <= length; i += WORD) {
+    if (load<u64>(bytes + i) !== load<u64>(prefix + i)) return false;
+  }
+  const rest = length - i;
+  const mask = ((<u64>1) << (rest << 3)) - 1;
+  return ((load<u64>(bytes + i) ^ load<u64>(prefix + i)) & mask) === 0;
+}
+
 /** The slot of a name plus one, or 0. */
 export function findName(hash: u64, pointer: u32, length: u32): u32 {
   for (let bucket = bucketOf(NAME_INDEX, hash); bucket; bucket = overflowOf(bucket)) {
@@ -72,32 +96,87 @@ export function checkNewName(pointer: u32, length: u32): u32 {
   return isUtf8(pointer, pointer + length) ? OK : NAME_INVALID;
 }
 
-/** Whether another name can be added. */
-export function hasNameRoom(): bool {
-  return hasRoom() && load<u32>(H_SLOTS) < MAX_SLOTS;
+function recordBytes(length: u32): u32 {
+  return max<u32>(LEAST_RECORD, (LENGTH_BYTES + length + 1) & ~1);
+}
+
+/** Where the list of holes begins that a name of this length fits. */
+function holesOf(length: u32): u32 {
+  return NAME_HOLES + (recordBytes(length) << 1);
+}
+
+/** Whether the page that takes names has room for one of this length. */
+function fitsOnPage(length: u32): bool {
+  const next = load<u32>(H_NAME_NEXT);
+  return next !== 0 && next + recordBytes(length) <= load<u32>(H_NAME_END);
+}
+
+/** Whether another name of this length can be added: with new memory, or within what deleted ones have left. */
+export function hasNameRoom(length: u32): bool {
+  if (hasRoom()) return hasFreeSlot() || load<u32>(H_SLOTS) < MAX_SLOTS;
+  return hasFreeSlot() && (load<u32>(holesOf(length)) !== 0 || fitsOnPage(length)) && canInsert();
+}
+
+/** What the next name of this length will take of what deleted ones have left: OLD_SLOT, OLD_RECORD. */
+export function leftFor(length: u32): u32 {
+  return (hasFreeSlot() ? OLD_SLOT : 0) | (load<u32>(holesOf(length)) ? OLD_RECORD : 0);
 }
 
 /** Adds a name that is not in the index and gives its slot. The caller has asked hasNameRoom(). */
 export function addName(hash: u64, pointer: u32, length: u32): u32 {
-  let name = load<u32>(H_NAME_NEXT);
-  if (!name || name + LENGTH_BYTES + length > load<u32>(H_NAME_END)) {
-    name = allocatePages(1);
-    if (!name) unreachable();
-    store<u32>(H_NAME_END, name + PAGE - WORD);
-  }
+  const name = takeRecord(length);
   store<u16>(name, <u16>length);
   memory.copy(nameBytes(name), pointer, length);
-  store<u32>(H_NAME_NEXT, name + LENGTH_BYTES + length);
   const slot = takeSlot(name);
   insert(NAME_INDEX, hash, slot);
   return slot;
 }
 
-/** Undoes the last addName(). */
-export function unaddName(hash: u64, slot: u32): void {
+function takeRecord(length: u32): u32 {
+  const holes = holesOf(length);
+  const hole = load<u32>(holes);
+  if (hole) {
+    store<u32>(holes, load<u32>(hole));
+    store<u32>(hole, 0);
+    return hole;
+  }
+  if (!fitsOnPage(length)) {
+    const page = allocatePages(1);
+    if (!page) unreachable();
+    store<u32>(H_NAME_NEXT, page);
+    store<u32>(H_NAME_END, page + PAGE - WORD);
+  }
+  const name = load<u32>(H_NAME_NEXT);
+  store<u32>(H_NAME_NEXT, name + recordBytes(length));
+  return name;
+}
+
+/** Makes the record of a name a hole. */
+function leaveHole(name: u32): void {
+  const length = nameLength(name);
+  const holes = holesOf(length);
+  memory.fill(name, 0, recordBytes(length));
+  store<u32>(name, load<u32>(holes));
+  store<u32>(holes, name);
+}
+
+/** Takes a counter's name out of the index, and ends the counter. */
+export function deleteName(slot: u32): void {
+  const name = nameAt(slotAddress(slot));
+  remove(NAME_INDEX, nameHash(slot), slot);
+  freeSlot(slot);
+  leaveHole(name);
+}
+
+/** Undoes the last addName(); `left` is what leftFor() said before it. */
+export function unaddName(hash: u64, slot: u32, left: u32): void {
   const name = nameAt(slotAddress(slot));
   remove(NAME_INDEX, hash, slot);
-  untakeSlot(slot);
+  untakeSlot(slot, (left & OLD_SLOT) !== 0);
+  if (left & OLD_RECORD) {
+    leaveHole(name);
+    return;
+  }
   memory.fill(name, 0, LENGTH_BYTES + nameLength(name));
   const page = name & ~(PAGE - 1);
   const newest = (load<u32>(H_NAME_END) - 1) & ~(PAGE - 1);

@@ -17,6 +17,7 @@ import {
   ANSWER,
   BAD_REQUEST,
   EXPECTATION_FAILED,
+  ID_UNKNOWN,
   MAX_REASON,
   MEMORY_FULL,
   NAME_INVALID,
@@ -26,10 +27,10 @@ import {
   SCRATCH,
   UNCHANGED,
 } from './layout';
-import { addName, findName, hasNameRoom, isUtf8 } from './names';
+import { addName, deleteName, findName, hasNameRoom, isUtf8 } from './names';
 import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag } from './varint';
 
-/** GET, OPEN and SET: each has its check, which changes nothing, and its application. */
+/** GET, OPEN, SET and DELETE: each has its check, which changes nothing, and its application. */
 
 /** Reads the counters of a decoded GET; the length of the answer. */
 export function readValues(count: u32): u32 {
@@ -54,9 +55,9 @@ export function checkOpen(start: u32, end: u32): u32 {
   let fresh = false;
   for (let record = SCRATCH; record < last; record += RECORD_BYTES) {
     if (!load<u32>(record + KEY_LENGTH)) return BAD_REQUEST;
-    if (!load<u32>(record + SLOT)) fresh = true;
+    if (!load<u32>(record + SLOT) && hasNameRoom(load<u32>(record + KEY_LENGTH))) fresh = true;
   }
-  return fresh && hasNameRoom() ? OK : UNCHANGED;
+  return fresh ? OK : UNCHANGED;
 }
 
 /** Gives slots to the names of a decoded OPEN that have none; the length of the answer. */
@@ -82,22 +83,34 @@ function openName(record: u32): u32 {
   const length = load<u32>(record + KEY_LENGTH);
   slot = findName(hash, name, length); // an item before it may have added the name
   if (slot) return slot;
-  return hasNameRoom() ? addName(hash, name, length) + 1 : 0;
+  return hasNameRoom(length) ? addName(hash, name, length) + 1 : 0;
 }
 
-// A decoded SET, in the registers behind those of the sequence
+// A decoded SET or DELETE, in the registers behind those of the sequence
 const SET_VALUE: u32 = 96;
-const SET_EXPECT: u32 = 104;
+const EXPECTED: u32 = 104;
 
 /** OK or the status that refuses a SET. */
 export function checkSet(start: u32, end: u32): u32 {
+  return checkReasoned(start, end, true);
+}
+
+/** OK or the status that refuses a DELETE. */
+export function checkDelete(start: u32, end: u32): u32 {
+  return checkReasoned(start, end, false);
+}
+
+/** `key | [value] | [expect] | reason` */
+function checkReasoned(start: u32, end: u32, hasValue: bool): u32 {
   let p = decodeKey(start, end, SCRATCH);
   if (p <= 1) return p ? NAME_INVALID : BAD_REQUEST;
-  store<i64>(SET_VALUE, readZigzag(p));
-  p = load<u32>(REGISTER_NEXT);
-  if (!p) return BAD_REQUEST;
+  if (hasValue) {
+    store<i64>(SET_VALUE, readZigzag(p));
+    p = load<u32>(REGISTER_NEXT);
+    if (!p) return BAD_REQUEST;
+  }
   if (load<u32>(SCRATCH + EXTENSION)) {
-    store<i64>(SET_EXPECT, readZigzag(p));
+    store<i64>(EXPECTED, readZigzag(p));
     p = load<u32>(REGISTER_NEXT);
     if (!p) return BAD_REQUEST;
   }
@@ -109,17 +122,42 @@ export function checkSet(start: u32, end: u32): u32 {
   return findStage(SCRATCH, SCRATCH + RECORD_BYTES);
 }
 
+/** What a checked SET or DELETE finds: OK, ABSENT where the name is unknown, or why nothing is changed. */
+function statusOf(previous: i64): u32 {
+  const status = load<u32>(SCRATCH + STATUS);
+  if (status === ID_UNKNOWN || !load<u32>(SCRATCH + EXTENSION)) return status;
+  return load<i64>(EXPECTED) === previous ? status : EXPECTATION_FAILED;
+}
+
 /** Sets the counter of a checked SET; the length of the answer. The delta that it caused goes to REGISTER_EFFECT. */
 export function applySet(): u32 {
   const slot = load<u32>(SCRATCH + SLOT);
+  const previous = slot ? valueAt(slotAddress(slot - 1)) : 0;
+  const value = load<i64>(SET_VALUE);
+  let status = statusOf(previous);
+  if (status === ABSENT) status = hasNameRoom(load<u32>(SCRATCH + KEY_LENGTH)) ? OK : MEMORY_FULL;
+  if (!status) writeValue(slotAddress(openName(SCRATCH) - 1), value);
+  return answerChange(status, previous, status ? 0 : value - previous);
+}
+
+/**
+ * Deletes the counter of a checked DELETE; the length of the answer. A name that was only opened goes too, but there was no counter:
+ * the status is ABSENT. The delta that it caused goes to REGISTER_EFFECT.
+ */
+export function applyDelete(): u32 {
+  const slot = load<u32>(SCRATCH + SLOT);
   const cell = slot ? slotAddress(slot - 1) : 0;
   const previous = cell ? valueAt(cell) : 0;
-  const value = load<i64>(SET_VALUE);
-  let status = load<u32>(SCRATCH + STATUS);
-  if (status === ABSENT) status = hasNameRoom() ? OK : MEMORY_FULL;
-  if (!status && load<u32>(SCRATCH + EXTENSION) && load<i64>(SET_EXPECT) !== previous) status = EXPECTATION_FAILED;
-  if (!status) writeValue(slotAddress(openName(SCRATCH) - 1), value);
-  store<i64>(REGISTER_EFFECT, status ? 0 : value - previous);
+  let status = statusOf(previous);
+  if (!status) {
+    if (!existsAt(cell)) status = ABSENT;
+    deleteName(slot - 1);
+  }
+  return answerChange(status, previous, status ? 0 : -previous);
+}
+
+function answerChange(status: u32, previous: i64, effect: i64): u32 {
+  store<i64>(REGISTER_EFFECT, effect);
   store<u8>(ANSWER, <u8>status);
   return writeZigzag(ANSWER + 1, previous) - ANSWER;
 }

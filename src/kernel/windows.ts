@@ -45,16 +45,17 @@ export function createWindow(first: u64): u32 {
   return block ? create(block, SMALL_BYTES, SMALL_CAPACITY, first) : 0;
 }
 
-/** Gives the memory of a window back. */
-export function dropWindow(window: u32): void {
-  if (!window) return;
+/** Gives the memory of a window back; how many bytes it had. */
+export function dropWindow(window: u32): u32 {
+  if (!window) return 0;
   if (load<u32>(window + CAPACITY) === SMALL_CAPACITY) {
     memory.fill(window, 0, SMALL_BYTES);
     giveBlock(H_FREE_WINDOW, window);
-  } else {
-    memory.fill(window, 0, PAGE);
-    freePage(window);
+    return SMALL_BYTES;
   }
+  memory.fill(window, 0, PAGE);
+  freePage(window);
+  return PAGE;
 }
 
 export function holds(window: u32, sequence: u64): bool {

@@ -12,7 +12,7 @@ import { type Address, Answers, type LaneConnection } from './answers.js';
 import { encodeAudit } from './audit.js';
 import { greet, type ServerMap } from './greeting.js';
 import { Reads } from './reads.js';
-import { EFFECT_BYTES } from './recovery.js';
+import { EFFECT_BYTES, hasEffect } from './recovery.js';
 
 /**
  * The loop of a lane, and the whole way of a request:
@@ -92,11 +92,15 @@ export class Lane {
     switch (frame.opcode) {
       case Opcode.ADD:
       case Opcode.SET:
+      case Opcode.DELETE:
       case Opcode.OPEN:
         this.#write(connection, frame, this.#partition(frame));
         break;
       case Opcode.GET:
         this.#reads.get(connection, frame, this.#partition(frame));
+        break;
+      case Opcode.LIST:
+        this.#reads.list(connection, frame, this.#partition(frame));
         break;
       case Opcode.SYNC:
         this.#sync(connection, frame);
@@ -131,9 +135,9 @@ export class Lane {
     // A repeat is answered even now; what is new is refused before it is applied.
     if (!mayApply && status === OK) throw refusal(commit);
     if (status === OK) {
-      const tail = kind === Opcode.SET ? effectOf(partition) : undefined;
+      const tail = hasEffect(kind) ? effectOf(partition) : undefined;
       commit.append(number, { kind, flags, producer, incarnation, milliseconds }, body, tail);
-      if (kind === Opcode.SET) this.#audit(connection, frame, partition, milliseconds);
+      if (tail) this.#audit(connection, frame, partition, milliseconds);
     }
     this.#acknowledge(connection, frame, partition, status);
     if (status === OK) this.#reads.moved(number, partition);
@@ -158,12 +162,13 @@ export class Lane {
 
   #audit(
     connection: LaneConnection,
-    { body, flags, partition: number }: FrameView,
+    { opcode, body, flags, partition: number }: FrameView,
     partition: Partition,
     at: number,
   ): void {
     const { session, remote } = connection;
     const value = encodeAudit({
+      opcode,
       body,
       flags,
       answer: partition.answer,
@@ -240,7 +245,7 @@ function refusal(commit: GroupCommit): TallystickError {
   return new TallystickError(commit.obstacle?.code ?? 'OVERLOADED', undefined, { outcome: 'refused' });
 }
 
-/** SET logs the delta that it caused behind its body. */
+/** SET and DELETE log the delta that they caused behind their bodies. */
 function effectOf(partition: Partition): Uint8Array {
   const bytes = new Uint8Array(EFFECT_BYTES);
   new DataView(bytes.buffer).setBigInt64(0, partition.effect, true);

@@ -18,7 +18,7 @@ interface Waiter {
   readonly deadline: Timer;
 }
 
-/** GET: read now, shown at once or when flushed; or read when the partition has come to a position. */
+/** GET and LIST: read now, shown at once or when flushed; GET also when the partition has come to a position. */
 export class Reads {
   readonly #answers: Answers;
   readonly #clock: Clock;
@@ -46,6 +46,11 @@ export class Reads {
     else this.#await(connection, addressOf(frame), sequence, keys.slice());
   }
 
+  /** @throws TallystickError BAD_REQUEST */
+  list(connection: LaneConnection, frame: FrameView, partition: Partition): void {
+    this.#answer(connection, frame, partition, partition.list(frame.body));
+  }
+
   /** To be called when a partition has moved on. */
   moved(number: number, partition: Partition): void {
     const waiters = this.#waiters.get(number);
@@ -59,7 +64,10 @@ export class Reads {
   }
 
   #show(connection: LaneConnection, frame: Address, partition: Partition, keys: Uint8Array): void {
-    const status = partition.read(keys);
+    this.#answer(connection, frame, partition, partition.read(keys));
+  }
+
+  #answer(connection: LaneConnection, frame: Address, partition: Partition, status: number): void {
     if (status !== OK) {
       this.#answers.refuse(connection, frame, codeOfStatus(status));
       return;

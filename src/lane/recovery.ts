@@ -15,8 +15,13 @@ export interface Recovered {
   readonly manifests: ReadonlyMap<number, CheckpointManifest>;
 }
 
-/** Bytes of the delta that stands behind the body of a SET in the log. */
+/** Bytes of the delta that stands behind the body of a SET or DELETE in the log. */
 export const EFFECT_BYTES = 8;
+
+/** Whether a body is logged with the delta that it caused, and told to the audit log. */
+export function hasEffect(kind: number): boolean {
+  return kind === Opcode.SET || kind === Opcode.DELETE;
+}
 
 /** Brings empty partitions to where the log ends: from their checkpoints on. @throws TallystickError LOG_CORRUPT */
 export async function recover(storage: LaneStorage, partitions: ReadonlyMap<number, Partition>): Promise<Recovered> {
@@ -54,17 +59,17 @@ export async function restoreCheckpoint(
   return manifest;
 }
 
-/** Applies one entry, and checks that it does what it did: the same sequence, and the same delta of a SET. */
+/** Applies one entry, and checks that it does what it did: the same sequence, and the same delta of a SET or DELETE. */
 export function replayEntry(partitions: ReadonlyMap<number, Partition>, entry: LogEntry): void {
   const { kind, flags, producer, incarnation, milliseconds, sequence } = entry;
   const partition = partitions.get(entry.partition);
   if (!partition) throw diverged(entry, 'its partition is not one of this lane');
-  const isSet = kind === Opcode.SET;
-  const body = isSet ? entry.body.subarray(0, entry.body.length - EFFECT_BYTES) : entry.body;
+  const tail = hasEffect(kind) ? EFFECT_BYTES : 0;
+  const body = entry.body.subarray(0, entry.body.length - tail);
   const status = partition.apply(kind, flags, producer, incarnation, milliseconds, body);
   if (status !== OK) throw diverged(entry, `the kernel refuses it (${codeOfStatus(status)})`);
   if (partition.sequence !== sequence) throw diverged(entry, `the kernel is at sequence ${partition.sequence}`);
-  if (isSet && partition.effect !== effectOf(entry.body))
+  if (tail > 0 && partition.effect !== effectOf(entry.body))
     throw diverged(entry, `it changes the counter by ${partition.effect}`);
 }
 

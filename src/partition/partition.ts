@@ -12,7 +12,7 @@ export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66 } as const;
 export const UNCHANGED = 256;
 export const REPEATED = 257;
 
-export const KERNEL_VERSION = 1;
+export const KERNEL_VERSION = 2;
 
 // src/kernel/layout.ts; a test holds the two together.
 const REGISTER_ANSWER_LENGTH = 20;
@@ -26,8 +26,8 @@ const MAGIC = 0x6b795474;
 const H_SEQUENCE = HEADER + 8;
 const H_NEXT_PAGE = HEADER + 16;
 const H_MAXIMUM_PAGES = HEADER + 20;
-const H_SLOTS = HEADER + 64;
 const H_COUNTERS = HEADER + 68;
+const H_NAMES = HEADER + 100;
 const H_MAXIMUM_PRODUCERS = HEADER + 192;
 const H_LIVE_PRODUCERS = HEADER + 204;
 const H_PRODUCER_IDLE = HEADER + 216;
@@ -53,6 +53,7 @@ interface KernelExports {
   ): number;
   judge(kind: number, flags: number, producer: number, incarnation: number, length: number): number;
   read(length: number): number;
+  list(length: number): number;
   lookUpProducer(): number;
   stateBytes(): number;
   stateHash(): bigint;
@@ -88,6 +89,7 @@ export interface ProducerState {
 export interface PartitionStatistics {
   readonly sequence: number;
   readonly counters: number;
+  /** The counters, and names that were opened and not written. */
   readonly names: number;
   readonly producers: number;
   readonly operationIds: number;
@@ -142,6 +144,12 @@ export class Partition {
     return this.#kernel.read(body.length);
   }
 
+  /** Answers the body of a LIST from memory; changes nothing. */
+  list(body: Uint8Array): number {
+    this.#receive(body);
+    return this.#kernel.list(body.length);
+  }
+
   #receive(body: Uint8Array): void {
     if (body.length > RECEIVE_BYTES)
       throw new RangeError(`A body has at most ${RECEIVE_BYTES} bytes, not ${body.length}.`);
@@ -158,7 +166,7 @@ export class Partition {
     return this.#u64(REGISTER_POSITION);
   }
 
-  /** The delta that the last SET caused. */
+  /** The delta that the last SET or DELETE caused. */
   get effect(): bigint {
     return this.#view.getBigInt64(REGISTER_EFFECT, true);
   }
@@ -209,7 +217,7 @@ export class Partition {
     return {
       sequence: this.sequence,
       counters: this.#view.getUint32(H_COUNTERS, true),
-      names: this.#view.getUint32(H_SLOTS, true),
+      names: this.#view.getUint32(H_NAMES, true),
       producers: this.#view.getUint32(H_LIVE_PRODUCERS, true),
       operationIds: this.#view.getUint32(H_OPERATION_IDS, true),
       memoryBytes: this.#view.getUint32(H_NEXT_PAGE, true) * PAGE_BYTES,

@@ -9,6 +9,8 @@ export const Opcode = {
   SET: 6,
   SYNC: 7,
   STATS: 8,
+  DELETE: 9,
+  LIST: 10,
   ERROR: 255,
 } as const;
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
@@ -66,7 +68,7 @@ export const DEFAULT_LIMITS = {
   window: 1024,
   /** Bytes of a cursor. */
   cursor: 64,
-  /** Bytes of the reason of a SET. */
+  /** Bytes of the reason of a SET or DELETE. */
   reason: 256,
   /** Bytes of the body of a PING. */
   ping: 64,
@@ -81,6 +83,8 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.SET, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
   [Opcode.SYNC, { addresses: 'lane', flags: 0, bodyBytes: 0 }],
   [Opcode.STATS, { addresses: 'lane', flags: 0 }],
+  [Opcode.DELETE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
+  [Opcode.LIST, { addresses: 'partition', flags: Flag.LATEST }],
 ]);
 
 /** The rule of a request's opcode; undefined where no request has it. */

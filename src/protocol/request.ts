@@ -67,6 +67,25 @@ export interface SetRequest {
   readonly reason: string;
 }
 
+export interface DeleteRequest {
+  /** Present exactly when the frame has SEQUENCED. */
+  readonly sequence?: Sequence;
+  readonly key: Key;
+  /** Delete only if the counter has this value. */
+  readonly expect?: bigint;
+  /** 1 to 256 bytes of UTF-8. */
+  readonly reason: string;
+}
+
+export interface ListRequest {
+  /** What the names begin with: at most 1,024 bytes, which may end within a character. */
+  readonly prefix: Uint8Array;
+  /** 0 at first, then what the answer before gave. */
+  readonly cursor: number;
+  /** The most counters of the answer, at least 1; it may have fewer in any case. */
+  readonly limit: number;
+}
+
 // --- piece by piece ---
 
 /** `head varint | name`. Throws NAME_INVALID, with nothing written, for half a surrogate pair. */
@@ -217,10 +236,7 @@ export function decodeGet(body: Uint8Array, flags: number): GetRequest {
 
 /** The frame needs SEQUENCED exactly when the request has a sequence. */
 export function encodeSet(writer: ByteWriter, request: SetRequest): void {
-  const reason = encodeUtf8(request.reason);
-  if (reason.length < 1 || reason.length > DEFAULT_LIMITS.reason) {
-    throw new TallystickError('INVALID_ARGUMENT', `A reason has 1 to ${DEFAULT_LIMITS.reason} bytes.`);
-  }
+  const reason = encodeReason(request.reason);
   if (request.sequence) encodeSequence(writer, request.sequence);
   writeKey(writer, request.key, request.expect !== undefined);
   writer.zigzag(request.value);
@@ -235,13 +251,50 @@ export function decodeSet(body: Uint8Array, flags: number): SetRequest {
   const { key, extended } = readKey(reader);
   const value = reader.zigzagBig();
   const expect = extended ? { expect: reader.zigzagBig() } : undefined;
-  const reasonBytes = reader.varint();
-  if (reasonBytes < 1 || reasonBytes > DEFAULT_LIMITS.reason) {
-    throw new TallystickError('BAD_REQUEST', `A reason has 1 to ${DEFAULT_LIMITS.reason} bytes.`);
-  }
-  const reason = reader.text(reasonBytes);
+  const reason = readReason(reader);
   reader.end();
   return { ...sequence, key, value, ...expect, reason };
+}
+
+/** The frame needs SEQUENCED exactly when the request has a sequence. */
+export function encodeDelete(writer: ByteWriter, request: DeleteRequest): void {
+  const reason = encodeReason(request.reason);
+  if (request.sequence) encodeSequence(writer, request.sequence);
+  writeKey(writer, request.key, request.expect !== undefined);
+  if (request.expect !== undefined) writer.zigzag(request.expect);
+  writer.varint(reason.length);
+  writer.bytes(reason);
+}
+
+export function decodeDelete(body: Uint8Array, flags: number): DeleteRequest {
+  const reader = new ByteReader(body);
+  const sequence = readSequence(reader, flags);
+  const { key, extended } = readKey(reader);
+  const expect = extended ? { expect: reader.zigzagBig() } : undefined;
+  const reason = readReason(reader);
+  reader.end();
+  return { ...sequence, key, ...expect, reason };
+}
+
+export function encodeList(writer: ByteWriter, { prefix, cursor, limit }: ListRequest): void {
+  writer.varint(prefix.length);
+  writer.bytes(prefix);
+  writer.varint(cursor);
+  writer.varint(limit);
+}
+
+export function decodeList(body: Uint8Array): ListRequest {
+  const reader = new ByteReader(body);
+  const prefixBytes = reader.varint();
+  if (prefixBytes > DEFAULT_LIMITS.name) {
+    throw new TallystickError('BAD_REQUEST', `A prefix has at most ${DEFAULT_LIMITS.name} bytes.`);
+  }
+  const prefix = reader.copy(prefixBytes);
+  const cursor = reader.varint();
+  const limit = reader.varint();
+  if (limit < 1) throw new TallystickError('BAD_REQUEST', 'The limit of a LIST is at least 1.');
+  reader.end();
+  return { prefix, cursor, limit };
 }
 
 // --- the parts ---
@@ -260,6 +313,22 @@ function readSequence(reader: ByteReader, flags: number): { sequence: Sequence }
   }
   if (cursorBytes === 0) return { sequence: { sequence, unanswered } };
   return { sequence: { sequence, unanswered, cursor: reader.copy(cursorBytes) } };
+}
+
+function encodeReason(text: string): Uint8Array {
+  const reason = encodeUtf8(text);
+  if (reason.length < 1 || reason.length > DEFAULT_LIMITS.reason) {
+    throw new TallystickError('INVALID_ARGUMENT', `A reason has 1 to ${DEFAULT_LIMITS.reason} bytes.`);
+  }
+  return reason;
+}
+
+function readReason(reader: ByteReader): string {
+  const bytes = reader.varint();
+  if (bytes < 1 || bytes > DEFAULT_LIMITS.reason) {
+    throw new TallystickError('BAD_REQUEST', `A reason has 1 to ${DEFAULT_LIMITS.reason} bytes.`);
+  }
+  return reader.text(bytes);
 }
 
 function readKey(reader: ByteReader): { key: Key; extended: boolean } {

@@ -6,7 +6,7 @@
 import { ABSENT, codeOfStatus, ERRORS, type ErrorCode, OK, type Outcome, TallystickError } from '../errors.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
 
-/** What begins the answers to OPEN, ADD, GET and SET. */
+/** What begins the answers to OPEN, ADD, GET, SET, DELETE and LIST. */
 export interface Progress {
   /** The sequence number, in its partition, of the last change that the answer shows or made. */
   readonly position: number;
@@ -42,11 +42,18 @@ export interface GetAnswer extends Progress {
   readonly values: readonly ReadValue[];
 }
 
+/** Of SET and DELETE. */
 export interface SetAnswer extends Progress {
-  /** OK or an error. */
+  /** OK or an error; of a DELETE also ABSENT, where there was no counter. */
   readonly status: number;
   /** The value before; where the status is an error, the value as it stands. */
   readonly previous: bigint;
+}
+
+export interface ListAnswer extends Progress {
+  /** What the next LIST begins with; 0 where this was the end. */
+  readonly cursor: number;
+  readonly counters: readonly { readonly name: string; readonly value: bigint }[];
 }
 
 export interface SyncAnswer {
@@ -150,6 +157,30 @@ export function decodeSetAnswer(body: Uint8Array): SetAnswer {
   const previous = reader.zigzagBig();
   reader.end();
   return { ...progress, status, previous };
+}
+
+export function encodeListAnswer(writer: ByteWriter, answer: ListAnswer): void {
+  writeProgress(writer, answer);
+  writer.varint(answer.cursor);
+  writer.varint(answer.counters.length);
+  for (const { name, value } of answer.counters) {
+    const bytes = ENCODER.encode(name);
+    writer.varint(bytes.length);
+    writer.bytes(bytes);
+    writer.zigzag(value);
+  }
+}
+
+export function decodeListAnswer(body: Uint8Array): ListAnswer {
+  const reader = new ByteReader(body);
+  const progress = readProgress(reader);
+  const cursor = reader.varint();
+  const counters: { name: string; value: bigint }[] = [];
+  for (let count = reader.count(3); count > 0; count--) {
+    counters.push({ name: reader.name(reader.varint()), value: reader.zigzagBig() });
+  }
+  reader.end();
+  return { ...progress, cursor, counters };
 }
 
 export function encodeSyncAnswer(writer: ByteWriter, answer: SyncAnswer): void {

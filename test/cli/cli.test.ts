@@ -1,75 +1,16 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable, Writable } from 'node:stream';
 import { Command } from 'commander';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type Connect, runCli } from '../../src/cli/cli.js';
+import type { Connect } from '../../src/cli/cli.js';
 import { TallystickError } from '../../src/errors.js';
-import { ManualClock } from '../support/manual-clock.js';
-import { type Connection, fakeConnect } from './fake-client.js';
-import { type Crash, FakeServer } from './fake-target.js';
+import { cli, type Setting } from './command-line.js';
+import { fakeConnect } from './fake-client.js';
+import { FakeServer } from './fake-target.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'tallystick-cli-'));
 afterAll(() => rmSync(directory, { recursive: true }));
-
-class Captured extends Writable {
-  text = '';
-  constructor(
-    readonly isTTY: boolean,
-    readonly breaksWith?: string,
-  ) {
-    super();
-  }
-  override _write(chunk: Buffer, _encoding: string, done: (error?: Error) => void): void {
-    this.text += chunk.toString();
-    if (this.breaksWith === undefined) done();
-    else done(Object.assign(new Error(this.breaksWith), { code: this.breaksWith }));
-  }
-}
-
-interface Setting {
-  readonly server?: FakeServer;
-  readonly stdin?: string;
-  readonly tty?: boolean;
-  readonly breaksWith?: string;
-  readonly env?: Record<string, string>;
-  readonly crash?: Crash;
-  readonly connect?: Connect;
-  readonly serve?: Command;
-}
-
-interface Outcome {
-  readonly status: number;
-  readonly out: string;
-  readonly err: string;
-  readonly connections: Connection[];
-}
-
-async function cli(args: string[], setting: Setting = {}): Promise<Outcome> {
-  const {
-    server = new FakeServer(4),
-    stdin = '',
-    tty = false,
-    env = {},
-    crash,
-    serve = new Command('serve'),
-  } = setting;
-  const { connect, connections } = fakeConnect(server, crash === undefined ? {} : { crash });
-  const stdout = new Captured(tty, setting.breaksWith);
-  const stderr = new Captured(tty);
-  const io = {
-    stdin: Readable.from(stdin === '' ? [] : [Buffer.from(stdin)]),
-    stdout,
-    stderr,
-    env,
-    clock: new ManualClock(),
-    connect: setting.connect ?? connect,
-    version: '1.2.3',
-  };
-  const status = await runCli(args, io, [serve]);
-  return { status, out: stdout.text, err: stderr.text, connections };
-}
 
 describe('incr and decr', () => {
   it('step by 1 or by N, also a negative one, and print the new value', async () => {

@@ -28,6 +28,28 @@ export class FakeClient extends FakeTarget implements CliClient {
     return { previous };
   }
 
+  async delete(
+    name: string,
+    { reason, expect }: { reason: string; expect?: bigint },
+  ): Promise<{ previous: bigint; existed: boolean }> {
+    const previous = this.server.values.get(name) ?? 0n;
+    if (expect !== undefined && expect !== previous) throw new TallystickError('EXPECTATION_FAILED');
+    this.server.reasons.push(reason);
+    return { previous, existed: this.server.values.delete(name) };
+  }
+
+  async *list(
+    prefix: string,
+    { limit = Number.POSITIVE_INFINITY, read }: { limit?: number; read: string },
+  ): AsyncGenerator<{ name: string; value: bigint }> {
+    this.server.reads.push(read);
+    for (const [name, value] of this.server.values) {
+      if (!name.startsWith(prefix) || limit-- <= 0) continue;
+      this.server.listed++;
+      yield { name, value };
+    }
+  }
+
   async read(names: readonly string[], { read }: { read: string }): Promise<{ name: string; value: bigint }[]> {
     this.server.reads.push(read);
     return names.map((name) => ({ name, value: this.server.values.get(name) ?? 0n }));

@@ -9,10 +9,12 @@ const MAX_I64 = 2n ** 63n - 1n;
 export class FakeServer {
   readonly values = new Map<string, bigint>();
   readonly cursors = new Map<number, Uint8Array>();
-  /** Of SETs. */
+  /** Of SETs and DELETEs. */
   readonly reasons: string[] = [];
   /** The kind of each read. */
   readonly reads: string[] = [];
+  /** Counters that lists have given. */
+  listed = 0;
   batches = 0;
   emptyBatches = 0;
 

@@ -113,6 +113,152 @@ describe('set', () => {
   });
 });
 
+describe('delete', () => {
+  it('answers the value that it had and whether it existed, and minds what is expected', async () => {
+    const world = new Harness();
+    const client = await world.connect();
+    await world.until(client.increment('a', 7));
+    const refused = await world.failure(client.delete('a', { reason: 'r', expect: 6 }));
+    expect(refused).toMatchObject({ code: 'EXPECTATION_FAILED', outcome: 'refused', detail: 'It is 7.' });
+    expect(await world.until(client.delete('a', { reason: 'closed', expect: 7n }))).toEqual({
+      previous: 7n,
+      existed: true,
+    });
+    expect(await world.until(client.delete('a', { reason: 'again' }))).toEqual({ previous: 0n, existed: false });
+    expect(await world.until(client.read('a'))).toMatchObject({ value: 0n, exists: false });
+    const numbers = await world.until(world.connecting({ values: 'number' }));
+    await world.until(numbers.increment('a', 2));
+    expect(await world.until(numbers.delete('a', { reason: 'r' }))).toEqual({ previous: 2, existed: true });
+    expect(await world.failure(client.delete('a', { reason: '' }))).toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect(await world.failure(client.delete('', { reason: 'r' }))).toMatchObject({ code: 'NAME_INVALID' });
+  });
+
+  it('happens once, after what was called before it, whatever becomes of its answer', async () => {
+    for (const fault of [{ drop: 'after' }, { drop: 'before' }, { crash: 'after' }] as const) {
+      const world = new Harness({ lanes: 1, partitions: 1 });
+      const client = await world.connect();
+      world.server.script = once(({ opcode }: SeenRequest) => opcode === Opcode.DELETE, fault);
+      const before = client.increment('a', 3);
+      const gone = client.delete('a', { reason: 'r', expect: 3 });
+      const after = client.increment('a', 1);
+      await world.settle();
+      world.server.start();
+      expect(await world.until(Promise.all([before, gone, after]))).toEqual([3n, { previous: 3n, existed: true }, 1n]);
+      expect(world.server.values.get('a')).toBe(1n);
+    }
+  });
+
+  it('lets a counter go on that is added to by its old id: it begins anew, and nothing is lost', async () => {
+    const world = new Harness({ lanes: 1, partitions: 1 });
+    const client = await world.connect();
+    const counter = client.counter('a');
+    for (const sum of [5, 6]) {
+      counter.add(sum);
+      await world.until(client.flush());
+    }
+    const other = await world.connect();
+    expect(await world.until(other.delete('a', { reason: 'r' }))).toEqual({ previous: 11n, existed: true });
+    for (const sum of [20, 2]) {
+      counter.add(sum);
+      await world.until(client.flush());
+    }
+    expect(world.server.values.get('a')).toBe(22n);
+  });
+});
+
+describe('list', () => {
+  const taken = async <T>(iterable: AsyncIterable<T>) => {
+    const all: T[] = [];
+    for await (const item of iterable) all.push(item);
+    return all;
+  };
+  const filled = async (count: number) => {
+    const world = new Harness({ lanes: 2, partitions: 4 });
+    const client = await world.connect();
+    const names = Array.from({ length: count }, (_, i) => `${i % 2 ? 'odd' : 'even'}:${i}`);
+    await world.until(client.batch(names.map((name, i) => ({ name, delta: i }))));
+    return { world, client, names };
+  };
+
+  it('gives each counter of all partitions that begins with the prefix, once', async () => {
+    const { world, client, names } = await filled(60);
+    const all = await world.until(taken(client.list()));
+    expect(new Map(all.map(({ name, value }) => [name, value]))).toEqual(world.server.values);
+    expect(all).toHaveLength(60);
+    const odd = await world.until(taken(client.list('odd')));
+    expect(odd.map(({ name }) => name).sort()).toEqual(names.filter((name) => name.startsWith('odd')).sort());
+    expect(await world.until(taken(client.list('nobody')))).toEqual([]);
+    const numbers = await world.until(world.connecting({ values: 'number' }));
+    expect((await world.until(taken(numbers.list('even:4', { limit: 1 }))))[0]?.value).toBeTypeOf('number');
+  });
+
+  it('stops at the limit, and asks for no more than a page ahead of who takes it', async () => {
+    const { world, client } = await filled(60);
+    const lists = () => world.server.seen.filter(({ opcode }) => opcode === Opcode.LIST).length;
+    expect(await world.until(taken(client.list('', { limit: 7 })))).toHaveLength(7);
+    for (const limit of [0, -1, 1.5, Number.NaN]) {
+      expect(await world.failure(taken(client.list('', { limit })))).toMatchObject({ code: 'INVALID_ARGUMENT' });
+    }
+    const before = lists();
+    const iterator = client.list()[Symbol.asyncIterator]();
+    await world.until(iterator.next());
+    await world.advance(1000);
+    expect(lists() - before).toBeLessThanOrEqual(5);
+    await iterator.return?.();
+    await world.advance(1000);
+    expect(lists() - before).toBeLessThanOrEqual(5);
+  });
+
+  it('shows what is flushed, or with `latest` what is applied', async () => {
+    const world = new Harness({ lanes: 1, partitions: 1 });
+    const client = await world.connect();
+    world.server.holdsFlushes = true;
+    await world.until(client.increment('a', 4, { ack: 'applied' }));
+    expect(await world.until(taken(client.list('', { read: 'latest' })))).toEqual([{ name: 'a', value: 4n }]);
+    const durable = taken(client.list());
+    let isDone = false;
+    durable.then(() => {
+      isDone = true;
+    });
+    await world.advance(1000);
+    expect(isDone).toBe(false);
+    world.server.flush();
+    expect(await world.until(durable)).toEqual([{ name: 'a', value: 4n }]);
+  });
+
+  it('goes on over a lost connection, and fails where the directory was replaced or the client closed', async () => {
+    const { world, client } = await filled(60);
+    world.server.script = once(({ opcode }: SeenRequest) => opcode === Opcode.LIST, { drop: 'before' });
+    expect(await world.until(taken(client.list()))).toHaveLength(60);
+    const iterator = client.list()[Symbol.asyncIterator]();
+    await world.until(iterator.next());
+    world.server.changeEpoch();
+    world.server.dropConnections();
+    const rest = async () => {
+      while (!(await iterator.next()).done);
+    };
+    expect(await world.failure(rest())).toMatchObject({ code: 'EPOCH_MISMATCH' });
+    const closing = client.list()[Symbol.asyncIterator]();
+    await world.until(closing.next());
+    await world.until(client.close());
+    const more = async () => {
+      while (!(await closing.next()).done);
+    };
+    expect(await world.failure(more())).toMatchObject({ code: 'CLOSED' });
+    expect(await world.failure(taken(client.list()))).toMatchObject({ code: 'CLOSED' });
+  });
+
+  it('waits no longer than its timeout, and ends with its signal', async () => {
+    const { world, client } = await filled(8);
+    world.server.script = ({ opcode }) => (opcode === Opcode.LIST ? { delay: 60_000 } : undefined);
+    expect(await world.failure(taken(client.list('', { timeout: 500 })))).toMatchObject({ code: 'TIMEOUT' });
+    const signal = AbortSignal.abort();
+    expect(await world.failure(taken(client.list('', { signal })))).toMatchObject({ code: 'ABORTED' });
+    expect(await world.failure(taken(client.list('x'.repeat(1025))))).toMatchObject({ code: 'NAME_INVALID' });
+    expect(await world.failure(taken(client.list('a\ud800')))).toMatchObject({ code: 'NAME_INVALID' });
+  });
+});
+
 describe('sync and stats', () => {
   it('ask all lanes', async () => {
     const world = new Harness({ lanes: 3, partitions: 6 });

@@ -33,6 +33,7 @@ test('SET answers the value before, and the log keeps who did it and why across 
 
   expect(await auditOf(server)).toEqual([
     {
+      operation: 'set',
       counter: 'stock',
       value: '100',
       previous: '7',

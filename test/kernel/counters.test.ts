@@ -5,7 +5,7 @@ import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { partitionOf } from '../../src/protocol/partition-hash.js';
 import type { Extension } from '../../src/protocol/request.js';
-import { idOf, Kernel, NOBODY, START } from './fixture.js';
+import { configuration, idOf, Kernel, NOBODY, START } from './fixture.js';
 
 const MIN = -(2n ** 63n);
 const MAX = 2n ** 63n - 1n;
@@ -179,7 +179,15 @@ describe('SET', () => {
     expect(kernel.value('a')).toBe(6n);
   });
 
-  test('refuses a reason that is empty, too long, no UTF-8, or not the rest of the body', () => {
+  test('says what the expectation came to also where there is no memory for a new counter', () => {
+    const kernel = new Kernel();
+    kernel.partition.configure({ ...configuration, maximumPages: 20 }, START);
+    kernel.watched = false;
+    expect(set(kernel, 5n, 1n)).toEqual({ status: ERRORS.EXPECTATION_FAILED.status, previous: 0n });
+    expect(set(kernel, 5n, 0n)).toEqual({ status: ERRORS.MEMORY_FULL.status, previous: 0n });
+  });
+
+  test('and DELETE refuse a reason that is empty, too long, no UTF-8, or not the rest of the body', () => {
     const reasons: [length: number, bytes: Uint8Array][] = [
       [0, utf8('')],
       [257, utf8('r'.repeat(257))],
@@ -191,16 +199,19 @@ describe('SET', () => {
     ];
     const statuses = [[3, utf8('abc')] as const, [256, utf8('r'.repeat(256))] as const, ...reasons].map(
       ([length, bytes]) => {
-        const writer = new ByteWriter();
-        writer.varint(4);
-        writer.bytes(utf8('a'));
-        writer.zigzag(5);
-        writer.varintBig(BigInt(length));
-        writer.bytes(bytes);
-        return new Kernel().call(Opcode.SET, 0, NOBODY, START, writer.copy());
+        return [Opcode.SET, Opcode.DELETE].map((kind) => {
+          const writer = new ByteWriter();
+          writer.varint(4);
+          writer.bytes(utf8('a'));
+          if (kind === Opcode.SET) writer.zigzag(5);
+          writer.varintBig(BigInt(length));
+          writer.bytes(bytes);
+          return new Kernel().call(kind, 0, NOBODY, START, writer.copy());
+        });
       },
     );
-    expect(statuses).toEqual([OK, OK, ...reasons.map(() => ERRORS.BAD_REQUEST.status)]);
+    const bad = ERRORS.BAD_REQUEST.status;
+    expect(statuses).toEqual([[OK, OK], [OK, OK], ...reasons.map(() => [bad, bad])]);
   });
 });
 
@@ -280,6 +291,8 @@ describe('A name', () => {
       expect(kernel.get([key]).status).toBe(expected);
       expect(kernel.add({ operations: [{ key, delta: 1n }] }).status).toBe(expected);
       expect(kernel.set({ key, value: 1n, reason: 'r' }).status).toBe(expected);
+      expect(kernel.delete({ key, reason: 'r' }).status).toBe(expected);
+      kernel.step('likes', 1n);
       expect(kernel.open(['likes']).status).toBe(partition === owner ? UNCHANGED : expected);
     }
   });
@@ -299,6 +312,8 @@ describe('A body', () => {
   const bad = ERRORS.BAD_REQUEST.status;
   const one = addRaw([utf8('a')]);
   const set = Uint8Array.of(4, 97, 2, 1, 114);
+  const remove = Uint8Array.of(6, 97, 2, 1, 114);
+  const list = Uint8Array.of(1, 97, 0, 5);
 
   test('may have 10,000 operations and no more', () => {
     const kernel = new Kernel();
@@ -321,6 +336,8 @@ describe('A body', () => {
       const cuts: [body: Uint8Array, call: (cut: Uint8Array) => number][] = [
         [one, (cut) => kernel.call(Opcode.ADD, 0, NOBODY, START, cut)],
         [set, (cut) => kernel.call(Opcode.SET, 0, NOBODY, START, cut)],
+        [remove, (cut) => kernel.call(Opcode.DELETE, 0, NOBODY, START, cut)],
+        [list, (cut) => kernel.partition.list(cut)],
         [one.subarray(0, 3), (cut) => kernel.call(Opcode.OPEN, 0, NOBODY, START, cut)],
         [one.subarray(0, 3), (cut) => kernel.partition.read(cut)],
       ];
@@ -370,7 +387,7 @@ describe('A body', () => {
   });
 
   test('of a kind that does not exist is UNKNOWN_OPCODE', () => {
-    for (const kind of [0, 1, 2, 5, 7, 8, 63, 67, 255, 2 ** 32 - 1]) {
+    for (const kind of [0, 1, 2, 5, 7, 8, 10, 63, 67, 255, 2 ** 32 - 1]) {
       expect(new Kernel().call(kind, 0, NOBODY, START, one)).toBe(ERRORS.UNKNOWN_OPCODE.status);
     }
   });

@@ -58,6 +58,7 @@ describe('A sequence', () => {
     expect(kernel.add({ sequence, operations: one }, 0, session)).toEqual(conflict);
     expect(kernel.add({ sequence, operations: one }, Flag.VALUES | Flag.ATOMIC, session)).toEqual(conflict);
     expect(kernel.set({ sequence, key: { name: 'a' }, value: 2n, reason: 'r' }, session)).toEqual(conflict);
+    expect(kernel.delete({ sequence, key: { name: 'a' }, reason: 'r' }, session)).toEqual(conflict);
     expect(kernel.add({ sequence, operations: one }, Flag.VALUES | Flag.APPLIED, session).status).toBe(REPEATED);
   });
 
@@ -85,7 +86,7 @@ describe('A sequence', () => {
     }
   });
 
-  test('in front of anything but ADD and SET is refused', () => {
+  test('in front of anything but ADD, SET and DELETE is refused', () => {
     const { kernel, session } = opened();
     const prefixed = (...body: number[]) => Uint8Array.from([1, 0, 0, ...body]);
     const flags = Flag.SEQUENCED;
@@ -298,6 +299,21 @@ describe('A producer', () => {
     expect(send(1).status).toBe(ERRORS.ALREADY_APPLIED.status);
   });
 
+  test('loses its kept answers with others, so many in a tick that 16 MiB are given back', () => {
+    const kernel = new Kernel({ maximumProducers: 300 });
+    kernel.watched = false;
+    const sessions = Array.from({ length: 300 }, (_, i) => kernel.openProducer(idOf(i), true).answer as Session);
+    const send = (session: Session, sequence: number) =>
+      kernel.add({ sequence: { sequence, unanswered: sequence - 1 }, operations: [] }, 0, session).status;
+    for (const session of sessions) for (let sequence = 1; sequence <= 65; sequence++) send(session, sequence);
+    const kept = () => sessions.filter((session) => send(session, 1) === REPEATED).length;
+    expect(kept()).toBe(300);
+    kernel.tick(START + HOUR);
+    expect(kept()).toBe(300 - 256);
+    kernel.tick(START + HOUR);
+    expect(kept()).toBe(0);
+  });
+
   test('in the place of one that expired never answers to the old session', () => {
     const kernel = new Kernel({ maximumProducers: 2 });
     const old = kernel.openProducer(idOf(1), false).answer as Session;
@@ -310,7 +326,10 @@ describe('A producer', () => {
     expect(fresh).toMatchObject({ producer: old.producer, next: 1, cursor: null });
     expect(kernel.openProducer(idOf(4), false, time).status).toBe(ERRORS.PRODUCERS_FULL.status);
     const request = { sequence: { sequence: 2, unanswered: 0 }, operations: one };
-    expect(kernel.add(request, 0, old).status).toBe(ERRORS.PRODUCER_FENCED.status);
+    expect(kernel.add(request, 0, old).status).toBe(ERRORS.PRODUCER_UNKNOWN.status);
+    kernel.openProducer(idOf(3), false, time);
+    expect(kernel.add(request, 0, old).status).toBe(ERRORS.PRODUCER_UNKNOWN.status);
+    expect(kernel.add(request, 0, fresh).status).toBe(ERRORS.PRODUCER_FENCED.status);
   });
 
   test('among thousands is found, fenced and forgotten like any other', () => {
@@ -324,7 +343,7 @@ describe('A producer', () => {
       expect(kernel.partition.producer(idOf(i))).toEqual({ ...session, next: 1, cursor: null });
     });
     let time = passHours(kernel, 24);
-    for (let i = 0; i < 9000 / 256; i++) kernel.tick(time++);
+    for (let i = 0; i < 3; i++) kernel.tick(time++);
     expect(kernel.partition.statistics.producers).toBe(3000);
     for (let i = 0; i < 9000; i++) expect(kernel.partition.producer(idOf(i)) !== undefined).toBe(i % 3 === 0);
     for (let i = 0; i < 9000; i++) kernel.openProducer(idOf(20_000 + i), false, time);

@@ -12,19 +12,30 @@ import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
   type AddRequest,
+  type DeleteRequest,
   encodeAdd,
+  encodeDelete,
   encodeGet,
+  encodeList,
   encodeOpen,
   encodeSet,
   type Key,
+  type ListRequest,
   type SetRequest,
 } from '../../src/protocol/request.js';
-import { decodeAddAnswer, decodeGetAnswer, decodeOpenAnswer, decodeSetAnswer } from '../../src/protocol/response.js';
+import {
+  decodeAddAnswer,
+  decodeGetAnswer,
+  decodeListAnswer,
+  decodeOpenAnswer,
+  decodeSetAnswer,
+} from '../../src/protocol/response.js';
 import { compileWasm } from '../../src/wasm.js';
 import type {
   AddResult,
   Counters,
   GetResult,
+  ListResult,
   OpenedProducer,
   OpenResult,
   Outcome,
@@ -112,6 +123,24 @@ export class Kernel implements Counters {
     });
   }
 
+  delete(request: DeleteRequest, session = NOBODY, milliseconds = START): Outcome<SetResult> {
+    const sequenced = request.sequence ? Flag.SEQUENCED : 0;
+    const status = this.call(Opcode.DELETE, sequenced, session, milliseconds, bodyOf(encodeDelete, request));
+    return this.#outcome(status, (bytes) => {
+      const { status, previous } = decodeSetAnswer(bytes);
+      return { status, previous };
+    });
+  }
+
+  list(request: ListRequest): Outcome<ListResult> {
+    const status = this.partition.list(bodyOf(encodeList, request));
+    if (this.watched) expect(this.partition.stateHash, 'state after a LIST').toBe(this.#lastHash);
+    return this.#outcome(status, (bytes) => {
+      const { cursor, counters } = decodeListAnswer(bytes);
+      return { cursor, counters };
+    });
+  }
+
   open(names: readonly string[], milliseconds = START): Outcome<OpenResult> {
     const status = this.call(Opcode.OPEN, 0, NOBODY, milliseconds, bodyOf(encodeOpen, names));
     return this.#outcome(status, (bytes) => decodeOpenAnswer(bytes).ids);
@@ -136,6 +165,11 @@ export class Kernel implements Counters {
 
   value(name: string): bigint | undefined {
     return this.get([{ name }]).answer?.[0]?.value;
+  }
+
+  /** Deletes a counter by its name. */
+  remove(name: string): SetResult | undefined {
+    return this.delete({ key: { name }, reason: 'r' }).answer;
   }
 
   /** What became of one step: the status and the value after it. */

@@ -3,7 +3,17 @@ import { describe, expect, test } from 'vitest';
 import { OK } from '../../src/errors.js';
 import { Kind, PAGE_BYTES, Partition } from '../../src/partition/partition.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
-import { decodeAdd, decodeSet, encodeAdd, encodeSet } from '../../src/protocol/request.js';
+import {
+  decodeAdd,
+  decodeDelete,
+  decodeList,
+  decodeSet,
+  encodeAdd,
+  encodeDelete,
+  encodeList,
+  encodeSet,
+  type Key,
+} from '../../src/protocol/request.js';
 import { applyTo, bodyOf, type Call, configuration, idOf, Kernel, module, NOBODY, replay, START } from './fixture.js';
 import { operation } from './random-calls.js';
 
@@ -34,8 +44,10 @@ const KINDS = [
   Opcode.ADD,
   Opcode.ADD,
   Opcode.SET,
+  Opcode.DELETE,
   Opcode.OPEN,
   Opcode.GET,
+  Opcode.LIST,
   Kind.OPEN_PRODUCER,
   Kind.TICK,
   255,
@@ -83,6 +95,7 @@ function hammer(seed: number, calls: number, next: (random: Random) => Attempt):
     const { kind, flags, body } = next(random);
     const status = kernel.call(kind, flags, random.pick(sessions), START + i, body);
     kernel.partition.read(body);
+    kernel.partition.list(body);
     if (status === OK) {
       row = 0;
     } else if (row++ === 0) {
@@ -103,9 +116,12 @@ describe('Any bytes as a body', () => {
     const [{ key, delta: value } = { key: { name: 'a' }, delta: 7n }] = operations;
     return { sequence, key, value, reason: 'because', ...(i % 2 && { expect: 0n }) };
   });
+  const deletes = sets.map(({ value, ...rest }) => rest);
   const plain = {
     add: adds.map(({ operations }) => bodyOf(encodeAdd, { operations })),
     set: sets.map(({ sequence, ...rest }) => bodyOf(encodeSet, rest)),
+    delete: deletes.map(({ sequence, ...rest }) => bodyOf(encodeDelete, rest)),
+    list: adds.map((_, i) => bodyOf(encodeList, { prefix: new Uint8Array(i % 3).fill(97), cursor: i, limit: i + 1 })),
   };
   const { SEQUENCED, ATOMIC, VALUES } = Flag;
   const corpus: Attempt[] = [
@@ -113,6 +129,9 @@ describe('Any bytes as a body', () => {
     ...adds.map((add, i) => ({ kind: Opcode.ADD, flags: SEQUENCED | (i % 2 && VALUES), body: bodyOf(encodeAdd, add) })),
     ...plain.set.map((body) => ({ kind: Opcode.SET, flags: 0, body })),
     ...sets.map((set) => ({ kind: Opcode.SET, flags: SEQUENCED, body: bodyOf(encodeSet, set) })),
+    ...plain.delete.map((body) => ({ kind: Opcode.DELETE, flags: 0, body })),
+    ...deletes.map((gone) => ({ kind: Opcode.DELETE, flags: SEQUENCED, body: bodyOf(encodeDelete, gone) })),
+    ...plain.list.map((body) => ({ kind: Opcode.LIST, flags: 0, body })),
     ...adds.map((_, i) => ({ kind: Opcode.OPEN, flags: 0, body: Uint8Array.of(2, 4, 97, 8, 98, i % 128) })),
     ...adds.map((_, i) => ({ kind: Kind.OPEN_PRODUCER, flags: 0, body: Uint8Array.of(...idOf(i), i % 2) })),
   ];
@@ -154,6 +173,7 @@ describe('Any bytes as a body', () => {
         }
       }
       kernel.partition.read(body);
+      kernel.partition.list(body);
     }
   });
 
@@ -182,34 +202,47 @@ describe('Any bytes as a body', () => {
     const random = new Random(8);
     const kernel = new Kernel();
     kernel.watched = false;
-    let taken = 0;
-    for (let i = 0; i < 40_000; i++) {
-      const isAdd = i % 4 > 0;
-      const body = mutate(random, random.pick(isAdd ? plain.add : plain.set));
-      const status = kernel.call(isAdd ? Opcode.ADD : Opcode.SET, 0, NOBODY, START, body);
-      let decoded = true;
-      try {
-        if (isAdd) decodeAdd(body, 0);
-        else decodeSet(body, 0);
-      } catch {
-        decoded = false;
-      }
+    const call = (kind: number) => (body: Uint8Array) => kernel.call(kind, 0, NOBODY, START, body);
+    const formats: Format[] = [
+      {
+        bodies: plain.add,
+        call: call(Opcode.ADD),
+        keys: (body) => decodeAdd(body, 0).operations.map(({ key }) => key),
+      },
+      { bodies: plain.set, call: call(Opcode.SET), keys: (body) => [decodeSet(body, 0).key] },
+      { bodies: plain.delete, call: call(Opcode.DELETE), keys: (body) => [decodeDelete(body, 0).key] },
+      { bodies: plain.list, call: (body) => kernel.partition.list(body), keys: (body) => decodeList(body) && [] },
+    ];
+    const taken = formats.map(() => 0);
+    for (let i = 0; i < 60_000; i++) {
+      const which = i % formats.length;
+      const { bodies, call, keys } = formats[which] as Format;
+      const body = mutate(random, random.pick(bodies));
+      const status = call(body);
+      const decoded = attempt(() => keys(body));
       // Numbers of a key past 32 bits are the one difference: no id has them.
-      if (decoded !== (status === OK) && !hasWideNumber(body, isAdd)) {
-        throw new Error(`status ${status}, decoded ${decoded}: ${Buffer.from(body).toString('hex')}`);
+      const isWide = decoded?.keys.some((key) => 'slot' in key && (key.slot >= 2 ** 32 || key.generation >= 2 ** 32));
+      if ((decoded !== undefined) !== (status === OK) && !isWide) {
+        throw new Error(`${which}: status ${status}, decoded ${decoded}: ${Buffer.from(body).toString('hex')}`);
       }
-      taken += status === OK ? 1 : 0;
+      taken[which] = (taken[which] as number) + (status === OK ? 1 : 0);
     }
-    expect(taken).toBeGreaterThan(10_000);
+    expect(Math.min(...taken)).toBeGreaterThan(3_000);
     expect(kernel.partition.statistics.memoryBytes).toBeLessThanOrEqual(configuration.maximumPages * PAGE_BYTES);
   });
 });
 
-function hasWideNumber(body: Uint8Array, isAdd: boolean): boolean {
+/** A body's way into the kernel, and its codec: the keys that it has. */
+interface Format {
+  readonly bodies: readonly Uint8Array[];
+  readonly call: (body: Uint8Array) => number;
+  readonly keys: (body: Uint8Array) => readonly Key[];
+}
+
+function attempt(decode: () => readonly Key[]): { readonly keys: readonly Key[] } | undefined {
   try {
-    const keys = isAdd ? decodeAdd(body, 0).operations.map(({ key }) => key) : [decodeSet(body, 0).key];
-    return keys.some((key) => 'slot' in key && (key.slot >= 2 ** 32 || key.generation >= 2 ** 32));
+    return { keys: decode() };
   } catch {
-    return false;
+    return undefined;
   }
 }

@@ -60,6 +60,33 @@ describe('When memory is full', () => {
     });
   });
 
+  test('a deleted counter makes room for one name, of its size when the last page is full too', () => {
+    const kernel = new Kernel({ maximumPages: 60 });
+    const names = Array.from({ length: fill(kernel) }, (_, i) => `${i}/${'x'.repeat(1000)}`);
+    const other = (i: number) => `${i}`.padEnd(900, 'y');
+    let i = 0;
+    for (; kernel.step(other(i), 1n).status === full; i++) {
+      expect(kernel.remove(names[i] as string)).toEqual({ status: OK, previous: 1n });
+      if (kernel.step(other(i), 1n).status === full) break;
+    }
+    expect(i).toBeGreaterThan(40);
+    const [gone, next] = [names[i] as string, names[i + 1] as string];
+    const open = (...names: string[]) => kernel.open(names).answer?.map(({ status }) => status);
+    expect(open(other(i), gone, next)).toEqual([full, OK, OK]);
+    expect(kernel.set({ key: { name: `new${gone.slice(3)}` }, value: 1n, reason: 'r' }).answer?.status).toBe(full);
+    kernel.remove(gone);
+    expect(kernel.set({ key: { name: `new${gone.slice(3)}` }, value: 1n, reason: 'r' }).answer?.status).toBe(OK);
+    for (let round = 0; round < 1000; round++) {
+      kernel.remove(next);
+      const status = kernel.step(`${round}`.padEnd(next.length, 'z'), 1n).status;
+      expect([round, status]).toEqual([round, OK]);
+      kernel.remove(`${round}`.padEnd(next.length, 'z'));
+      expect(open(next)).toEqual([OK]);
+    }
+    expect(kernel.partition.statistics.names).toBe(names.length);
+    expect(pagesOf(kernel)).toBeLessThanOrEqual(60);
+  });
+
   test('a larger configuration lets it go on, and a smaller one stops new names alone', () => {
     const kernel = new Kernel({ maximumPages: 60 });
     fill(kernel);
@@ -168,7 +195,13 @@ describe('When memory is full', () => {
   });
 
   test('or nearly so, random calls neither trap nor go past the maximum', () => {
-    const bulk = fc.record({ length: fc.nat(900), count: fc.nat(100), ids: fc.boolean(), producers: fc.nat(20) });
+    const bulk = fc.record({
+      length: fc.nat(900),
+      count: fc.nat(100),
+      ids: fc.boolean(),
+      producers: fc.nat(20),
+      deletes: fc.nat(100),
+    });
     const calls = fc.array(fc.oneof(step, { weight: 2, arbitrary: bulk }), {
       minLength: 10,
       maxLength: 60,
@@ -191,6 +224,7 @@ describe('When memory is full', () => {
           }));
           const flags = call.count % 3 === 0 ? Flag.ATOMIC : 0;
           kernel.add({ operations }, flags);
+          for (const { key } of operations.slice(0, call.deletes)) kernel.delete({ key, reason: 'r' });
           for (let i = 0; i < call.producers; i++) {
             const opened = kernel.openProducer(idOf(call.length * 100 + i));
             const cursor = new Uint8Array(64);

@@ -35,6 +35,7 @@ describe('A kernel under random calls does what the naive model does', () => {
       atomic: fc.boolean(),
       spoiled: fc.boolean(),
       long: fc.boolean(),
+      deletes: fc.boolean(),
     });
     fc.assert(
       fc.property(
@@ -46,14 +47,19 @@ describe('A kernel under random calls does what the naive model does', () => {
               pair.run(step);
               continue;
             }
+            const nameOf = (i: number) => `${step.long ? 'a name of some length/' : 'n'}${step.from + i}`;
             const operations: Operation[] = Array.from({ length: step.count }, (_, i) => ({
-              key: { name: `${step.long ? 'a name of some length/' : 'n'}${step.from + i}` },
+              key: { name: nameOf(i) },
               delta: BigInt(i - 20),
             }));
             // The last operation fails, and an atomic batch takes all the names before it back.
             if (step.spoiled) operations.push({ key: { slot: 2 ** 31, generation: 0 }, delta: 1n });
             const flags = step.atomic ? Flag.ATOMIC : 0;
             pair.both((counters) => counters.add({ operations }, flags, NOBODY, pair.time));
+            for (let i = 0; step.deletes && i < step.count; i += 11) {
+              const request = { key: { name: nameOf(i) }, reason: 'gone' };
+              pair.both((counters) => counters.delete(request, NOBODY, pair.time));
+            }
           }
           pair.compareAll();
         },

@@ -104,7 +104,8 @@ describe('The constants of the kernel', () => {
   });
 
   test('agree with the opcodes, flags and limits of the protocol', () => {
-    for (const code of ['OPEN', 'ADD', 'SET'] as const) expect([code, at(code)]).toEqual([code, Opcode[code]]);
+    for (const code of ['OPEN', 'ADD', 'SET', 'DELETE'] as const)
+      expect([code, at(code)]).toEqual([code, Opcode[code]]);
     for (const flag of ['ATOMIC', 'VALUES', 'SEQUENCED'] as const) expect([flag, at(flag)]).toEqual([flag, Flag[flag]]);
     for (const kind of ['OPEN_PRODUCER', 'TICK', 'CONFIGURE'] as const)
       expect([kind, at(kind)]).toEqual([kind, Kind[kind]]);
@@ -141,6 +142,11 @@ describe('The constants of the kernel', () => {
     expect(at('RECEIVE') + at('RECEIVE_BYTES') + overread).toBeLessThanOrEqual(at('SCRATCH'));
     expect(at('SCRATCH') + at('MAX_OPERATIONS') * record).toBeLessThanOrEqual(at('ANSWER'));
     expect(at('ANSWER') + at('MAX_OPERATIONS') * 14).toBeLessThanOrEqual(at('HEADER'));
+    expect(at('SCRATCH') + at('LIST_NAMES') * 4).toBeLessThanOrEqual(at('ANSWER'));
+    expect(at('ANSWER') + 10 + at('LIST_BYTES')).toBeLessThanOrEqual(at('HEADER'));
+    expect(at('LIST_BYTES')).toBeGreaterThan(at('MAX_NAME') + 12);
+    expect(at('NAME_HOLES')).toBeGreaterThanOrEqual(at('OPERATION_INDEX_DIRECTORY') + 0x1000);
+    expect(at('NAME_HOLES') + 2 * (at('MAX_NAME') + 2) + 4).toBeLessThanOrEqual(at('HEADER') + at('PAGE'));
     expect(at('SLOT_DIRECTORY') + (at('MAX_SLOTS') / 4096) * 4).toBeLessThanOrEqual(at('NAME_INDEX_DIRECTORY'));
     expect(at('PRODUCER_DIRECTORY') + (at('MAX_PRODUCERS') / 1024) * 4).toBeLessThanOrEqual(
       at('PRODUCER_INDEX_DIRECTORY'),

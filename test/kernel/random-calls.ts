@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
+import { encodeUtf8 } from '../../src/protocol/bytes.js';
 import { Flag } from '../../src/protocol/opcode.js';
-import type { AddRequest, Key, Operation, Sequence, SetRequest } from '../../src/protocol/request.js';
+import type { AddRequest, DeleteRequest, Key, Operation, Sequence, SetRequest } from '../../src/protocol/request.js';
 import { CounterModel, type Counters, type Session } from '../model/counter-model.js';
 import { configuration, idOf, Kernel, NOBODY, START } from './fixture.js';
 
@@ -18,7 +19,7 @@ const name = fc.oneof(
 );
 const key: fc.Arbitrary<Key> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ name }) },
-  fc.record({ slot: fc.nat(12), generation: fc.constantFrom(0, 0, 0, 1) }),
+  fc.record({ slot: fc.nat(12), generation: fc.constantFrom(0, 0, 0, 1, 1, 2, 3) }),
 );
 const number = fc.oneof(
   fc.bigInt(-100n, 100n),
@@ -62,6 +63,16 @@ const setting = fc
   })
   .map(({ expect, ...rest }) => ({ ...rest, ...(expect !== undefined && { expect }) }));
 
+const deleting = fc
+  .record({ key, expect: fc.option(fc.oneof(fc.constant(0n), number), { nil: undefined, freq: 1 }) })
+  .map(({ key, expect }) => ({ key, reason: 'gone', ...(expect !== undefined && { expect }) }));
+
+const listing = fc.record({
+  prefix: fc.constantFrom('', '', 'n', 'e', 'likes', 'seven77', 'seven77?', 'nnnnnnnnn', 'x{').map(encodeUtf8),
+  cursor: fc.oneof(fc.constant(0), fc.nat(15), fc.maxSafeInteger().map(Math.abs)),
+  limit: fc.constantFrom(1, 2, 5, 1000, 2 ** 40),
+});
+
 const milliseconds = fc.oneof(
   { weight: 8, arbitrary: fc.nat(200_000) },
   fc.constantFrom(-1, -HOUR, -30 * HOUR, HOUR, HOUR + 1, 30 * HOUR, 600_000, 599_999),
@@ -88,6 +99,16 @@ export const step = fc.oneof(
       later: milliseconds,
     }),
   },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constant('delete' as const),
+      deleting,
+      sequencing: optional(sequencing),
+      later: milliseconds,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('list' as const), listing }) },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -134,6 +155,8 @@ export class Pair {
     if ('later' in step) this.time += step.later;
     if (step.type === 'add') this.#add(step.operations, step.flags, step.sequencing);
     if (step.type === 'set') this.#set(step.setting, step.sequencing);
+    if (step.type === 'delete') this.#delete(step.deleting, step.sequencing);
+    if (step.type === 'list') this.both((counters) => counters.list(step.listing));
     if (step.type === 'open') this.both((counters) => counters.open(step.names, this.time));
     if (step.type === 'get') this.both((counters) => counters.get(step.keys));
     if (step.type === 'tick') this.both((counters) => counters.tick(this.time));
@@ -144,7 +167,7 @@ export class Pair {
   }
 
   #add(operations: readonly Operation[], flags: number, how: Sequencing | undefined): void {
-    const sent = how && this.sent.at(-1 - (how.session % Math.max(1, this.sent.length)));
+    const sent = this.#senderOf(how);
     if (!how || !sent) {
       this.both((counters) => counters.add({ operations }, flags, NOBODY, this.time));
       return;
@@ -158,12 +181,24 @@ export class Pair {
   }
 
   #set(setting: SetRequest, how: Sequencing | undefined): void {
-    const sent = how && this.sent.at(-1 - (how.session % Math.max(1, this.sent.length)));
+    const sent = this.#senderOf(how);
     const request = how && sent ? { ...setting, sequence: sequenceOf(sent, how) } : setting;
     const { status } = this.both((counters) => counters.set(request, sent?.session ?? NOBODY, this.time));
-    // A repeat of a SET as an ADD is a conflict: it holds the place of this sequence.
-    if (status === 0 && sent && request.sequence)
-      sent.add.push({ request: { sequence: request.sequence, operations: [] }, flags: 0 });
+    if (status === 0) holdPlace(sent, request);
+  }
+
+  #delete(deleting: DeleteRequest, how: Sequencing | undefined): void {
+    const sent = this.#senderOf(how);
+    const request = how && sent ? { ...deleting, sequence: sequenceOf(sent, how) } : deleting;
+    const call = (counters: Counters) => counters.delete(request, sent?.session ?? NOBODY, this.time);
+    const { status } = this.both(call);
+    if (status !== 0) return;
+    holdPlace(sent, request);
+    if (sent && how?.what === 'repeat') this.both(call);
+  }
+
+  #senderOf(how: Sequencing | undefined): Sent | undefined {
+    return how && this.sent.at(-1 - (how.session % Math.max(1, this.sent.length)));
   }
 
   compareAll(): void {
@@ -178,6 +213,11 @@ export class Pair {
       expect(answer).toEqual(values);
     }
   }
+}
+
+/** A repeat of a SET or DELETE as an ADD is a conflict: it holds the place of this sequence. */
+function holdPlace(sent: Sent | undefined, { sequence }: { readonly sequence?: Sequence }): void {
+  if (sent && sequence) sent.add.push({ request: { sequence, operations: [] }, flags: 0 });
 }
 
 function sequenceOf(sent: Sent, { what, unanswered, cursor }: Sequencing): Sequence {

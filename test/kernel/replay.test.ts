@@ -132,6 +132,37 @@ describe('A refused atomic batch', () => {
     expect(trace(operations)).toEqual([REFUSED]);
   });
 
+  test('leaves every byte also where its new names took the slots and the bytes of deleted ones', () => {
+    const gone = ['gone', 'tree', 'long gone', 'é', 'x', 'y'];
+    const before = (kernel: Kernel) => {
+      for (const name of [...gone, 'kept']) kernel.step(name, 1n);
+      for (const name of gone) kernel.remove(name);
+    };
+    const names = ['new1', 'old', 'z', 'new2', 'of another size', 'new1', 'w', 'v', 'opened', 'u', 'new3', 'longgone!'];
+    const operations = names.map((name, i) => ({ key: { name }, delta: BigInt(i + 1), ...(i % 2 && { max: 100n }) }));
+    expect(trace(operations, before)).toEqual([REFUSED]);
+  });
+
+  test('leaves every byte whatever was created and deleted before', () => {
+    const names = fc.string({ minLength: 1, maxLength: 24, unit: 'binary-ascii' });
+    const history = fc.array(fc.tuple(fc.boolean(), fc.nat(9), names), { maxLength: 40, size: 'max' });
+    fc.assert(
+      fc.property(history, fc.array(names, { maxLength: 20 }), (changes, added) => {
+        const before = (kernel: Kernel) => {
+          const living: string[] = [];
+          for (const [creates, at, name] of changes) {
+            if (creates) living.push(name);
+            if (creates) kernel.step(name, 1n);
+            else if (living.length > 0) kernel.remove(living.splice(at % living.length, 1)[0] as string);
+          }
+        };
+        const operations = added.map((name, i) => ({ key: { name }, delta: BigInt(i + 1) }));
+        expect(trace(operations, before)).toEqual([REFUSED]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   test('gives the entries of its operation ids to the free list, and leaves nothing else of them', () => {
     const operations = [7, 8, 9].map((id) => ({ key: { name: `new ${id}` }, delta: 1n, operationId: idOf(id) }));
     const at = trace(operations);

@@ -14,12 +14,22 @@ import {
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { partitionOf } from '../../src/protocol/partition-hash.js';
-import { type AddRequest, encodeAdd, encodeGet, encodeSet, type SetRequest } from '../../src/protocol/request.js';
+import {
+  type AddRequest,
+  type DeleteRequest,
+  encodeAdd,
+  encodeDelete,
+  encodeGet,
+  encodeList,
+  encodeSet,
+  type SetRequest,
+} from '../../src/protocol/request.js';
 import {
   type AddAnswer,
   decodeAddAnswer,
   decodeError,
   decodeGetAnswer,
+  decodeListAnswer,
   decodeSetAnswer,
   errorOf,
 } from '../../src/protocol/response.js';
@@ -214,6 +224,19 @@ export class TestClient {
     );
   }
 
+  delete(partition: number, request: Omit<DeleteRequest, 'key'>, flags = 0): number {
+    return this.send(Opcode.DELETE, flags | (request.sequence ? Flag.SEQUENCED : 0), partition, (writer) =>
+      encodeDelete(writer, { key: { name: NAME[partition] as string }, ...request }),
+    );
+  }
+
+  /** The first counters of a partition. */
+  list(partition: number, flags = 0): number {
+    return this.send(Opcode.LIST, flags, partition, (writer) =>
+      encodeList(writer, { prefix: new Uint8Array(0), cursor: 0, limit: 100 }),
+    );
+  }
+
   get answers(): Received[] {
     return framesOf(this.transport.taken);
   }
@@ -249,6 +272,11 @@ export class TestClient {
     return decodeGetAnswer(this.answerOf(id).body).values.map(({ value }) => value);
   }
 
+  listed(id: number) {
+    return decodeListAnswer(this.answerOf(id).body);
+  }
+
+  /** The answer to a SET or DELETE. */
   wasSet(id: number) {
     return decodeSetAnswer(this.answerOf(id).body);
   }

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { ABSENT, ERRORS, OK } from '../../src/errors.js';
 import { decodeAudit } from '../../src/lane/audit.js';
+import { replayEntry } from '../../src/lane/recovery.js';
 import { decodeStatsAnswer, encodeStatsRequest } from '../../src/protocol/control.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { decodeSyncAnswer } from '../../src/protocol/response.js';
+import { Kernel } from '../kernel/fixture.js';
 import { FLUSH_MILLISECONDS } from '../log/lane-bench.js';
 import { EPOCH, LaneHarness, NAME } from './lane-harness.js';
 
@@ -201,6 +204,99 @@ describe('SET', () => {
       { counter: NAME[0], value: '10', previous: '0', result: 'OK', reason: 'opening', client: 'test' },
       { counter: NAME[0], value: '99', previous: '10', expect: '9', result: 'EXPECTATION_FAILED', reason: 'wrong' },
       { counter: NAME[0], value: '11', previous: '10', expect: '10', result: 'OK', reason: 'right' },
+    ]);
+  });
+});
+
+describe('DELETE', () => {
+  test('is answered when flushed, kept for its repeat, audited, and replayed to the same memory', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client(PRODUCER);
+    client.numbered(0, 1, 7n);
+    const request = { sequence: { sequence: 2, unanswered: 0 }, reason: 'closed' };
+    const first = client.delete(0, request);
+    await harness.pass(0);
+    expect(client.isAnswered(first)).toBe(false);
+    await harness.flush();
+    expect(client.wasSet(first)).toMatchObject({ status: OK, previous: 7n });
+    const none = client.delete(0, { reason: 'again', expect: 0n });
+    const failed = client.delete(0, { reason: 'wrong', expect: 5n });
+    await harness.flush();
+    expect(client.wasSet(none)).toMatchObject({ status: ABSENT, previous: 0n });
+    expect(client.wasSet(failed)).toMatchObject({ status: ERRORS.EXPECTATION_FAILED.status, previous: 0n });
+    const records: ReturnType<typeof decodeAudit>[] = [];
+    await harness.log.audit(({ value }) => records.push(decodeAudit(value)));
+    const { time, remote, ...record } = records[0] as ReturnType<typeof decodeAudit>;
+    const audited = { operation: 'delete', counter: NAME[0], previous: '7', result: 'OK' };
+    expect(record).toEqual({ ...audited, reason: 'closed', client: 'test' });
+    expect(records.slice(1)).toMatchObject([
+      { result: 'ABSENT', previous: '0', expect: '0' },
+      { result: 'EXPECTATION_FAILED', expect: '5' },
+    ]);
+
+    const operations = [{ key: { name: NAME[0] }, delta: 2n }];
+    client.add(0, { sequence: { sequence: 3, unanswered: 1 }, operations });
+    await harness.flush();
+    const state = harness.stateHashes();
+    harness.crash(false);
+    await harness.recover();
+    expect(harness.stateHashes()).toEqual(state);
+    const resume = client.hello.producer?.partitions.map(({ partition, incarnation }) => ({ partition, incarnation }));
+    const again = await harness.client({ ...PRODUCER, ...(resume && { resume }) });
+    const repeat = again.delete(0, { ...request, sequence: { sequence: 2, unanswered: 1 } });
+    const read = again.get(0, [NAME[0]]);
+    await harness.flush();
+    expect(again.answerOf(repeat).flags).toBe(Flag.REPEATED);
+    expect(again.wasSet(repeat)).toMatchObject({ status: OK, previous: 7n });
+    expect(again.got(read)).toEqual([2n]);
+  });
+
+  test('whose delta is another than it was stops the replay', () => {
+    const partitions = new Map([[0, new Kernel().partition]]);
+    const entry = (kind: number, sequence: number, body: Uint8Array) => ({
+      kind,
+      flags: 0,
+      producer: 0,
+      incarnation: 0,
+      milliseconds: 0,
+      partition: 0,
+      sequence,
+      body,
+    });
+    const gone = (effect: number) => Uint8Array.of(4, 97, 1, 114, effect, ...new Array(7).fill(effect && 0xff));
+    replayEntry(partitions, entry(Opcode.ADD, 2, Uint8Array.of(1, 4, 97, 2)));
+    replayEntry(partitions, entry(Opcode.DELETE, 3, gone(0xff)));
+    replayEntry(partitions, entry(Opcode.ADD, 4, Uint8Array.of(1, 4, 97, 2)));
+    expect(() => replayEntry(partitions, entry(Opcode.DELETE, 5, gone(0)))).toThrow('changes the counter by -1');
+  });
+});
+
+describe('LIST', () => {
+  test('shows what is applied at once, or what is flushed when it is', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    client.add(0, {});
+    const [latest, durable] = [client.list(0, Flag.LATEST), client.list(0)];
+    await harness.pass(0);
+    expect([latest, durable].map((id) => client.isAnswered(id))).toEqual([true, false]);
+    client.delete(0, { reason: 'meanwhile' });
+    await harness.flush();
+    const shown = { cursor: 0, counters: [{ name: NAME[0], value: 1n }] };
+    const [now, then] = [client.listed(latest), client.listed(durable)];
+    expect([now, then]).toMatchObject([shown, shown]);
+    expect(now.flushed).toBeLessThan(now.position);
+    expect(then.flushed).toBeGreaterThanOrEqual(then.position);
+  });
+
+  test('of a partition of another lane, or of nothing, is refused', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const bodyless = client.send(Opcode.LIST, 0, 0, () => {});
+    const foreign = client.send(Opcode.LIST, 0, 5, () => {});
+    await harness.flush();
+    expect([bodyless, foreign].map((id) => client.refusal(id))).toEqual([
+      'BAD_REQUEST refused',
+      'WRONG_PARTITION refused',
     ]);
   });
 });

@@ -125,6 +125,9 @@ describe('lane storage', () => {
       await write();
       const result = await checkInChild(directory, { ...SHAPE, kernelVersion: 8 });
       expect(result).toMatchObject({ sound: false, error: { code: 'DIRECTORY_INVALID' } });
+      expect(result.sound ? '' : result.error.message).toBe(
+        'DIRECTORY_INVALID: The log was written by kernel version 7; this is 8. The data directory was not made by this version of the server. Use the one that made it, or another --data-dir.',
+      );
     });
 
     test('changes nothing', async () => {

@@ -3,7 +3,15 @@ import { type PartitionConfiguration, REPEATED, UNCHANGED } from '../../src/part
 import { ByteWriter, encodeUtf8 } from '../../src/protocol/bytes.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { partitionOf } from '../../src/protocol/partition-hash.js';
-import type { AddRequest, Key, Operation, Sequence, SetRequest } from '../../src/protocol/request.js';
+import type {
+  AddRequest,
+  DeleteRequest,
+  Key,
+  ListRequest,
+  Operation,
+  Sequence,
+  SetRequest,
+} from '../../src/protocol/request.js';
 import { encodeAddAnswer, encodeSetAnswer } from '../../src/protocol/response.js';
 
 /**
@@ -23,12 +31,17 @@ export interface AddResult {
   readonly values: readonly bigint[];
 }
 
+/** Of SET and DELETE. */
 export interface SetResult {
   readonly status: number;
   readonly previous: bigint;
 }
 
 export type OpenResult = readonly { readonly status: number; readonly slot?: number; readonly generation?: number }[];
+export interface ListResult {
+  readonly cursor: number;
+  readonly counters: readonly { readonly name: string; readonly value: bigint }[];
+}
 export type GetResult = readonly { readonly status: number; readonly value?: bigint }[];
 
 /** Who writes: what OPEN_PRODUCER answered. */
@@ -46,6 +59,8 @@ export interface OpenedProducer extends Session {
 export interface Counters {
   add(request: AddRequest, flags: number, session: Session, milliseconds: number): Outcome<AddResult>;
   set(request: SetRequest, session: Session, milliseconds: number): Outcome<SetResult>;
+  delete(request: DeleteRequest, session: Session, milliseconds: number): Outcome<SetResult>;
+  list(request: ListRequest): Outcome<ListResult>;
   open(names: readonly string[], milliseconds: number): Outcome<OpenResult>;
   get(keys: readonly Key[]): Outcome<GetResult>;
   openProducer(id: Uint8Array, named: boolean, milliseconds: number): Outcome<OpenedProducer>;
@@ -62,11 +77,28 @@ interface KeptBatch {
 interface Producer {
   readonly id: string;
   readonly named: boolean;
+  /** The incarnation under which it came. */
+  readonly first: number;
   incarnation: number;
   next: number;
   lastUsed: number;
   cursor: Uint8Array | null;
   window: Map<number, KeptBatch>;
+}
+
+/** What an id stands for: a slot has one counter after the other, each of another generation. */
+interface Slot {
+  readonly name: string | undefined;
+  readonly generation: number;
+}
+
+/** What an atomic batch that is refused puts back. */
+interface Copy {
+  readonly slots: Slot[];
+  readonly slotOfName: Map<string, number>;
+  readonly free: number[];
+  readonly values: Map<string, bigint>;
+  readonly remembered: Map<string, RememberedOperation>;
 }
 
 interface RememberedOperation {
@@ -82,14 +114,19 @@ const HOUR = 3_600_000;
 const WINDOW = 1024;
 /** Of the answers that a producer may have kept. */
 const ANSWER_BYTES = 40_928;
+const LAST_GENERATION = 65_535;
+/** Slots that a LIST looks at, counters and bytes that it tells. */
+const LIST = { slots: 4096, names: 1024, bytes: 32_768 };
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const status = (code: keyof typeof ERRORS) => ERRORS[code].status;
 
 export class CounterModel implements Counters {
   readonly #configuration: PartitionConfiguration;
-  /** The slot of each name, in the order of the slots. */
-  #slots = new Map<string, number>();
+  #slots: Slot[] = [];
+  /** The slot that was freed last is taken first. */
+  #freeSlots: number[] = [];
+  #slotOfName = new Map<string, number>();
   #values = new Map<string, bigint>();
   /** In the order in which they were remembered, which is the one in which they expire. */
   #operations = new Map<string, RememberedOperation>();
@@ -116,7 +153,7 @@ export class CounterModel implements Counters {
     return {
       sequence: this.#sequence,
       counters: this.#values.size,
-      names: this.#slots.size,
+      names: this.#slotOfName.size,
       producers: this.#producers.filter(Boolean).length,
       operationIds: this.#operations.size,
       applied: this.#applied,
@@ -146,9 +183,7 @@ export class CounterModel implements Counters {
       const result = this.#applyOne(names[i], operation);
       results.push(result);
       if (result.status === OK || !before) continue;
-      this.#slots = before.slots;
-      this.#values = before.values;
-      this.#operations = before.remembered;
+      this.#restore(before);
       names.forEach((name, other) => {
         const value = (name !== undefined && this.#values.get(name)) || 0n;
         results[other] = { status: other === i ? result.status : status('ATOMIC_ABORTED'), value };
@@ -161,8 +196,22 @@ export class CounterModel implements Counters {
     return { refused, values: flags & Flag.VALUES ? results.map(({ value }) => value) : [] };
   }
 
-  #copy() {
-    return { slots: new Map(this.#slots), values: new Map(this.#values), remembered: new Map(this.#operations) };
+  #copy(): Copy {
+    return {
+      slots: [...this.#slots],
+      slotOfName: new Map(this.#slotOfName),
+      free: [...this.#freeSlots],
+      values: new Map(this.#values),
+      remembered: new Map(this.#operations),
+    };
+  }
+
+  #restore({ slots, slotOfName, free, values, remembered }: Copy): void {
+    this.#slots = slots;
+    this.#slotOfName = slotOfName;
+    this.#freeSlots = free;
+    this.#values = values;
+    this.#operations = remembered;
   }
 
   #applyOne(name: string | undefined, operation: Operation): { status: number; value: bigint } {
@@ -213,11 +262,55 @@ export class CounterModel implements Counters {
     return { status: OK, previous };
   }
 
+  delete(request: DeleteRequest, session: Session, milliseconds: number): Outcome<SetResult> {
+    const { sequence, ...rest } = request;
+    const payload = payloadOf(Opcode.DELETE, 0, { ...sequence, rest });
+    const repeated = sequence && this.#admit<SetResult>(session, sequence, payload);
+    if (repeated) return repeated;
+    if (this.#hasForeignName([request.key])) return { status: status('WRONG_PARTITION') };
+    this.#pass(milliseconds);
+    const answer = this.#applyDelete(request);
+    if (sequence) this.#conclude(session, sequence, payload, answer, setAnswerBytes(answer));
+    return { status: OK, answer };
+  }
+
+  #applyDelete({ key, expect }: DeleteRequest): SetResult {
+    const name = this.#nameOf(key);
+    if (name === undefined) return { status: status('ID_UNKNOWN'), previous: 0n };
+    const value = this.#values.get(name);
+    const previous = value ?? 0n;
+    if (expect !== undefined && expect !== previous) return { status: status('EXPECTATION_FAILED'), previous };
+    this.#values.delete(name);
+    this.#leaveSlot(name);
+    return { status: value === undefined ? ABSENT : OK, previous };
+  }
+
+  list({ prefix, cursor, limit }: ListRequest): Outcome<ListResult> {
+    const counters: { name: string; value: bigint }[] = [];
+    let bytes = 0;
+    let slot = Math.min(cursor, this.#slots.length);
+    const end = Math.min(slot + LIST.slots, this.#slots.length);
+    for (; slot < end && counters.length < Math.min(limit, LIST.names); slot++) {
+      const name = this.#slots[slot]?.name;
+      const value = name === undefined ? undefined : this.#values.get(name);
+      if (name === undefined || value === undefined) continue;
+      const encoded = encodeUtf8(name);
+      if (Buffer.compare(encoded.subarray(0, prefix.length), prefix) !== 0) continue;
+      bytes += encoded.length + 12;
+      if (bytes > LIST.bytes) break;
+      counters.push({ name, value });
+    }
+    return { status: OK, answer: { cursor: slot < this.#slots.length ? slot : 0, counters } };
+  }
+
   open(names: readonly string[], milliseconds: number): Outcome<OpenResult> {
     if (this.#hasForeignName(names.map((name) => ({ name })))) return { status: status('WRONG_PARTITION') };
-    const fresh = names.some((name) => !this.#slots.has(name));
+    const fresh = names.some((name) => !this.#slotOfName.has(name));
     if (fresh) this.#pass(milliseconds);
-    const answer = names.map((name) => ({ status: OK, slot: this.#slotOf(name), generation: 0 }));
+    const answer = names.map((name) => {
+      const slot = this.#slotOf(name);
+      return { status: OK, slot, generation: (this.#slots[slot] as Slot).generation };
+    });
     return { status: fresh ? OK : UNCHANGED, answer };
   }
 
@@ -244,8 +337,9 @@ export class CounterModel implements Counters {
     this.#pass(milliseconds);
     const known = this.#producers[slot];
     if (!known) slot = this.#freeProducers.pop() ?? this.#producers.length;
-    const opened = { incarnation: ++this.#incarnation, next: 1, lastUsed: this.#clock, window: new Map() };
-    const producer: Producer = { id: hex(id), named, cursor: null, ...known, ...opened };
+    const incarnation = ++this.#incarnation;
+    const opened = { incarnation, next: 1, lastUsed: this.#clock, window: new Map() };
+    const producer: Producer = { id: hex(id), named, first: incarnation, cursor: null, ...known, ...opened };
     this.#producers[slot] = producer;
     return {
       status: OK,
@@ -256,7 +350,7 @@ export class CounterModel implements Counters {
   tick(milliseconds: number): Outcome<undefined> {
     this.#pass(milliseconds);
     this.#expireOperations(4096);
-    // The kernel's hand goes round from entry 1, and fewer than 256 producers are all seen in one tick.
+    // The kernel's hand goes round from entry 1, and fewer than 4,096 producers are all seen in one tick.
     const slots = [...this.#producers.keys()];
     for (const slot of [...slots.slice(1), ...slots.slice(0, 1)]) {
       const producer = this.#producers[slot];
@@ -280,7 +374,10 @@ export class CounterModel implements Counters {
   ): Outcome<Answer> | undefined {
     const producer = this.#producers[session.producer];
     if (!producer) return { status: status('PRODUCER_UNKNOWN') };
-    if (producer.incarnation !== session.incarnation) return { status: status('PRODUCER_FENCED') };
+    if (producer.incarnation !== session.incarnation) {
+      // A session from before the producer came was one of a producer that had its place.
+      return { status: status(session.incarnation < producer.first ? 'PRODUCER_UNKNOWN' : 'PRODUCER_FENCED') };
+    }
     if (unanswered >= sequence) return { status: status('BAD_REQUEST') };
     if (sequence > producer.next) return { status: status('SEQUENCE_GAP') };
     if (sequence === producer.next) return unanswered < WINDOW ? undefined : { status: status('WINDOW_EXCEEDED') };
@@ -330,14 +427,28 @@ export class CounterModel implements Counters {
   /** The name that a key stands for, whether it exists or not; undefined for an id that was never given. */
   #nameOf(key: Key): string | undefined {
     if ('name' in key) return key.name;
-    return key.generation === 0 ? [...this.#slots.keys()][key.slot] : undefined;
+    const slot = this.#slots[key.slot];
+    return slot?.generation === key.generation ? slot.name : undefined;
   }
 
   /** The slot of a name, taken if need be. */
   #slotOf(name: string): number {
-    const slot = this.#slots.get(name) ?? this.#slots.size;
-    this.#slots.set(name, slot);
+    const known = this.#slotOfName.get(name);
+    if (known !== undefined) return known;
+    const slot = this.#freeSlots.pop() ?? this.#slots.length;
+    this.#slots[slot] = { name, generation: this.#slots[slot]?.generation ?? 0 };
+    this.#slotOfName.set(name, slot);
     return slot;
+  }
+
+  #leaveSlot(name: string): void {
+    const slot = this.#slotOfName.get(name);
+    if (slot === undefined) return;
+    this.#slotOfName.delete(name);
+    const { generation } = this.#slots[slot] as Slot;
+    const isRetired = generation === LAST_GENERATION;
+    this.#slots[slot] = { name: undefined, generation: isRetired ? generation : generation + 1 };
+    if (!isRetired) this.#freeSlots.push(slot);
   }
 
   #write(name: string, value: bigint): void {

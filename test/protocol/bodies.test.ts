@@ -69,6 +69,18 @@ const BODIES = [
     request.encodeSet,
     (encoded, value) => request.decodeSet(encoded, sequenced(value)),
   ),
+  body<request.DeleteRequest>(
+    'DELETE',
+    fc.record({ sequence, key, expect: int64, reason: name }, { requiredKeys: ['key', 'reason'] }),
+    request.encodeDelete,
+    (encoded, value) => request.decodeDelete(encoded, sequenced(value)),
+  ),
+  body(
+    'LIST',
+    fc.record({ prefix: bytes(0, 40), cursor: count, limit: count.map((limit) => Math.max(1, limit)) }),
+    request.encodeList,
+    request.decodeList,
+  ),
   body(
     'the answer to OPEN',
     fc.record({
@@ -108,10 +120,16 @@ const BODIES = [
     response.decodeGetAnswer,
   ),
   body(
-    'the answer to SET',
+    'the answer to SET and DELETE',
     fc.record({ ...progress, status: fc.nat(255), previous: int64 }),
     response.encodeSetAnswer,
     response.decodeSetAnswer,
+  ),
+  body(
+    'the answer to LIST',
+    fc.record({ ...progress, cursor: count, counters: many(fc.record({ name, value: int64 })) }),
+    response.encodeListAnswer,
+    response.decodeListAnswer,
   ),
   body(
     'the answer to SYNC',
@@ -231,6 +249,17 @@ describe('The decoders of requests refuse', () => {
     expect(request.decodeSet(set([0x80, 0x02], 256), 0).reason).toHaveLength(256);
     expect(refusal(() => request.decodeSet(set([0x81, 0x02], 257), 0))).toBe('BAD_REQUEST');
     expect(refusal(() => request.decodeSet(set([0], 0), 0))).toBe('BAD_REQUEST');
+    const remove = (length: number[], bytes: number) => Uint8Array.of(0x04, 0x61, ...length, ...nothing(bytes));
+    expect(request.decodeDelete(remove([0x80, 0x02], 256), 0).reason).toHaveLength(256);
+    expect(refusal(() => request.decodeDelete(remove([0x81, 0x02], 257), 0))).toBe('BAD_REQUEST');
+  });
+
+  test('a prefix of more than 1,024 bytes, and a LIST of nothing', () => {
+    const list = (length: number[], bytes: number, limit: number) =>
+      Uint8Array.of(...length, ...nothing(bytes), 0, limit);
+    expect(request.decodeList(list([0x80, 0x08], 1024, 1)).prefix).toHaveLength(1024);
+    expect(refusal(() => request.decodeList(list([0x81, 0x08], 1025, 1)))).toBe('BAD_REQUEST');
+    expect(refusal(() => request.decodeList(list([0], 0, 0)))).toBe('BAD_REQUEST');
   });
 });
 
@@ -241,6 +270,12 @@ describe('The encoders of requests refuse', () => {
     expect(codeOf(() => request.writeSequence(writer, 1, 0, new Uint8Array(65)))).toBe('INVALID_ARGUMENT');
     const set = (reason: string) => codeOf(() => request.encodeSet(writer, { key: { name: 'a' }, value: 1n, reason }));
     expect([set(''), set('é'.repeat(129)), set('é'.repeat(128))]).toEqual([
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'none',
+    ]);
+    const remove = (reason: string) => codeOf(() => request.encodeDelete(writer, { key: { name: 'a' }, reason }));
+    expect([remove(''), remove('é'.repeat(129)), remove('é'.repeat(128))]).toEqual([
       'INVALID_ARGUMENT',
       'INVALID_ARGUMENT',
       'none',

@@ -70,6 +70,10 @@ const CODECS: Record<string, Codec<unknown>> = {
   'answer GET': codec(({ body }) => response.decodeGetAnswer(body), response.encodeGetAnswer),
   'request SET': codec(({ body, flags }) => request.decodeSet(body, flags), request.encodeSet),
   'answer SET': codec(({ body }) => response.decodeSetAnswer(body), response.encodeSetAnswer),
+  'request DELETE': codec(({ body, flags }) => request.decodeDelete(body, flags), request.encodeDelete),
+  'answer DELETE': codec(({ body }) => response.decodeSetAnswer(body), response.encodeSetAnswer),
+  'request LIST': codec(({ body }) => request.decodeList(body), request.encodeList),
+  'answer LIST': codec(({ body }) => response.decodeListAnswer(body), response.encodeListAnswer),
   'request SYNC': codec(
     ({ body }) => {
       expect(body).toHaveLength(0);

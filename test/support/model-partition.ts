@@ -2,8 +2,16 @@ import { ABSENT, ERRORS, type ErrorCode, OK, TallystickError } from '../../src/e
 import { encodeUtf8 } from '../../src/protocol/bytes.js';
 import { Flag } from '../../src/protocol/opcode.js';
 import { partitionOf } from '../../src/protocol/partition-hash.js';
-import type { AddRequest, Key, Operation, Sequence, SetRequest } from '../../src/protocol/request.js';
-import type { Progress } from '../../src/protocol/response.js';
+import type {
+  AddRequest,
+  DeleteRequest,
+  Key,
+  ListRequest,
+  Operation,
+  Sequence,
+  SetRequest,
+} from '../../src/protocol/request.js';
+import type { ListAnswer, Progress } from '../../src/protocol/response.js';
 
 export interface AddResult {
   readonly position: number;
@@ -11,6 +19,7 @@ export interface AddResult {
   readonly values: readonly bigint[];
 }
 
+/** Of SET and DELETE. */
 export interface SetResult {
   readonly position: number;
   readonly status: number;
@@ -30,6 +39,8 @@ export interface ModelProducer {
   readonly answers: Map<number, KeptAnswer>;
 }
 
+/** Places that a LIST looks at. */
+const LIST_PLACES = 3;
 const MAX = 2n ** 63n - 1n;
 const MIN = -(2n ** 63n);
 
@@ -42,7 +53,10 @@ export class ModelPartition {
   keepsAnswers = true;
   readonly audit: { readonly name: string; readonly reason: string }[] = [];
   readonly #producers = new Map<string, ModelProducer>();
-  #names: string[] = [];
+  /** In the order in which they were first written; a deleted one leaves its place empty. */
+  readonly #places: (string | undefined)[] = [];
+  /** By slot; undefined where the counter was deleted. */
+  #names: (string | undefined)[] = [];
   #slots = new Map<string, number>();
   #generation = 1;
   #refusedId: number | undefined;
@@ -155,6 +169,7 @@ export class ModelPartition {
   ): AddResult {
     if (operations.length > server.limits.batch) throw new TallystickError('TOO_MANY_OPERATIONS');
     for (const { key } of operations) {
+      if (this.#isGone(key)) continue;
       const bytes = encodeUtf8(this.#nameOf(key));
       if (partitionOf(bytes, 0, bytes.length, server.partitions.length) !== index)
         throw new TallystickError('WRONG_PARTITION');
@@ -189,6 +204,38 @@ export class ModelPartition {
     return { position: this.position, status: OK, previous };
   }
 
+  delete({ key, expect, reason }: DeleteRequest): SetResult {
+    const name = this.#nameOf(key);
+    const value = this.values.get(name);
+    const previous = value ?? 0n;
+    if (expect !== undefined && expect !== previous) {
+      return { position: this.position, status: ERRORS.EXPECTATION_FAILED.status, previous };
+    }
+    this.audit.push({ name, reason });
+    const place = this.#places.indexOf(name);
+    const slot = this.#slots.get(name);
+    this.values.delete(name);
+    if (place >= 0) this.#places[place] = undefined;
+    if (slot !== undefined) this.#names[slot] = undefined;
+    this.#slots.delete(name);
+    this.#change(() => {
+      if (value !== undefined) this.values.set(name, value);
+      if (place >= 0) this.#places[place] = name;
+      if (slot === undefined) return;
+      this.#names[slot] = name;
+      this.#slots.set(name, slot);
+    });
+    return { position: this.position, status: value === undefined ? ABSENT : OK, previous };
+  }
+
+  list({ prefix, cursor, limit }: ListRequest): Omit<ListAnswer, keyof Progress> {
+    const text = Buffer.from(prefix).toString();
+    const end = Math.min(cursor + LIST_PLACES, this.#places.length);
+    const names = this.#places.slice(cursor, end).filter((name) => name?.startsWith(text)) as string[];
+    const counters = names.slice(0, limit).map((name) => ({ name, value: this.values.get(name) ?? 0n }));
+    return { cursor: end < this.#places.length ? end : 0, counters };
+  }
+
   /** Runs once the position is flushed. */
   whenFlushed(position: number, run: () => void): void {
     if (position <= this.flushed) run();
@@ -210,6 +257,7 @@ export class ModelPartition {
   }
 
   #apply({ key, delta, min, max, operationId }: Operation): { error?: ErrorCode; value: bigint } {
+    if (this.#isGone(key)) return { error: 'ID_UNKNOWN', value: 0n };
     const name = this.#nameOf(key);
     const before = this.#valueOf(key);
     if ('slot' in key && key.slot === this.#refusedId) return { error: 'ID_UNKNOWN', value: before };
@@ -236,9 +284,13 @@ export class ModelPartition {
   #put(name: string, value: bigint): void {
     const before = this.values.get(name);
     this.values.set(name, value);
+    if (before === undefined) this.#places.push(name);
     this.#undo.push(() => {
-      if (before === undefined) this.values.delete(name);
-      else this.values.set(name, before);
+      if (before !== undefined) this.values.set(name, before);
+      else {
+        this.values.delete(name);
+        this.#places.pop();
+      }
     });
   }
 
@@ -251,7 +303,14 @@ export class ModelPartition {
     });
   }
 
+  /** Whether it is the id of a deleted counter: its operations are refused one by one. */
+  #isGone(key: Key): boolean {
+    if ('name' in key || key.generation !== this.#generation) return false;
+    return key.slot < this.#names.length && this.#names[key.slot] === undefined;
+  }
+
   #valueOf(key: Key): bigint {
+    if (this.#isGone(key)) return 0n;
     return this.values.get(this.#nameOf(key)) ?? 0n;
   }
 

@@ -15,11 +15,20 @@ import {
 } from '../../src/protocol/control.js';
 import { encodeFrame, FrameReader, type FrameView } from '../../src/protocol/frame.js';
 import { ANSWER, DEFAULT_LIMITS, Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
-import { decodeAdd, decodeGet, decodeOpen, decodeSet, type Sequence } from '../../src/protocol/request.js';
+import {
+  decodeAdd,
+  decodeDelete,
+  decodeGet,
+  decodeList,
+  decodeOpen,
+  decodeSet,
+  type Sequence,
+} from '../../src/protocol/request.js';
 import {
   encodeAddAnswer,
   encodeError,
   encodeGetAnswer,
+  encodeListAnswer,
   encodeOpenAnswer,
   encodeSetAnswer,
   encodeSyncAnswer,
@@ -248,6 +257,11 @@ export class ModelConnection {
       });
       this.#server.scheduleFlush();
     };
+    const show = (position: number, write: () => void) => {
+      if ((request.flags & Flag.LATEST) === 0) return later(position, write);
+      write();
+      reply(answer);
+    };
     switch (request.opcode) {
       case Opcode.HELLO:
         this.#hello(decodeHelloRequest(request.body), answer);
@@ -268,13 +282,13 @@ export class ModelConnection {
         if (after && after.sequence > partition.position) throw new TallystickError('POSITION_UNAVAILABLE');
         const values = keys.map((key) => partition.read(key));
         const { position } = partition;
-        const write = () => encodeGetAnswer(answer, { ...partition.progress, position, values });
-        if (request.flags & Flag.LATEST) {
-          write();
-          reply(answer);
-        } else {
-          later(position, write);
-        }
+        show(position, () => encodeGetAnswer(answer, { ...partition.progress, position, values }));
+        break;
+      }
+      case Opcode.LIST: {
+        const { position } = partition;
+        const listed = partition.list(decodeList(request.body));
+        show(position, () => encodeListAnswer(answer, { ...partition.progress, position, ...listed }));
         break;
       }
       case Opcode.SYNC:
@@ -286,6 +300,7 @@ export class ModelConnection {
         break;
       case Opcode.ADD:
       case Opcode.SET:
+      case Opcode.DELETE:
         this.#write(request, partition, answer, reply);
         break;
       default:
@@ -331,10 +346,11 @@ export class ModelConnection {
     reply: (answer: ByteWriter | TallystickError, flags?: number) => void,
   ): void {
     const index = this.#server.partitions.indexOf(partition);
-    const apply = () =>
-      opcode === Opcode.SET
-        ? partition.set(decodeSet(body, flags))
-        : partition.add(decodeAdd(body, flags), flags, index, this.#server);
+    const apply = () => {
+      if (opcode === Opcode.SET) return partition.set(decodeSet(body, flags));
+      if (opcode === Opcode.DELETE) return partition.delete(decodeDelete(body, flags));
+      return partition.add(decodeAdd(body, flags), flags, index, this.#server);
+    };
     let isRepeated = false;
     let result: ReturnType<typeof apply>;
     if (sequence) {
@@ -382,7 +398,8 @@ export class ModelConnection {
 
 function sequenceOf(opcode: number, flags: number, body: Uint8Array): Sequence | undefined {
   if (!(flags & Flag.SEQUENCED)) return undefined;
-  return opcode === Opcode.SET ? decodeSet(body, flags).sequence : decodeAdd(body, flags).sequence;
+  if (opcode === Opcode.SET) return decodeSet(body, flags).sequence;
+  return opcode === Opcode.DELETE ? decodeDelete(body, flags).sequence : decodeAdd(body, flags).sequence;
 }
 
 /** What may not change when a sequence is sent again: all but `unanswered` and APPLIED. */

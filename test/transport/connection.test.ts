@@ -87,7 +87,7 @@ describe('A request', () => {
     encodeFrame(opcode, flags, partition, 7, new Uint8Array(bytes));
 
   test.each([
-    ['an unknown opcode', frame(9, 0, 0), 'UNKNOWN_OPCODE'],
+    ['an unknown opcode', frame(99, 0, 0), 'UNKNOWN_OPCODE'],
     ['the opcode of an answer', frame(0x84, 0, 0), 'UNKNOWN_OPCODE'],
     ['the opcode of ERROR', frame(Opcode.ERROR, 0, 0), 'UNKNOWN_OPCODE'],
     ['a flag of reads on ADD', frame(Opcode.ADD, Flag.LATEST, 0), 'BAD_REQUEST'],
