@@ -8,12 +8,14 @@ import { KERNEL_VERSION } from './partition/partition.js';
 /** `tallystick audit`: every SET and DELETE in the log that is kept, read from the data directory, whether a server has it open or not. */
 export function auditCommand(environment: NodeJS.ProcessEnv, stdout: { write(text: string): unknown }): Command {
   return new Command('audit')
-    .description('print every SET and DELETE that the log still holds, with its reason, oldest first, from a data directory')
+    .description(
+      'print every SET and DELETE that the log still holds, with its reason, oldest first, from a data directory',
+    )
     .option('--data-dir <dir>', 'of the server, which may be running (default: tallystick-data)')
     .option('--json', 'one JSON object a line')
     .addHelpText(
       'after',
-      '\nSETs are kept as long as the log: logRetentionSeconds and logRetentionBytes (tallystick config print).\n\nExample:\n  tallystick audit --data-dir /var/lib/tallystick',
+      '\nThey are kept as long as the log: logRetentionSeconds and logRetentionBytes (tallystick config print).\n\nExample:\n  tallystick audit --data-dir /var/lib/tallystick',
     )
     .action(async ({ json, ...flags }: { json?: boolean; dataDir?: string }) => {
       const { dataDir } = loadConfig(flags, environment);
