@@ -32,15 +32,18 @@ export function listCounters(start: u32, end: u32): u32 {
   let p = prefix + <u32>prefixLength;
   const cursor = readVarint(p);
   p += <u32>(cursor >> 56);
-  if (cursor === TOO_LONG || p >= end) return BAD_REQUEST;
+  if (!isWord(cursor) || p >= end) return BAD_REQUEST;
   const limit = readVarint(p);
   p += <u32>(limit >> 56);
-  if (limit === TOO_LONG || p !== end || !(limit & VALUE_MASK)) return BAD_REQUEST;
+  if (!isWord(limit) || p !== end || !(<u32>limit)) return BAD_REQUEST;
   const slots = load<u32>(H_SLOTS);
-  const most = <u32>min<u64>(limit & VALUE_MASK, LIST_NAMES);
-  const first = <u32>min<u64>(cursor & VALUE_MASK, slots);
-  scan(first, slots, prefix, <u32>prefixLength, most);
+  scan(min<u32>(<u32>cursor, slots), slots, prefix, <u32>prefixLength, min<u32>(<u32>limit, LIST_NAMES));
   return OK;
+}
+
+/** Whether a varint was read that has 32 bits at most. */
+function isWord(packed: u64): bool {
+  return packed !== TOO_LONG && !((packed & VALUE_MASK) >> 32);
 }
 
 function scan(first: u32, slots: u32, prefix: u32, prefixLength: u32, most: u32): void {

@@ -80,9 +80,9 @@ export interface DeleteRequest {
 export interface ListRequest {
   /** What the names begin with: at most 1,024 bytes, which may end within a character. */
   readonly prefix: Uint8Array;
-  /** 0 at first, then what the answer before gave. */
+  /** 0 at first, then what the answer before gave. 32 bits. */
   readonly cursor: number;
-  /** The most counters of the answer, at least 1; it may have fewer in any case. */
+  /** The most counters of the answer, at least 1; it may have fewer in any case. 32 bits. */
   readonly limit: number;
 }
 
@@ -292,7 +292,9 @@ export function decodeList(body: Uint8Array): ListRequest {
   const prefix = reader.copy(prefixBytes);
   const cursor = reader.varint();
   const limit = reader.varint();
-  if (limit < 1) throw new TallystickError('BAD_REQUEST', 'The limit of a LIST is at least 1.');
+  if (limit < 1 || Math.max(cursor, limit) > 0xffffffff) {
+    throw new TallystickError('BAD_REQUEST', 'Cursor and limit of a LIST have 32 bits, and the limit is at least 1.');
+  }
   reader.end();
   return { prefix, cursor, limit };
 }

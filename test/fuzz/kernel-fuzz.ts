@@ -111,10 +111,15 @@ class KernelRun {
     if (expectation.reached) this.report.reached++;
     if (!this.#oracle.isOperation(frame)) return;
     const hash = expectation.changes ? undefined : this.#partition.stateHash;
-    const status = frame.opcode === Opcode.GET ? this.#read(frame) : this.#apply(frame);
+    const status = this.#called(frame);
     const wrong = this.#wrongness(expectation, status, hash);
     if (wrong) throw new Error(this.#described(wrong, frame, mutant));
     if (expectation.changes) this.report.applied++;
+  }
+
+  #called(frame: Frame): number {
+    if (frame.opcode === Opcode.LIST) return this.#partition.list(frame.body);
+    return frame.opcode === Opcode.GET ? this.#read(frame) : this.#apply(frame);
   }
 
   #apply({ opcode, flags, body }: Frame): number {

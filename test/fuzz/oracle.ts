@@ -10,10 +10,20 @@ import {
   type ProducerRef,
 } from '../../src/protocol/control.js';
 import { Flag, LANE, Opcode, requestRule } from '../../src/protocol/opcode.js';
-import { decodeAdd, decodeGet, decodeOpen, decodeSet, type Key, type Sequence } from '../../src/protocol/request.js';
+import {
+  decodeAdd,
+  decodeDelete,
+  decodeGet,
+  decodeList,
+  decodeOpen,
+  decodeSet,
+  type Key,
+  type Sequence,
+} from '../../src/protocol/request.js';
 import {
   decodeAddAnswer,
   decodeGetAnswer,
+  decodeListAnswer,
   decodeOpenAnswer,
   decodeSetAnswer,
   type Progress,
@@ -54,7 +64,7 @@ interface Sequenced {
 const NOBODY: Sequenced = { session: { producer: 0xffffffff, incarnation: 0 }, next: 1 };
 const NOW = 1_700_000_000_000;
 const KERNEL_FLAGS = Flag.ATOMIC | Flag.VALUES | Flag.SEQUENCED;
-const OPERATIONS: readonly number[] = [Opcode.OPEN, Opcode.ADD, Opcode.GET, Opcode.SET];
+const OPERATIONS: readonly number[] = [Opcode.OPEN, Opcode.ADD, Opcode.GET, Opcode.SET, Opcode.DELETE, Opcode.LIST];
 /** What is said of a sequence; its operations were not looked at. */
 const OF_SEQUENCES: ReadonlySet<number> = new Set([
   REPEATED,
@@ -164,6 +174,12 @@ export class Oracle {
           return this.#add(frame);
         case Opcode.SET:
           return this.#set(frame);
+        case Opcode.DELETE:
+          return this.#delete(frame);
+        case Opcode.LIST: {
+          const outcome = this.model.list(decodeList(frame.body));
+          return this.#expectationOf(frame, outcome, (bytes) => withoutProgress(decodeListAnswer(bytes)));
+        }
         case Opcode.OPEN: {
           const outcome = this.model.open(decodeOpen(frame.body), NOW);
           return this.#expectationOf(frame, outcome, (bytes) => decodeOpenAnswer(bytes).ids);
@@ -193,6 +209,13 @@ export class Oracle {
     const request = decodeSet(frame.body, frame.flags);
     refuseWideNumbers([request.key]);
     const outcome = this.model.set(withPayload(request, frame.body), this.#session.session, NOW);
+    return this.#expectationOf(frame, outcome, (bytes) => withoutProgress(decodeSetAnswer(bytes)));
+  }
+
+  #delete(frame: Frame): Expectation {
+    const request = decodeDelete(frame.body, frame.flags);
+    refuseWideNumbers([request.key]);
+    const outcome = this.model.delete(withPayload(request, frame.body), this.#session.session, NOW);
     return this.#expectationOf(frame, outcome, (bytes) => withoutProgress(decodeSetAnswer(bytes)));
   }
 

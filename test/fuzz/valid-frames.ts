@@ -5,7 +5,9 @@ import { partitionOf } from '../../src/protocol/partition-hash.js';
 import {
   type Extension,
   encodeAdd,
+  encodeDelete,
   encodeGet,
+  encodeList,
   encodeOpen,
   encodeSet,
   type Key,
@@ -58,8 +60,10 @@ export class ValidFrames {
     const requestId = random.u32();
     const lane = { partition: LANE, requestId, flags: 0 };
     const kind = random.below(100);
-    if (kind < 45) return this.#add(server, requestId);
-    if (kind < 60) return this.#get(server, requestId);
+    if (kind < 42) return this.#add(server, requestId);
+    if (kind < 53) return this.#get(server, requestId);
+    if (kind < 56) return this.#list(server, requestId);
+    if (kind < 63) return this.#delete(server, requestId);
     if (kind < 72) return this.#set(server, requestId);
     if (kind < 82) return this.#open(server, requestId);
     if (kind < 90) return this.#again(server, requestId);
@@ -110,6 +114,29 @@ export class ValidFrames {
     );
     const flags = this.#applied() | sequencedFlag(sequence);
     return this.#kept({ opcode: Opcode.SET, flags, partition: server.partition, requestId, body });
+  }
+
+  #delete(server: Server, requestId: number): Frame {
+    const random = this.#random;
+    const sequence = random.oneIn(3) ? this.#sequence(server) : undefined;
+    const body = written((writer) =>
+      encodeDelete(writer, {
+        key: this.#key(),
+        reason: random.pick(['gone', 'é', 'r'.repeat(256)]),
+        ...(random.oneIn(3) && { expect: random.pick([0n, this.#number()]) }),
+        ...(sequence && { sequence }),
+      }),
+    );
+    const flags = this.#applied() | sequencedFlag(sequence);
+    return this.#kept({ opcode: Opcode.DELETE, flags, partition: server.partition, requestId, body });
+  }
+
+  #list({ partition }: Server, requestId: number): Frame {
+    const random = this.#random;
+    const prefix = new TextEncoder().encode(this.#name()).subarray(0, random.below(7));
+    const cursor = random.oneIn(2) ? 0 : random.below(SLOTS);
+    const body = written((writer) => encodeList(writer, { prefix, cursor, limit: 1 + random.below(50) }));
+    return { opcode: Opcode.LIST, flags: random.oneIn(2) ? Flag.LATEST : 0, partition, requestId, body };
   }
 
   #get({ partition, epoch, position }: Server, requestId: number): Frame {
@@ -167,7 +194,7 @@ export class ValidFrames {
 
   #key(): Key {
     if (!this.#random.oneIn(4)) return { name: this.#name() };
-    return { slot: this.#random.below(SLOTS), generation: this.#random.oneIn(20) ? 1 : 0 };
+    return { slot: this.#random.below(SLOTS), generation: this.#random.oneIn(20) ? this.#random.below(4) : 0 };
   }
 
   #name(): string {

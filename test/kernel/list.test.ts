@@ -4,7 +4,7 @@ import { ERRORS, OK } from '../../src/errors.js';
 import { ByteWriter, encodeUtf8 } from '../../src/protocol/bytes.js';
 import { Kernel } from './fixture.js';
 
-const EVERYTHING = { prefix: new Uint8Array(), cursor: 0, limit: 2 ** 32 };
+const EVERYTHING = { prefix: new Uint8Array(), cursor: 0, limit: 2 ** 32 - 1 };
 
 /** Scans to the end; `between` is called between two calls. */
 function scan(kernel: Kernel, { prefix = '', limit = 1000 } = {}, between: () => void = () => {}) {
@@ -76,7 +76,7 @@ describe('LIST', () => {
     expect(kernel.list({ ...EVERYTHING, prefix: encodeUtf8('x') }).answer).toEqual({ cursor: 4096, counters: [] });
     expect(at(4096)?.cursor).toBe(8192);
     expect(at(8192)).toMatchObject({ cursor: 0, counters: { length: 1000 } });
-    for (const cursor of [10_000, 10_001, 2 ** 32 - 1, 2 ** 32 + 5, Number.MAX_SAFE_INTEGER]) {
+    for (const cursor of [10_000, 10_001, 2 ** 32 - 1]) {
       expect(at(cursor)).toEqual({ cursor: 0, counters: [] });
     }
   });
@@ -92,7 +92,7 @@ describe('LIST', () => {
     expect(scan(long, { limit: 50 }).counters.length).toBe(100);
   });
 
-  test('without a limit, with a prefix longer than a name, or with anything behind it is refused', () => {
+  test('without a limit, with a prefix longer than a name, numbers beyond 32 bits, or with anything behind it is refused', () => {
     const kernel = new Kernel();
     const body = (prefix: number, ...rest: number[]) => {
       const writer = new ByteWriter();
@@ -102,7 +102,15 @@ describe('LIST', () => {
       return writer.copy();
     };
     expect(kernel.partition.list(body(1024, 0, 1))).toBe(OK);
-    for (const bad of [body(1025, 0, 1), body(1, 0, 0), body(1, 0), body(1, 0, 1, 0), new Uint8Array()]) {
+    for (const bad of [
+      body(1025, 0, 1),
+      body(1, 0, 0),
+      body(1, 0),
+      body(1, 0, 1, 0),
+      body(1, 2 ** 32, 1),
+      body(1, 0, 2 ** 32),
+      new Uint8Array(),
+    ]) {
       expect(kernel.partition.list(bad)).toBe(ERRORS.BAD_REQUEST.status);
       expect(kernel.partition.answer.length).toBe(0);
     }

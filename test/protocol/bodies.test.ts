@@ -77,7 +77,7 @@ const BODIES = [
   ),
   body(
     'LIST',
-    fc.record({ prefix: bytes(0, 40), cursor: count, limit: count.map((limit) => Math.max(1, limit)) }),
+    fc.record({ prefix: bytes(0, 40), cursor: fc.nat(0xffffffff), limit: fc.integer({ min: 1, max: 0xffffffff }) }),
     request.encodeList,
     request.decodeList,
   ),
@@ -260,6 +260,9 @@ describe('The decoders of requests refuse', () => {
     expect(request.decodeList(list([0x80, 0x08], 1024, 1)).prefix).toHaveLength(1024);
     expect(refusal(() => request.decodeList(list([0x81, 0x08], 1025, 1)))).toBe('BAD_REQUEST');
     expect(refusal(() => request.decodeList(list([0], 0, 0)))).toBe('BAD_REQUEST');
+    const wide = [0x80, 0x80, 0x80, 0x80, 0x10];
+    expect(refusal(() => request.decodeList(Uint8Array.of(0, ...wide, 1)))).toBe('BAD_REQUEST');
+    expect(refusal(() => request.decodeList(Uint8Array.of(0, 0, ...wide)))).toBe('BAD_REQUEST');
   });
 });
 
