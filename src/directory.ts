@@ -6,6 +6,7 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -24,7 +25,8 @@ import { TallystickError } from './errors.js';
  *   lane-0/ …         the log of each lane and its head mark
  *
  * The manifest is written twice at creation: as `creating` before anything else, and as `ready` when every lane has flushed its first
- * group, before the server accepts anything. So an unfinished creation can be told from a lost lane.
+ * group, before the server accepts anything. So an unfinished creation can be told from a lost lane. A directory that is
+ * made from a backup is `restoring` until all of it is there; no server takes it before.
  */
 
 const MANIFEST = 'tallystick.json';
@@ -36,7 +38,7 @@ const NEEDED_BYTES = 80 * 1_048_576;
 
 const manifestSchema = z.object({
   format: z.literal(FORMAT),
-  state: z.enum(['creating', 'ready']),
+  state: z.enum(['creating', 'restoring', 'ready']),
   /** The life of the directory in which ids and positions are valid. */
   epoch: z.number().int().min(1).max(0xffffffff),
   /** For each lane its partitions. */
@@ -88,11 +90,43 @@ export class DataDirectory {
     }
   }
 
-  /** The lanes of a directory that a server may have open. @throws TallystickError DIRECTORY_INVALID */
-  static lanesOf(path: string): LanePlace[] {
+  /**
+   * Makes a directory for this process alone, for what a backup holds: with its secret and a new epoch.
+   *
+   * @throws TallystickError CONFIG_INVALID where there is something already, DIRECTORY_IN_USE
+   */
+  static createForRestore(path: string, shape: Shape, secret: Uint8Array): DataDirectory {
+    let lock: Lock | undefined;
+    try {
+      makeDirectory(path);
+      if (readdirSync(path).length > 0) {
+        throw new TallystickError('CONFIG_INVALID', `dataDir: ${path} is not empty; restore into a new directory.`);
+      }
+      lock = Lock.take(join(path, LOCK));
+      const manifest: Manifest = {
+        ...newManifest(newShape(shape, shape)),
+        state: 'restoring',
+        secret: Buffer.from(secret).toString('hex'),
+      };
+      writeManifest(path, manifest);
+      return new DataDirectory(path, manifest, lock);
+    } catch (error) {
+      lock?.release();
+      throw unusable(error);
+    }
+  }
+
+  /** What is fixed of a directory that a server may have open. @throws TallystickError DIRECTORY_INVALID */
+  static look(path: string): { readonly epoch: number; readonly secret: Uint8Array; readonly lanes: LanePlace[] } {
     const manifest = readManifest(path);
     if (manifest?.state !== 'ready') throw new TallystickError('DIRECTORY_INVALID', `${path} is no data directory.`);
-    return placesOf(path, manifest);
+    const { epoch, secret } = manifest;
+    return { epoch, secret: Buffer.from(secret, 'hex'), lanes: placesOf(path, manifest) };
+  }
+
+  /** The lanes of a directory that a server may have open. @throws TallystickError DIRECTORY_INVALID */
+  static lanesOf(path: string): LanePlace[] {
+    return DataDirectory.look(path).lanes;
   }
 
   /**
@@ -172,6 +206,12 @@ function unusable(error: unknown): unknown {
 function openManifest(path: string, wish: Wish, defaults: Shape): Manifest {
   const found = readManifest(path);
   if (found) {
+    if (found.state === 'restoring') {
+      throw new TallystickError(
+        'DIRECTORY_INVALID',
+        `${path} was not restored to the end. Remove it and restore again.`,
+      );
+    }
     compare(path, found, wish);
     return found;
   }

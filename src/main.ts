@@ -1,4 +1,5 @@
 import { auditCommand } from './audit.js';
+import { backupCommand, restoreCommand } from './backup/commands.js';
 import { runCli } from './cli/cli.js';
 import { connect } from './client/index.js';
 import { systemClock } from './clock.js';
@@ -7,6 +8,13 @@ import { serveCommand } from './serve.js';
 import { VERSION } from './server.js';
 
 /** The composition root of the command line. */
+const local = {
+  env: process.env,
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  clock: systemClock,
+};
 process.exitCode = await runCli(
   process.argv.slice(2),
   {
@@ -18,5 +26,11 @@ process.exitCode = await runCli(
     connect,
     version: VERSION,
   },
-  [serveCommand(process.env), configCommand(process.env, process.stdout), auditCommand(process.env, process.stdout)],
+  [
+    serveCommand(process.env),
+    configCommand(process.env, process.stdout),
+    auditCommand(process.env, process.stdout),
+    backupCommand(local),
+    restoreCommand(local),
+  ],
 );

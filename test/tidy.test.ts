@@ -49,6 +49,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   lane: ['clock.ts', 'errors.ts', 'wasm.ts', 'log', 'partition', 'protocol', 'transport'],
   client: ['clock.ts', 'errors.ts', 'protocol'],
   cli: ['clock.ts', 'errors.ts', 'client', 'protocol'],
+  backup: ['cli', 'clock.ts', 'config.ts', 'directory.ts', 'errors.ts', 'lane', 'log', 'partition', 'wasm.ts'],
   'config.ts': ['errors.ts', 'protocol'],
   'directory.ts': ['errors.ts'],
   'server.ts': ['config.ts', 'directory.ts', 'errors.ts', 'lane', 'log', 'partition', 'protocol'],

@@ -13,6 +13,7 @@ const STATUS_OF: ReadonlyMap<ErrorCode, number> = new Map([
   ['INVALID_ARGUMENT', EXIT_USAGE],
   ['CONFIG_INVALID', EXIT_USAGE],
   ['LOG_CORRUPT', EXIT_DATA],
+  ['BACKUP_INVALID', EXIT_DATA],
   ['DIRECTORY_INVALID', EXIT_DATA],
 ]);
 

@@ -2,20 +2,20 @@ import cliProgress from 'cli-progress';
 import type { Clock } from '../clock.js';
 import type { Output } from './io.js';
 
-/** The progress of an ingest on a terminal; on anything else it shows nothing. */
+/** The progress of a long command on a terminal: bytes, and what they are counted in. On anything else it shows nothing. */
 export class Progress {
   readonly #bar: cliProgress.SingleBar | undefined;
   readonly #clock: Clock;
   readonly #began: number;
 
-  constructor(output: Output, size: number | undefined, clock: Clock) {
+  constructor(output: Output, size: number | undefined, clock: Clock, unit = 'lines') {
     this.#clock = clock;
     this.#began = clock.monotonicMilliseconds();
     if (!output.isTTY) return;
     const share = size === undefined ? '' : '{bar} {percentage}% of {size}, ';
     this.#bar = new cliProgress.SingleBar({
       stream: output,
-      format: `${share}{read} read, {lines} lines, {rate} lines/s`,
+      format: `${share}{bytes}, {count} ${unit}, {rate} ${unit}/s`,
       barsize: 24,
       clearOnComplete: true,
       // Signals are not its business, so it must leave no setting of the terminal behind.
@@ -23,12 +23,12 @@ export class Progress {
       linewrap: true,
       emptyOnZero: true,
     });
-    this.#bar.start(size ?? 0, 0, { size: megabytes(size ?? 0), read: megabytes(0), lines: 0, rate: 0 });
+    this.#bar.start(size ?? 0, 0, { size: megabytes(size ?? 0), bytes: megabytes(0), count: 0, rate: 0 });
   }
 
-  update(bytesRead: number, lines: number): void {
+  update(bytes: number, count: number): void {
     const seconds = Math.max(0.001, (this.#clock.monotonicMilliseconds() - this.#began) / 1_000);
-    this.#bar?.update(bytesRead, { read: megabytes(bytesRead), lines, rate: Math.round(lines / seconds) });
+    this.#bar?.update(bytes, { bytes: megabytes(bytes), count, rate: Math.round(count / seconds) });
   }
 
   stop(): void {

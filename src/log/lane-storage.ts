@@ -25,9 +25,10 @@ const markPath = (directory: string) => join(directory, 'head-mark');
  * Makes the directory of a lane with an empty log, synced when it resolves. One that was interrupted may be repeated;
  * where a log is there already, nothing is changed.
  *
+ * @param begin where the log begins: for a directory that begins with checkpoints of that place
  * @throws TallystickError LOG_CORRUPT for a log without its mark, or a mark whose log is gone.
  */
-export async function createLaneStorage(directory: string, shape: LogShape): Promise<void> {
+export async function createLaneStorage(directory: string, shape: LogShape, begin = firstPlace(shape)): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const hasLog = segmentsIn(directory).length > 0;
   if (!existsSync(markPath(directory))) {
@@ -41,7 +42,7 @@ export async function createLaneStorage(directory: string, shape: LogShape): Pro
     mark.close();
     if (group > 0) throw corrupt(`${directory} has a head mark (group ${group}) without its log.`);
     await new LmdbCheckpoints(checkpointPath(directory), shape).close();
-    await Segment.create(directory, firstPlace(shape));
+    await Segment.create(directory, begin);
   }
   // LMDB syncs what is in its file, not the file's name.
   await flush(directory, 'r');
@@ -71,6 +72,12 @@ export async function openLaneStorage(
     mark.close();
     throw error;
   }
+}
+
+/** The checkpoints alone of a lane that has no log yet, in a directory that is made if it is not there. */
+export async function openCheckpoints(directory: string, shape: LogShape): Promise<CheckpointStore> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  return new LmdbCheckpoints(checkpointPath(directory), shape);
 }
 
 /** To be called when nothing is unanswered. */

@@ -20,6 +20,8 @@ export interface SegmentOptions {
   readonly readOnly?: boolean;
   /** It takes no group that would leave less free than this on its file system. */
   readonly reserveBytes?: number;
+  /** Another process may append while it is read: what comes later is not looked at. */
+  readonly isGrowing?: boolean;
 }
 
 /**
@@ -30,10 +32,12 @@ export class Segment {
   /** The place before its first record. */
   readonly begin: LogPlace;
   readonly #environment: LmdbEnvironment;
+  readonly #isGrowing: boolean;
   readonly #scratch = new ChecksummedBuffer(AUDIT_SCRATCH_BYTES);
 
-  private constructor(environment: LmdbEnvironment, begin: LogPlace) {
+  private constructor(environment: LmdbEnvironment, begin: LogPlace, isGrowing: boolean) {
     this.#environment = environment;
+    this.#isGrowing = isGrowing;
     this.begin = begin;
   }
 
@@ -74,7 +78,7 @@ export class Segment {
       if (heads.size !== shape.partitions.length || !shape.partitions.every((partition) => heads.has(partition))) {
         throw corrupt(`${path} is of partitions ${[...heads.keys()]} instead of ${shape.partitions}.`);
       }
-      return new Segment(environment, begin);
+      return new Segment(environment, begin, options.isGrowing ?? false);
     } catch (error) {
       await environment.close();
       throw error;
@@ -127,7 +131,8 @@ export class Segment {
       take(number, this.record(number));
       if (number % ITEMS_PER_TURN === 0) await nextTurn();
     }
-    if (this.record(last + 1)) throw corrupt(`The segment counts records up to ${last}, but has more.`);
+    if (!this.#isGrowing && this.record(last + 1))
+      throw corrupt(`The segment counts records up to ${last}, but has more.`);
   }
 
   /** In the order of partition and sequence. @throws TallystickError LOG_CORRUPT */

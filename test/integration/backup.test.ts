@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { connect } from '../../src/client/index.js';
+import { clientOfTest } from './clients.js';
+import { startProgram } from './ingest-programs.js';
+import { refusedStart, type ServerProcess, serverOfTest, temporaryDirectory } from './server-process.js';
+
+async function run(args: readonly string[], stdin: Uint8Array = Buffer.alloc(0)) {
+  const program = startProgram(args);
+  program.stdin.end(stdin);
+  return await program.outcome;
+}
+
+/** The hash of each partition's memory by its number, with the position that it is of. */
+async function statesOf(server: ServerProcess): Promise<Map<number, string>> {
+  const client = await connect(server.url, { producer: false });
+  const lanes = await client.stats({ stateHash: true });
+  await client.close();
+  return new Map(
+    lanes.flatMap(({ partitions }) => partitions.map((p) => [p.partition, `${p.sequence} ${p['stateHash']}`] as const)),
+  );
+}
+
+test('a backup of a quiet server, restored with other lanes, has the same memory byte for byte', async () => {
+  const server = await serverOfTest({ lanes: 2, partitions: 4 });
+  const client = await clientOfTest(server, { producer: 'writer' });
+  await client.batch(Array.from({ length: 2_000 }, (_, i) => ({ name: `counter:${i}`, delta: i })));
+  await client.increment('once', 1, { id: 'order-1' });
+  await client.close();
+  const file = join(temporaryDirectory(), 'now.backup');
+  const taken = await run(['backup', file, '--data-dir', server.dataDir, '--json']);
+  expect(taken).toMatchObject({ status: 0, err: '' });
+  expect(JSON.parse(taken.out)).toMatchObject({ file, counters: 2_001, partitions: 4 });
+  const before = await statesOf(server);
+
+  const dataDir = join(temporaryDirectory(), 'restored');
+  const restored = await run(['restore', file, '--data-dir', dataDir, '--lanes', '1', '--json']);
+  expect(restored).toMatchObject({ status: 0, err: '' });
+  expect(JSON.parse(restored.out)).toMatchObject({ partitions: 4, lanes: 1, checksum: JSON.parse(taken.out).checksum });
+  const copy = await serverOfTest({ dataDir, lanes: 1, partitions: 4 });
+  expect(await statesOf(copy)).toEqual(before);
+
+  const again = await clientOfTest(copy);
+  expect(await again.increment('once', 1, { id: 'order-1' })).toBe(1n); // it was, before the backup
+  expect(await again.increment('counter:1999')).toBe(2_000n);
+  await copy.crash();
+  expect(await (await clientOfTest(copy)).get('counter:1999')).toBe(2_000n);
+});
+
+test('a backup beside a server under load holds what was acknowledged before it began, and nothing that was not asked for', async () => {
+  const server = await serverOfTest({ lanes: 2, partitions: 4 });
+  const client = await clientOfTest(server);
+  let acknowledged = 0;
+  let asked = 0;
+  let isWriting = true;
+  const writer = (async () => {
+    while (isWriting) {
+      asked += 100;
+      await client.batch(Array.from({ length: 100 }, (_, i) => ({ name: `c${i}`, delta: 1 })));
+      acknowledged += 100;
+    }
+  })();
+  while (acknowledged < 2_000) await client.flush();
+  const least = acknowledged;
+  const file = join(temporaryDirectory(), 'busy.backup');
+  expect(await run(['backup', file, '--data-dir', server.dataDir])).toMatchObject({ status: 0 });
+  const most = asked;
+  isWriting = false;
+  await writer;
+  expect(most).toBeGreaterThan(least);
+
+  const dataDir = join(temporaryDirectory(), 'restored');
+  expect(await run(['restore', file, '--data-dir', dataDir, '--lanes', '2'])).toMatchObject({ status: 0 });
+  const copy = await serverOfTest({ dataDir, lanes: 2, partitions: 4 });
+  const readings = await (await clientOfTest(copy)).read(Array.from({ length: 100 }, (_, i) => `c${i}`));
+  const sum = readings.reduce((total, { value }) => total + Number(value), 0);
+  expect(sum).toBeGreaterThanOrEqual(least);
+  expect(sum).toBeLessThanOrEqual(most);
+});
+
+test('through a pipe; into a directory that is not empty, over a file, from damaged bytes it is refused and leaves nothing a server takes', async () => {
+  const server = await serverOfTest();
+  await (await clientOfTest(server)).increment('a', 5);
+  const file = join(temporaryDirectory(), 'a.backup');
+  expect((await run(['backup', file, '--data-dir', server.dataDir])).status).toBe(0);
+  expect(await run(['backup', file, '--data-dir', server.dataDir])).toMatchObject({
+    status: 2,
+    err: expect.stringContaining('exists'),
+  });
+  expect(await run(['restore', file, '--data-dir', server.dataDir])).toMatchObject({
+    status: 2,
+    err: expect.stringContaining('not empty'),
+  });
+
+  const whole = readFileSync(file);
+  const half = join(temporaryDirectory(), 'half');
+  expect(await run(['restore', '-', '--data-dir', half], whole.subarray(0, whole.length / 2))).toMatchObject({
+    status: 3,
+    err: expect.stringContaining('BACKUP_INVALID'),
+  });
+  const { stderr } = await refusedStart(['--data-dir', half, '--port', '0']);
+  expect(stderr).toContain('not restored to the end');
+
+  const piped = join(temporaryDirectory(), 'piped');
+  expect(await run(['restore', '-', '--data-dir', piped, '--lanes', '1'], whole)).toMatchObject({ status: 0 });
+  const copy = await serverOfTest({ dataDir: piped });
+  expect(await (await clientOfTest(copy)).get('a')).toBe(5n);
+});
