@@ -77,14 +77,20 @@ export function decodeBatch(start: u32, end: u32, shape: u32): u32 {
   for (let left = <u32>count; left; ) {
     const stage = min<u32>(left, STAGE);
     const stageEnd = record + stage * RECORD_BYTES;
+    let names: u32 = 0;
     for (let r = record; r < stageEnd; r += RECORD_BYTES) {
       p = decodeKey(p, end, r);
       if (p > 1 && shape === OPERATIONS) p = decodeDelta(p, r);
       if (p <= 1) return p ? NAME_INVALID : BAD_REQUEST;
       if (p > end || (shape === KEYS && load<u32>(r + EXTENSION))) return BAD_REQUEST;
+      names |= load<u32>(r + KEY_LENGTH);
     }
-    const status = findStage(record, stageEnd);
-    if (status) return status;
+    if (names) {
+      const status = findStage(record, stageEnd);
+      if (status) return status;
+    } else {
+      findIds(record, stageEnd);
+    }
     record = stageEnd;
     left -= stage;
   }
@@ -98,26 +104,50 @@ export function decodeBatch(start: u32, end: u32, shape: u32): u32 {
  * against `end`: what lies behind it is of an older body and must not decide between the two.
  */
 export function decodeKey(start: u32, end: u32, record: u32): u32 {
-  const packed = readVarint(start);
-  const head = packed & VALUE_MASK;
-  const value = <u32>(head >> 2);
-  const p = start + <u32>(packed >> 56);
-  if (packed === TOO_LONG || head >> 34 || p > end) return 0;
-  store<u32>(record + EXTENSION, <u32>(head >> 1) & 1);
+  // Varints of up to three bytes, as most heads are, and of one byte, as most generations are, are read in line.
+  const word = load<u32>(start);
+  let head: u32 = word & 0x7f;
+  let p = start + 1;
+  if (word & 0x80) {
+    head |= (word & 0x7f00) >> 1;
+    p++;
+    if (word & 0x8000) {
+      head |= (word & 0x7f0000) >> 2;
+      p++;
+      if (word & 0x800000) {
+        const packed = readVarint(start);
+        if (packed === TOO_LONG || (packed & VALUE_MASK) >> 34) return 0;
+        p = start + <u32>(packed >> 56);
+        return p > end ? 0 : decodeHead(<u32>((packed & VALUE_MASK) >> 2), <u32>packed & 3, p, record);
+      }
+    }
+  }
+  return p > end ? 0 : decodeHead(head >> 2, head & 3, p, record);
+}
+
+/** Decodes what follows the head of a key. */
+function decodeHead(value: u32, bits: u32, start: u32, record: u32): u32 {
+  store<u32>(record + EXTENSION, bits >> 1);
   store<u32>(record + STATUS, OK);
-  if (head & 1) {
-    const generation = readVarint(p);
-    if (generation === TOO_LONG || (generation & VALUE_MASK) >> 32) return 0;
+  if (bits & 1) {
+    let p = start + 1;
+    let generation = <u32>load<u8>(start);
+    if (generation >= 0x80) {
+      const packed = readVarint(start);
+      if (packed === TOO_LONG || (packed & VALUE_MASK) >> 32) return 0;
+      generation = <u32>packed;
+      p = start + <u32>(packed >> 56);
+    }
     store<u32>(record + KEY, value);
     store<u32>(record + KEY_LENGTH, 0);
-    store<u32>(record + GENERATION, <u32>generation);
-    return p + <u32>(generation >> 56);
+    store<u32>(record + GENERATION, generation);
+    return p;
   }
   if (value === 0 || value > MAX_NAME) return 1;
-  store<u64>(record + HASH, sipHash(p, value));
-  store<u32>(record + KEY, p);
+  store<u64>(record + HASH, sipHash(start, value));
+  store<u32>(record + KEY, start);
   store<u32>(record + KEY_LENGTH, value);
-  return p + value;
+  return start + value;
 }
 
 /** Decodes what follows the key of an operation; 0 if it is malformed. */
@@ -147,6 +177,22 @@ function decodeExtension(start: u32, record: u32): u32 {
   if (!(fields & HAS_ID)) return p;
   store<u32>(REGISTER_OPERATION_IDS, load<u32>(REGISTER_OPERATION_IDS) + 1);
   return p + OPERATION_ID_BYTES;
+}
+
+/** The same where all records are by id. */
+function findIds(from: u32, to: u32): void {
+  const slots = load<u32>(H_SLOTS);
+  let sink: u32 = 0;
+  for (let r = from; r < to; r += RECORD_BYTES) {
+    const slot = load<u32>(r + KEY);
+    if (slot < slots) sink += generationAt(slotAddress(slot));
+  }
+  store<u32>(REGISTER_SINK, sink);
+  for (let r = from; r < to; r += RECORD_BYTES) {
+    const slot = slotOfId(load<u32>(r + KEY), load<u32>(r + GENERATION));
+    store<u32>(r + SLOT, slot);
+    if (!slot) store<u32>(r + STATUS, ID_UNKNOWN);
+  }
 }
 
 /** Finds the slots of the records of a stage: OK, or the status that refuses the request. */

@@ -25,6 +25,11 @@ function addRaw(names: readonly Uint8Array[]): Uint8Array {
 
 const addBytes = (kernel: Kernel, ...names: Uint8Array[]) => kernel.call(Opcode.ADD, 0, NOBODY, START, addRaw(names));
 
+/** A number below 128 as a varint of so many bytes: a form that is not the shortest is legal. */
+function padded(value: number, bytes: number): number[] {
+  return Array.from({ length: bytes }, (_, i) => (i === 0 ? value : 0) | (i < bytes - 1 ? 0x80 : 0));
+}
+
 describe('A step', () => {
   test('goes to the ends of 64 bits and not past them, either way', () => {
     const kernel = new Kernel();
@@ -41,6 +46,43 @@ describe('A step', () => {
       ['down', MAX, OK, -1n],
     ];
     for (const [name, delta, status, value] of steps) expect(kernel.step(name, delta)).toEqual({ status, value });
+    // also where nobody asks for values
+    const last: [name: string, delta: bigint][] = [
+      ['up', MAX],
+      ['up', 2n],
+      ['down', MIN],
+    ];
+    const { answer } = kernel.add({ operations: last.map(([name, delta]) => ({ key: { name }, delta })) });
+    expect(answer?.refused).toEqual([1, 2].map((index) => ({ index, status: ERRORS.OVERFLOW.status })));
+    expect([kernel.value('up'), kernel.value('down')]).toEqual([MAX - 1n, -1n]);
+  });
+
+  test('is found by a head and a generation of every length that a varint may have', () => {
+    const kernel = new Kernel();
+    const [opened] = kernel.open(['it']).answer ?? [];
+    const slot = (opened as { slot: number }).slot;
+    let value = 0n;
+    for (let bytes = 1; bytes <= 10; bytes++) {
+      const byName = [1, ...padded(2 << 2, bytes), ...Buffer.from('it'), 2];
+      const byId = [1, ...padded((slot << 2) | 1, bytes), ...padded(0, bytes), 2];
+      for (const body of [byName, byId]) {
+        expect(kernel.call(Opcode.ADD, 0, NOBODY, START, Uint8Array.from(body)), `${bytes} bytes`).toBe(OK);
+        expect(kernel.value('it')).toBe(++value);
+      }
+    }
+  });
+
+  test('is found by an id whose head takes several bytes', () => {
+    const kernel = new Kernel();
+    kernel.watched = false;
+    const names = Array.from({ length: 5_000 }, (_, i) => `n${i}`);
+    const ids = kernel.open(names).answer ?? [];
+    for (const i of [0, 31, 32, 4_095, 4_096, 4_999]) {
+      const { slot, generation } = ids[i] as { slot: number; generation: number };
+      expect(slot).toBe(i);
+      expect(kernel.add({ operations: [{ key: { slot, generation }, delta: 7n }] }).answer?.refused).toEqual([]);
+      expect(kernel.value(names[i] as string)).toBe(7n);
+    }
   });
 
   test('stays within the bounds that it was given, both included', () => {
