@@ -30,6 +30,8 @@ export interface LaneHostParts {
   readonly isPoisoned: () => boolean;
   /** Storage broke: nothing is acknowledged any more, and the process must stop. */
   readonly onFailed: (error: TallystickError) => void;
+  /** The most bytes of a group commit; absent for the default. */
+  readonly groupBytes?: number;
 }
 
 export class LaneHost {
@@ -55,13 +57,14 @@ export class LaneHost {
 
   /** Brings the partitions to where the log ends. @throws TallystickError LOG_CORRUPT */
   static async open(parts: LaneHostParts): Promise<LaneHost> {
-    const { clock, storage, kernel, isPoisoned, onFailed, configuration } = parts;
+    const { clock, storage, kernel, isPoisoned, onFailed, configuration, groupBytes } = parts;
     const partitions = new Map(parts.partitions.map((number) => [number, new Partition(kernel)]));
     const started = clock.monotonicMilliseconds();
     const { end: start } = await recover(storage, partitions);
     const milliseconds = clock.monotonicMilliseconds() - started;
     const shape = { partitions: parts.partitions, kernelVersion: KERNEL_VERSION };
-    const commit = new GroupCommit({ ...storage, clock, shape, start, isPoisoned, onFailed });
+    const limits = groupBytes === undefined ? {} : { groupBytes };
+    const commit = new GroupCommit({ ...storage, ...limits, clock, shape, start, isPoisoned, onFailed });
     configure(partitions, commit, configuration, clock.wallMilliseconds());
     const { entries, bytes, begin } = start;
     return new LaneHost(parts, partitions, commit, { entries, bytes: bytes - begin.bytes, milliseconds });

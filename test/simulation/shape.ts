@@ -1,0 +1,41 @@
+import { KERNEL_VERSION } from '../../src/partition/partition.js';
+import { encodeUtf8 } from '../../src/protocol/bytes.js';
+import { partitionOf } from '../../src/protocol/partition-hash.js';
+
+/** The server that is simulated: two lanes of two partitions. */
+export const LANES = [0, 1] as const;
+export const PARTITIONS = [0, 1, 2, 3] as const;
+/** The lane of each partition. */
+export const LANE_OF: readonly number[] = [0, 0, 1, 1];
+export const EPOCH = 7;
+
+export const partitionsOf = (lane: number): number[] => PARTITIONS.filter((partition) => LANE_OF[partition] === lane);
+
+export const shapeOf = (lane: number) => ({ partitions: partitionsOf(lane), kernelVersion: KERNEL_VERSION });
+
+export const CONFIGURATION = {
+  partitions: PARTITIONS.length,
+  secret: new Uint8Array(16).fill(9),
+  maximumPages: 1000,
+  maximumProducers: 100,
+  maximumOperationIds: 40,
+  producerIdleMilliseconds: 86_400_000 * 30,
+  operationIdMilliseconds: 600_000,
+};
+
+export const MODEL_OPTIONS = CONFIGURATION;
+
+/** So many names of a partition with a prefix. */
+function namesOf(partition: number, prefix: string, count: number): string[] {
+  const names: string[] = [];
+  for (let i = 0; names.length < count; i++) {
+    const bytes = encodeUtf8(`${prefix}${i}`);
+    if (partitionOf(bytes, 0, bytes.length, PARTITIONS.length) === partition) names.push(`${prefix}${i}`);
+  }
+  return names;
+}
+
+/** Counters that only sequenced batches of sessions that nobody races change: their sums are known without the server's help. */
+export const LEDGER_NAMES = PARTITIONS.map((partition) => namesOf(partition, 'ledger', 4));
+/** Counters that anybody changes. */
+export const MIXED_NAMES = PARTITIONS.map((partition) => namesOf(partition, 'mixed', 6));

@@ -1,0 +1,154 @@
+import type { HeadMark, LogShape, Mark, SealedGroup } from '../../src/log/log.js';
+import { SimCheckpointDisk } from '../log/sim-checkpoints.js';
+import { SimDisk, SimLog } from '../log/sim-log.js';
+import type { World } from './world.js';
+
+/** Storage of one lane, over all lives of the server: what survives is here. */
+
+/** The last marks that were written, the newest last. A loss of power may leave any of them. */
+const KEPT_MARKS = 4;
+
+export class LaneDisk {
+  readonly disk = new SimDisk();
+  readonly checkpoints = new SimCheckpointDisk();
+  readonly shape: LogShape;
+  readonly marks: Mark[];
+  /** For each partition the last sequence that is on the device, and the record that is the last one. */
+  readonly stored = new Map<number, number>();
+  storedGroup = 0;
+
+  constructor(shape: LogShape) {
+    this.shape = shape;
+    const heads = new Map(shape.partitions.map((partition) => [partition, { sequence: 0, hash: 0n }]));
+    this.marks = [{ group: 0, heads }];
+    for (const partition of shape.partitions) this.stored.set(partition, 0);
+  }
+
+  get mark(): Mark {
+    return this.marks.at(-1) as Mark;
+  }
+
+  addMark({ group, heads }: Mark): void {
+    this.marks.push({ group, heads });
+    if (this.marks.length > KEPT_MARKS) this.marks.shift();
+  }
+
+  isStored({ group, heads }: SealedGroup): void {
+    if (group <= this.storedGroup) return;
+    this.storedGroup = group;
+    for (const [partition, { sequence }] of heads) this.stored.set(partition, sequence);
+  }
+}
+
+/** Faults that wait for the next chance to happen, on whichever lane that is. */
+export class DiskFaults {
+  isFull = false;
+  nextFlush: 'failed' | 'silent' | 'slow' | undefined;
+  nextMarkFails = false;
+}
+
+/** The log of one life of a lane: SimLog, whose appends are seen, take time and meet the faults of the machine. */
+export class WatchedLog extends SimLog {
+  #appendedAt = 0;
+  readonly #world: World;
+  readonly #disk: LaneDisk;
+  readonly #onAppend: (group: SealedGroup) => void;
+  readonly #delay: { milliseconds: number };
+  readonly #seen: { group: SealedGroup | undefined; isStored: boolean };
+
+  constructor(world: World, disk: LaneDisk, isAlive: () => boolean, onAppend: (group: SealedGroup) => void) {
+    const delay = { milliseconds: 0 };
+    const seen: { group: SealedGroup | undefined; isStored: boolean } = { group: undefined, isStored: false };
+    const commitLater = (commit: () => void) => {
+      const { group, isStored } = seen;
+      world.clock.after(delay.milliseconds, () => {
+        if (!isAlive()) return;
+        this.#countEmptySegment(commit);
+        if (group && isStored) disk.isStored(group);
+        world.awaitMicrotasks();
+      });
+    };
+    super(disk.disk, disk.shape, commitLater, { segmentBytes: world.segmentBytes });
+    this.#world = world;
+    this.#disk = disk;
+    this.#onAppend = onAppend;
+    this.#delay = delay;
+    this.#seen = seen;
+  }
+
+  override append(group: SealedGroup) {
+    const { random, faults, tally, trace } = this.#world;
+    this.#onAppend(group);
+    this.#appendedAt = this.#world.clock.now;
+    this.#delay.milliseconds = random.chance(0.05) ? random.milliseconds(5, 40) : random.milliseconds(0.2, 2);
+    this.#seen.group = group;
+    this.#seen.isStored = true;
+    const planned = faults.nextFlush;
+    if (faults.isFull) {
+      tally['full disk']++;
+      this.#seen.isStored = false;
+      this.script.push({ kind: 'full', segment: random.chance(0.5) });
+    } else if (planned === 'slow') {
+      tally['slow flush']++;
+      faults.nextFlush = undefined;
+      this.#delay.milliseconds = random.milliseconds(500, 4_000);
+    } else if (planned) {
+      tally[planned === 'failed' ? 'failed flush' : 'unanswered flush']++;
+      faults.nextFlush = undefined;
+      this.#seen.isStored = random.chance(0.5);
+      this.script.push({ kind: planned, stored: this.#seen.isStored, segment: random.chance(0.5) });
+    }
+    trace('append', group.group, group.records.length, group.entries);
+    return super.append(group);
+  }
+
+  /** Whether the device takes longer than usual. */
+  get isSlow(): boolean {
+    return this.busy && this.#world.clock.now - this.#appendedAt > 5;
+  }
+
+  /** The process dies. */
+  die(): void {
+    const { random, tally } = this.#world;
+    const isStored = this.busy && random.chance(0.5);
+    if (isStored && this.#seen.group) {
+      tally['stored unanswered group']++;
+      this.#disk.isStored(this.#seen.group);
+    }
+    this.#countEmptySegment(() => this.crash(isStored, random.chance(0.5)));
+  }
+
+  #countEmptySegment(write: () => void): void {
+    const { segments } = this.#disk.disk;
+    const before = segments.size;
+    write();
+    const newest = segments.get(Math.max(...segments.keys()));
+    if (segments.size > before && newest?.records.size === 0) this.#world.tally['empty segment']++;
+  }
+}
+
+export class SimMark implements HeadMark {
+  readonly #world: World;
+  readonly #disk: LaneDisk;
+
+  constructor(world: World, disk: LaneDisk) {
+    this.#world = world;
+    this.#disk = disk;
+  }
+
+  read(): Mark {
+    return this.#disk.mark;
+  }
+
+  write(mark: Mark): void {
+    const { faults, tally } = this.#world;
+    if (faults.nextMarkFails) {
+      faults.nextMarkFails = false;
+      tally['failed head mark']++;
+      throw new Error('The device does not take the head mark.');
+    }
+    this.#disk.addMark(mark);
+  }
+
+  close(): void {}
+}

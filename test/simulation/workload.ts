@@ -1,0 +1,299 @@
+import { ByteWriter } from '../../src/protocol/bytes.js';
+import { Flag, Opcode } from '../../src/protocol/opcode.js';
+import {
+  encodeAdd,
+  encodeGet,
+  encodeOpen,
+  encodeSet,
+  type Key,
+  OPERATION_ID_BYTES,
+  type Operation,
+  type SetRequest,
+} from '../../src/protocol/request.js';
+import { decodeOpenAnswer } from '../../src/protocol/response.js';
+import { bodyOf, type Link, refusalOf } from './link.js';
+import { EPOCH, LANES, LEDGER_NAMES, MIXED_NAMES, PARTITIONS } from './shape.js';
+import { MAY_REFUSE, SimClient } from './sim-client.js';
+import type { Batch, BatchContent } from './stream.js';
+import type { World } from './world.js';
+
+/** What the clients of a simulation want: sequenced batches above all, and a bit of everything else. */
+
+const ACTIONS = {
+  batch: 55,
+  'sequenced set': 4,
+  'operation with an id': 8,
+  'loose write': 6,
+  read: 14,
+  open: 4,
+  sync: 2,
+  nonsense: 2,
+  'late retry': 3,
+} as const;
+
+/** So many batches a client keeps before it makes more. */
+const MOST_KEPT = 16;
+/** Operation ids that are tried again. */
+const REMEMBERED = 6;
+
+/** An operation with an id, as it is sent each time. */
+interface IdentifiedOperation {
+  readonly partition: number;
+  readonly body: Uint8Array;
+}
+
+export class Workload {
+  readonly clients: readonly SimClient[];
+  /** The sums of the counters that only safe batches change: what every client was told came of its batches. */
+  readonly ledger = new Map<string, bigint>();
+  readonly #world: World;
+  readonly #ids = PARTITIONS.map(() => new Map<string, Key>());
+  readonly #identified: IdentifiedOperation[] = [];
+
+  constructor(world: World) {
+    this.#world = world;
+    const safe = (name: string, producer: { id: Uint8Array } | { name: string }) =>
+      new SimClient(world, {
+        name,
+        producer,
+        isRaced: false,
+        content: (partition) => this.#content(partition, LEDGER_NAMES[partition] as string[]),
+        onDone: (batch) => this.#enter(batch),
+      });
+    const raced = (name: string) =>
+      new SimClient(world, {
+        name,
+        producer: { name: 'raced' },
+        isRaced: true,
+        content: (partition) => this.#content(partition, MIXED_NAMES[partition] as string[]),
+        onDone: () => {},
+      });
+    const id = world.random.bytes(16);
+    this.clients = [safe('anonymous', { id }), safe('named', { name: 'safe' }), raced('left'), raced('right')];
+  }
+
+  get isIdle(): boolean {
+    return this.clients.every((client) => client.isIdle);
+  }
+
+  /** One client does something. */
+  act(): void {
+    const { random } = this.#world;
+    const client = random.pick(this.clients);
+    const partition = random.pick(PARTITIONS);
+    client.connect();
+    const link = client.link(partition);
+    const action = random.weighted(ACTIONS);
+    if (action === 'batch') this.#batch(client, partition);
+    else if (!link) return;
+    else if (action === 'sequenced set') this.#sequencedSet(client, partition);
+    else if (action === 'operation with an id') this.#identifiedOperation(link, partition);
+    else if (action === 'loose write') this.#looseWrite(link, partition);
+    else if (action === 'read') this.#read(link, partition);
+    else if (action === 'open') this.#open(link, partition);
+    else if (action === 'sync') client.sync(link.lane);
+    else if (action === 'nonsense') this.#nonsense(link, partition);
+    else if (client.retryOld(partition)) this.#world.tally['late retry']++;
+  }
+
+  // --- sequenced ---
+
+  #batch(client: SimClient, partition: number): void {
+    const stream = client.streams[partition];
+    if (!stream || stream.kept.length >= MOST_KEPT) return;
+    const content = client.options.content(partition);
+    this.#world.operations += content.operations.length;
+    client.write(partition, content, this.#world.random.chance(0.3));
+  }
+
+  #sequencedSet(client: SimClient, partition: number): void {
+    const stream = client.streams[partition];
+    if (!stream || stream.kept.length >= MOST_KEPT) return;
+    this.#world.operations++;
+    const content = { opcode: Opcode.SET, flags: 0, operations: [], set: this.#setRequest(partition) };
+    client.write(partition, content, this.#world.random.chance(0.3));
+  }
+
+  #content(partition: number, names: readonly string[]): BatchContent {
+    const { random } = this.#world;
+    const flags = (random.chance(0.25) ? Flag.ATOMIC : 0) | (random.chance(0.5) ? Flag.VALUES : 0);
+    const isLong = random.chance(0.005);
+    const count = isLong ? 300 : random.chance(0.03) ? 0 : random.between(1, 10);
+    const operations = Array.from({ length: count }, () => this.#operation(partition, names));
+    const cursor = random.chance(0.3) ? random.bytes(random.between(1, 12)) : undefined;
+    return { opcode: Opcode.ADD, flags, operations, ...(cursor && { cursor }) };
+  }
+
+  #operation(partition: number, names: readonly string[]): Operation {
+    const { random } = this.#world;
+    const name = random.pick(names);
+    const id = random.chance(0.3) ? this.#ids[partition]?.get(name) : undefined;
+    const delta = random.chance(0.03) ? random.i64() : BigInt(random.between(-20, 100));
+    const bounds = {
+      ...(random.chance(0.1) && { min: BigInt(random.between(-50, 50)) }),
+      ...(random.chance(0.1) && { max: BigInt(random.between(100, 3_000)) }),
+    };
+    return { key: id ?? { name }, delta, ...bounds };
+  }
+
+  /** Enters a durable batch: the only place where the ledger's sums come from. */
+  #enter({ partition, content: { operations }, ending }: Batch): void {
+    for (const [index, { key, delta }] of operations.entries()) {
+      const name = 'name' in key ? key.name : this.#nameOf(partition, key);
+      if (!name || ending?.refused.has(index)) continue;
+      this.ledger.set(name, (this.ledger.get(name) ?? 0n) + delta);
+    }
+  }
+
+  #nameOf(partition: number, key: Key): string | undefined {
+    return this.#world.oracle.models[partition]?.nameOf(key);
+  }
+
+  // --- without a sequence ---
+
+  #identifiedOperation(link: Link, partition: number): void {
+    const { random } = this.#world;
+    const known = this.#identified.filter((operation) => operation.partition === partition);
+    if (known.length > 0 && random.chance(0.6)) {
+      this.#loose(link, partition, Opcode.ADD, Flag.VALUES, random.pick(known).body, 1);
+      return;
+    }
+    const { key, delta, ...bounds } = this.#operation(partition, MIXED_NAMES[partition] as string[]);
+    const operation = { key, delta, ...bounds, operationId: random.bytes(OPERATION_ID_BYTES) };
+    const body = bodyOf((writer) => encodeAdd(writer, { operations: [operation] }));
+    this.#identified.push({ partition, body });
+    if (this.#identified.length > REMEMBERED * PARTITIONS.length) this.#identified.shift();
+    this.#loose(link, partition, Opcode.ADD, Flag.VALUES, body, 1);
+  }
+
+  #looseWrite(link: Link, partition: number): void {
+    const { random } = this.#world;
+    const applied = random.chance(0.4) ? Flag.APPLIED : 0;
+    if (random.chance(0.4)) {
+      const body = bodyOf((writer) => encodeSet(writer, this.#setRequest(partition)));
+      this.#loose(link, partition, Opcode.SET, applied, body, 1);
+      return;
+    }
+    const { flags, operations } = this.#content(partition, MIXED_NAMES[partition] as string[]);
+    const body = bodyOf((writer) => encodeAdd(writer, { operations }));
+    this.#loose(link, partition, Opcode.ADD, flags | applied, body, operations.length);
+  }
+
+  #setRequest(partition: number): Omit<SetRequest, 'sequence'> {
+    const { random, oracle } = this.#world;
+    const name = random.pick(MIXED_NAMES[partition] as string[]);
+    const model = oracle.models[partition];
+    // Half of the expectations are what the last group left.
+    const known = random.chance(0.5) ? (model?.valueAt(name, model.sequence) ?? 0n) : BigInt(random.below(50));
+    const expect = random.chance(0.5) ? { expect: known } : undefined;
+    return { key: { name }, value: BigInt(random.between(-500, 500)), ...expect, reason: 'simulated' };
+  }
+
+  #loose(link: Link, partition: number, opcode: number, flags: number, body: Uint8Array, count: number): void {
+    this.#world.operations += count;
+    link.send(opcode, flags, partition, body, { count, done: (answer) => this.#expectRight(answer) });
+  }
+
+  // --- the rest ---
+
+  #read(link: Link, partition: number): void {
+    const { random, oracle } = this.#world;
+    this.#world.operations++;
+    const names = [...(MIXED_NAMES[partition] as string[]), ...(LEDGER_NAMES[partition] as string[])];
+    const keys = Array.from({ length: random.between(1, 4) }, () => {
+      const name = random.pick(names);
+      return (random.chance(0.3) ? this.#ids[partition]?.get(name) : undefined) ?? { name };
+    });
+    const told = oracle.told[partition] as number;
+    const sequence = Math.max(0, told + random.between(-2, 3));
+    const after = random.chance(0.3) ? { epoch: EPOCH, sequence } : undefined;
+    const flags = (random.chance(0.5) ? Flag.LATEST : 0) | (after ? Flag.AFTER : 0);
+    const body = bodyOf((writer) => encodeGet(writer, { keys, ...(after && { after }) }));
+    link.send(Opcode.GET, flags, partition, body, {
+      keys,
+      ...(after && { after: sequence }),
+      done: (answer) => this.#expectRight(answer, after && sequence > told ? 'POSITION_UNAVAILABLE' : undefined),
+    });
+  }
+
+  #open(link: Link, partition: number): void {
+    const { random } = this.#world;
+    this.#world.operations++;
+    const all = [...(MIXED_NAMES[partition] as string[]), ...(LEDGER_NAMES[partition] as string[])];
+    const names = Array.from({ length: random.between(1, 3) }, () => random.pick(all));
+    const body = bodyOf((writer) => encodeOpen(writer, names));
+    link.send(Opcode.OPEN, 0, partition, body, {
+      names,
+      done: (answer) => {
+        this.#expectRight(answer);
+        if (refusalOf(answer)) return;
+        decodeOpenAnswer(answer.body).ids.forEach((id, index) => {
+          const name = names[index] as string;
+          if (id.slot !== undefined) this.#ids[partition]?.set(name, { slot: id.slot, generation: id.generation });
+        });
+      },
+    });
+  }
+
+  /** What must be refused, and leave the connection as it was. */
+  #nonsense(link: Link, partition: number): void {
+    const { random, violate } = this.#world;
+    const expected = random.pick(['WRONG_PARTITION', 'BAD_REQUEST', 'UNKNOWN_OPCODE', 'EPOCH_MISMATCH'] as const);
+    const other = PARTITIONS[(partition + 1) % PARTITIONS.length] as number;
+    const foreign = { key: { name: (MIXED_NAMES[other] as string[])[0] as string }, delta: 1n };
+    const body = new ByteWriter();
+    let opcode: number = Opcode.ADD;
+    let flags = 0;
+    if (expected === 'WRONG_PARTITION') encodeAdd(body, { operations: [foreign] });
+    else if (expected === 'BAD_REQUEST') body.bytes(Uint8Array.of(3, 0xff, 0xff));
+    else if (expected === 'UNKNOWN_OPCODE') opcode = 77;
+    else {
+      opcode = Opcode.GET;
+      flags = Flag.AFTER;
+      encodeGet(body, { keys: [], after: { epoch: EPOCH + 1, sequence: 0 } });
+    }
+    link.send(opcode, flags, partition, body.view(), {
+      done: (answer) => {
+        const code = refusalOf(answer)?.code;
+        if (code !== expected && !MAY_REFUSE.has(code ?? '')) violate(`${expected} was due, the answer is ${code}`);
+      },
+    });
+  }
+
+  #expectRight(answer: Parameters<typeof refusalOf>[0], alsoAllowed?: string): void {
+    const code = refusalOf(answer)?.code;
+    if (code === undefined || code === alsoAllowed || MAY_REFUSE.has(code)) return;
+    this.#world.violate(`what is right is refused with ${code}`);
+  }
+
+  // --- the clients' own faults ---
+
+  misbehave(): void {
+    const { random, tally } = this.#world;
+    const client = random.pick(this.clients);
+    const lane = random.pick(LANES);
+    const isDrop = random.chance(0.6);
+    if (isDrop) {
+      tally['dropped connection']++;
+      client.dropConnection(lane);
+    } else if (random.chance(0.6)) {
+      tally['second connection']++;
+      client.connectAgain(lane);
+    } else if (client.options.isRaced) {
+      tally['raced producer']++;
+      client.restart();
+    } else if (client.isIdle) {
+      tally['restarted client']++;
+      client.restart();
+    }
+  }
+
+  /** Everybody comes back and sends what it kept. */
+  comeBack(): void {
+    for (const client of this.clients) {
+      client.connect();
+      client.checkPatience();
+      for (const lane of LANES) if (client.isWaitingFor(lane)) client.sync(lane);
+    }
+  }
+}
