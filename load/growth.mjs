@@ -13,7 +13,7 @@ import { describeMachine, machineFacts } from './machine.mjs';
 import { random } from './names.mjs';
 import { memoryBytes } from './process-figures.mjs';
 import { RawClient } from './raw-client.mjs';
-import { writeReport } from './report-file.mjs';
+import { writeSections } from './report-file.mjs';
 import { startServerProcess, withServer } from './server.mjs';
 import { textTable } from './table.mjs';
 
@@ -69,7 +69,7 @@ for (const section of options.only.split(',')) {
     );
 }
 if (options.json) console.log(JSON.stringify(report));
-if (options.out) writeReport(options.out, 'growth', report);
+if (options.out) writeSections(options.out, 'growth', report);
 
 /** That many counters: how fast they are made and added to, what they take, and how long a start after kill -9 takes. */
 async function withCounters(count) {

@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { progressBar } from './progress.mjs';
-import { writeReport } from './report-file.mjs';
+import { writeSections } from './report-file.mjs';
 import { batchFigures } from './versus/batches.mjs';
 import { callerFigures } from './versus/callers.mjs';
 import { HOW_TO_INSTALL, redisVersion } from './versus/redis.mjs';
@@ -57,5 +57,5 @@ if (only.includes('sizes')) report.sizes = await sizeFigures({ sizes, runs, prog
 bar.stop();
 if (options.json) console.log(JSON.stringify(report));
 else console.log(printVersus(report));
-if (options.out) writeReport(options.out, 'versus', report);
+if (options.out) writeSections(options.out, 'versus', report);
 process.exit(0); // ioredis keeps a timer

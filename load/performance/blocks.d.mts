@@ -1,0 +1,1 @@
+export function rewritten(page: string, reports: Readonly<Record<string, unknown>>): string;
