@@ -1,7 +1,13 @@
+import type { ConfigInput } from '../src/config.js';
+
 export interface KillReport {
   /** Kills, and how many of them came while a batch was sent and not answered. */
   readonly cycles: number;
   readonly counted: number;
+  /** Lanes whose checkpoint was being written at a kill. */
+  readonly interruptedCheckpoints: number;
+  /** That were made, by all servers. */
+  readonly checkpoints: number;
   /** Of those that counted: after how many a batch that was sent again had been applied already. */
   readonly withDedupHit: number;
   readonly repeatedBatches: number;
@@ -21,4 +27,9 @@ export interface KillReport {
   readonly restartMilliseconds: { readonly median: number; readonly max: number };
 }
 
-export function killCycles(options: { readonly cycles: number; readonly clients?: number }): Promise<KillReport>;
+export function killCycles(options: {
+  readonly cycles: number;
+  readonly clients?: number;
+  readonly config?: ConfigInput;
+  readonly interrupted?: number;
+}): Promise<KillReport>;

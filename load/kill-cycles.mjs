@@ -1,7 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from '../dist/client/index.js';
+import { openCheckpoints } from '../dist/log/lane-storage.js';
+import { KERNEL_VERSION } from '../dist/partition/partition.js';
 import { killFromThread } from './killer.mjs';
 import { freePorts } from './ports.mjs';
 import { compareWithReplay } from './replay.mjs';
@@ -18,9 +20,17 @@ const LANES = 4;
 const LONGEST_BEFORE_KILL_MILLISECONDS = 30;
 const READ_AT_A_TIME = 5_000;
 
-export async function killCycles({ cycles, clients = 4, onCycle = () => {} }) {
-  const dataDir = mkdtempSync(join(tmpdir(), 'tallystick-torture-'));
-  const flags = ['--port', String(await freePorts(LANES)), '--lanes', String(LANES)];
+/**
+ * @param config  more of the server's configuration
+ * @param interrupted  how many of the kills must have come while a checkpoint was being written
+ */
+export async function killCycles({ cycles, clients = 4, config = {}, interrupted = 0, onCycle = () => {} }) {
+  const directory = mkdtempSync(join(tmpdir(), 'tallystick-torture-'));
+  const dataDir = join(directory, 'data');
+  const configFile = join(directory, 'config.json');
+  writeFileSync(configFile, JSON.stringify(config));
+  const port = String(await freePorts(LANES));
+  const flags = ['--port', port, '--lanes', String(LANES), '--config', configFile];
   let server = await startServerProcess(dataDir, ...flags);
   const { url } = server;
   const kill = async () => {
@@ -37,8 +47,8 @@ export async function killCycles({ cycles, clients = 4, onCycle = () => {} }) {
     const inFlight = new Int32Array(new SharedArrayBuffer(4));
     for (let i = 0; i < clients; i++) workloads.push(await Workload.start(url, `client-${i}`, inFlight));
     const all = [];
-    while (!isEnough(all, cycles)) {
-      const cycle = await killOnce(workloads, server, inFlight, restart);
+    while (!isEnough(all, cycles, interrupted)) {
+      const cycle = await killOnce(workloads, server, inFlight, dataDir, restart);
       all.push(cycle);
       onCycle(cycle, all);
     }
@@ -52,6 +62,7 @@ export async function killCycles({ cycles, clients = 4, onCycle = () => {} }) {
     const differing = await compareWithReplay(dataDir, before, after);
     return {
       ...summary(all, workloads),
+      checkpoints: (await checkpointsIn(dataDir)).made,
       ...counters,
       partitions: before.flatMap(({ partitions }) => partitions).length,
       partitionsThatDiffer: differing.length,
@@ -59,30 +70,58 @@ export async function killCycles({ cycles, clients = 4, onCycle = () => {} }) {
   } finally {
     await kill();
     await Promise.all(workloads.map((workload) => workload.abandon()));
-    rmSync(dataDir, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 
-/** So many cycles that count; and then on, for up to three times as many, until a third of them show a dedup hit. */
-function isEnough(all, cycles) {
+/**
+ * So many cycles that count; and then on, for up to three times as many, until a third of them show a dedup hit, and enough of
+ * them interrupted a checkpoint.
+ */
+function isEnough(all, cycles, interrupted) {
   const counted = all.filter(({ inFlight }) => inFlight > 0);
   const hits = counted.filter(({ repeated }) => repeated > 0);
-  return counted.length >= cycles && (3 * hits.length >= counted.length || counted.length >= 3 * cycles);
+  const isShown = 3 * hits.length >= counted.length && sum(all, 'interrupted') >= interrupted;
+  return counted.length >= cycles && (isShown || counted.length >= 3 * cycles);
 }
 
-async function killOnce(workloads, { child, exited }, counter, restart) {
+async function killOnce(workloads, { child, exited }, counter, dataDir, restart) {
   await roundOf(workloads);
   const repeatedBefore = sum(workloads, 'repeated');
   const inFlight = await killFromThread(child.pid, Math.random() * LONGEST_BEFORE_KILL_MILLISECONDS, counter);
   await exited;
+  const { interrupted } = await checkpointsIn(dataDir);
   const milliseconds = await restart();
   // What was in flight is answered when each of the calls of that time has ended.
   await roundOf(workloads);
-  return { inFlight, repeated: sum(workloads, 'repeated') - repeatedBefore, milliseconds };
+  return { inFlight, interrupted, repeated: sum(workloads, 'repeated') - repeatedBefore, milliseconds };
 }
 
 const roundOf = (workloads) => Promise.all(workloads.map((workload) => workload.round()));
 const sum = (workloads, key) => workloads.reduce((total, workload) => total + workload[key], 0);
+
+/** The checkpoints of a dead server: how many were made, and in how many lanes one was being written. */
+async function checkpointsIn(dataDir) {
+  const { lanes } = JSON.parse(readFileSync(join(dataDir, 'tallystick.json'), 'utf8'));
+  let made = 0;
+  let interrupted = 0;
+  for (const [lane, partitions] of lanes.entries()) {
+    const checkpoints = await openCheckpoints(join(dataDir, `lane-${lane}`), {
+      partitions,
+      kernelVersion: KERNEL_VERSION,
+    });
+    let pages = 0;
+    for (const partition of partitions) {
+      const manifest = checkpoints.manifest(partition);
+      made += manifest?.generation ?? 0;
+      pages += manifest?.pages.length ?? 0;
+    }
+    // Pages that no manifest names are of a checkpoint that was not finished.
+    if (checkpoints.stats().pagesStored > pages) interrupted++;
+    await checkpoints.close();
+  }
+  return { made, interrupted };
+}
 
 /** Each counter against what was acknowledged of it by all clients together. */
 async function compareCounters(url, workloads) {
@@ -119,6 +158,7 @@ function summary(all, workloads) {
   return {
     cycles: all.length,
     counted: counted.length,
+    interruptedCheckpoints: sum(all, 'interrupted'),
     withDedupHit: counted.filter(({ repeated }) => repeated > 0).length,
     repeatedBatches: sum(workloads, 'repeated'),
     acknowledged: sum(workloads, 'acknowledged'),

@@ -97,6 +97,11 @@ export const SETTINGS = {
     unit: 'connections',
     about: 'of a lane',
   },
+  checkpointTailBytes: {
+    schema: whole(65_536, Number.MAX_SAFE_INTEGER).default(256 * MiB),
+    unit: 'bytes',
+    about: "of a lane's log that a start may have to replay; beyond them writes wait for a checkpoint",
+  },
   producers: {
     schema: whole(1, 1_000_000).default(65_536),
     unit: 'producers',

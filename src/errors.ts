@@ -98,6 +98,12 @@ export const ERRORS = {
   // Starting and stopping; these never cross the wire
   LOG_CORRUPT: row(-1, false, 'refused', 'The log fails its checks. Nothing was changed. Restore a backup of it.'),
   BACKUP_INVALID: row(-1, false, 'refused', 'The backup is damaged or incomplete. Use another one.'),
+  STATE_DIVERGED: row(
+    -1,
+    false,
+    'unknown',
+    'The log gives another state than the server has in memory, and the server stops. Check the memory of this machine.',
+  ),
   DIRECTORY_IN_USE: row(-1, true, 'refused', 'Another server has the data directory open.'),
   DIRECTORY_INVALID: row(
     -1,

@@ -73,6 +73,7 @@ async function serve(config: Config, directory: DataDirectory): Promise<Server> 
       host: config.listen,
       port: config.port,
       connections: config.connections,
+      checkpointTailBytes: config.checkpointTailBytes,
       map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS },
       onFailed: tellFailed,
     },

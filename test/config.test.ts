@@ -157,6 +157,7 @@ describe('config print', () => {
       'allowOpen | false | default',
       'logLevel | info | default',
       'connections | 10000 | connections | default',
+      'checkpointTailBytes | 268435456 | bytes | default',
       'producers | 65536 | producers | default',
       'producerIdleSeconds | 60 | seconds | file',
       'operationIds | 262144 | operation ids | default',

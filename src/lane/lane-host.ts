@@ -7,6 +7,8 @@ import type { StatsMap } from '../protocol/control.js';
 import { Connection, noTraffic } from '../transport/connection.js';
 import type { Transport } from '../transport/transport.js';
 import type { LaneConnection } from './answers.js';
+import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
+import { CheckpointSchedule } from './checkpoint-schedule.js';
 import { type ServerMap, Session } from './greeting.js';
 import { Lane } from './lane.js';
 import type { Recovery } from './messages.js';
@@ -27,6 +29,10 @@ export interface LaneHostParts {
   /** The compiled kernel. */
   readonly kernel: WebAssembly.Module;
   readonly clock: Clock;
+  /** Connects the lane with its checkpointer: takes what is called with its messages, and gives what it is told by. */
+  readonly connectCheckpointer: (hear: (message: FromCheckpointer) => void) => (message: ToCheckpointer) => void;
+  /** Bytes of log records that recovery may have to read; at so many the lane waits for a checkpoint. */
+  readonly checkpointTailBytes: number;
   readonly isPoisoned: () => boolean;
   /** Storage broke: nothing is acknowledged any more, and the process must stop. */
   readonly onFailed: (error: TallystickError) => void;
@@ -39,6 +45,7 @@ export class LaneHost {
   readonly #parts: LaneHostParts;
   readonly #partitions: ReadonlyMap<number, Partition>;
   readonly #commit: GroupCommit;
+  readonly #checkpoints: CheckpointSchedule;
   readonly #traffic = noTraffic();
   readonly #connections = new Set<LaneConnection>();
   #lane: Lane | undefined;
@@ -47,11 +54,13 @@ export class LaneHost {
     parts: LaneHostParts,
     partitions: ReadonlyMap<number, Partition>,
     commit: GroupCommit,
+    checkpoints: CheckpointSchedule,
     recovery: Recovery,
   ) {
     this.#parts = parts;
     this.#partitions = partitions;
     this.#commit = commit;
+    this.#checkpoints = checkpoints;
     this.recovery = recovery;
   }
 
@@ -60,14 +69,20 @@ export class LaneHost {
     const { clock, storage, kernel, isPoisoned, onFailed, configuration, groupBytes } = parts;
     const partitions = new Map(parts.partitions.map((number) => [number, new Partition(kernel)]));
     const started = clock.monotonicMilliseconds();
-    const { end: start } = await recover(storage, partitions);
+    const { end: start, manifests } = await recover(storage, partitions);
     const milliseconds = clock.monotonicMilliseconds() - started;
     const shape = { partitions: parts.partitions, kernelVersion: KERNEL_VERSION };
     const limits = groupBytes === undefined ? {} : { groupBytes };
-    const commit = new GroupCommit({ ...storage, ...limits, clock, shape, start, isPoisoned, onFailed });
+    const onFlushed = (took: number) => checkpoints.flushed(took);
+    const commit = new GroupCommit({ ...storage, ...limits, clock, shape, start, isPoisoned, onFailed, onFlushed });
+    const checkpoints: CheckpointSchedule = new CheckpointSchedule({
+      ...{ partitions, commit, log: storage.log, clock, manifests, onFailed },
+      tailBytes: parts.checkpointTailBytes,
+      tell: parts.connectCheckpointer((message) => checkpoints.hear(message)),
+    });
     configure(partitions, commit, configuration, clock.wallMilliseconds());
     const { entries, bytes, begin } = start;
-    return new LaneHost(parts, partitions, commit, { entries, bytes: bytes - begin.bytes, milliseconds });
+    return new LaneHost(parts, partitions, commit, checkpoints, { entries, bytes: bytes - begin.bytes, milliseconds });
   }
 
   /** Resolves when everything that was appended is flushed. */
@@ -97,24 +112,29 @@ export class LaneHost {
 
   serve(map: ServerMap): void {
     const { lane, clock, isPoisoned } = this.#parts;
-    const describe = () => this.#describe();
+    const describe = () => this.describe();
+    const describePartition = (partition: number) => this.#checkpoints.describePartition(partition);
     const commit = this.#commit;
-    this.#lane = new Lane({ lane, partitions: this.#partitions, commit, clock, map, isPoisoned, describe });
+    this.#lane = new Lane({
+      ...{ lane, partitions: this.#partitions, commit, clock, map, isPoisoned, describe, describePartition },
+    });
   }
 
   /** Refuses what comes, flushes and answers what was applied, closes the connections. The storage stays open. */
   async drain(): Promise<void> {
     await this.#lane?.drain();
+    await this.#checkpoints.stop();
     for (const connection of this.#connections) connection.close();
   }
 
   /** What STATS tells beside the partitions. */
-  #describe(): StatsMap {
+  describe(): StatsMap {
     const { latency, groupSizes, ...counts } = this.#commit.stats();
     return {
       connections: this.#connections.size,
       ...this.#traffic,
       log: { ...counts, ...this.#parts.storage.log.stats() },
+      checkpoints: { ...this.#checkpoints.describe(), ...this.#parts.storage.checkpoints.stats() },
       commitMicroseconds: percentiles(latency),
       groupBytes: percentiles(groupSizes),
     };

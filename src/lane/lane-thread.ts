@@ -1,10 +1,12 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import { closeLaneStorage, createLaneStorage, openLaneStorage } from '../log/lane-storage.js';
 import { KERNEL_VERSION } from '../partition/partition.js';
 import { listenTcp } from '../transport/tcp.js';
 import { compileWasm } from '../wasm.js';
+import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
+import type { CheckpointThreadOptions } from './checkpoint-thread.js';
 import { LaneHost } from './lane-host.js';
 import type { FromLane, LaneOptions, ToLane } from './messages.js';
 
@@ -33,6 +35,25 @@ function fail(error: unknown): void {
   tell({ kind: 'failed', code: known.code, detail: known.detail });
 }
 
+/** Starts the thread of the checkpointer, which lives as long as this one. */
+function connectCheckpointer(hear: (message: FromCheckpointer) => void): (message: ToCheckpointer) => void {
+  const { lane, path, partitions } = options;
+  const workerData: CheckpointThreadOptions = { path, partitions };
+  const name = `checkpoint ${lane}`;
+  const worker = new Worker(new URL('./checkpoint-thread.js', import.meta.url), { workerData, name });
+  let stopped = false;
+  worker.on('message', (message: FromCheckpointer) => {
+    stopped ||= message.kind === 'stopped';
+    hear(message);
+  });
+  const broke = (cause: unknown) => fail(new TallystickError('INTERNAL', `The ${name} broke: ${cause}.`, { cause }));
+  worker.on('error', broke);
+  worker.on('exit', (code) => {
+    if (!stopped) broke(`it ended with ${code}`);
+  });
+  return (message) => worker.postMessage(message);
+}
+
 async function run(): Promise<void> {
   const { lane, partitions, path, create, configuration } = options;
   const shape = { partitions, kernelVersion: KERNEL_VERSION };
@@ -47,6 +68,8 @@ async function run(): Promise<void> {
     storage,
     kernel,
     clock: systemClock,
+    connectCheckpointer,
+    checkpointTailBytes: options.checkpointTailBytes,
     isPoisoned,
     onFailed: fail,
   });

@@ -33,6 +33,7 @@ export interface LaneParts {
   readonly isPoisoned: () => boolean;
   /** What STATS tells besides. */
   readonly describe: () => StatsMap;
+  readonly describePartition: (partition: number) => StatsMap;
 }
 
 /** Flags that the kernel sees and the log keeps. */
@@ -202,7 +203,7 @@ export class Lane {
   }
 
   #stats(connection: LaneConnection, frame: FrameView): void {
-    const { commit, lane, partitions, describe } = this.#parts;
+    const { commit, lane, partitions, describe, describePartition } = this.#parts;
     const { stateHash } = decodeStatsRequest(frame.body);
     const writer = new ByteWriter();
     encodeStatsAnswer(writer, {
@@ -212,6 +213,7 @@ export class Lane {
         partition,
         flushed: commit.flushedSequence(partition),
         ...kernel.statistics,
+        ...describePartition(partition),
         ...(stateHash && { stateHash: kernel.stateHash.toString(16).padStart(16, '0') }),
       })),
       ...describe(),

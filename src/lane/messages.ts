@@ -23,6 +23,7 @@ export interface LaneOptions {
   readonly host: string;
   readonly port: number;
   readonly connections: number;
+  readonly checkpointTailBytes: number;
   /** One word: not 0 when storage can no longer be trusted. */
   readonly poison: SharedArrayBuffer;
 }

@@ -22,6 +22,8 @@ export interface SupervisorOptions {
   /** Of the first lane; the others follow. 0 = any free ports. */
   readonly port: number;
   readonly connections: number;
+  /** Bytes of each lane's log that a start may have to read. */
+  readonly checkpointTailBytes: number;
   readonly map: Omit<ServerMap, 'lanes' | 'partitions'>;
   /** Called once when the state becomes `failed`. */
   readonly onFailed: (error: TallystickError) => void;
@@ -123,7 +125,7 @@ export class Supervisor {
   }
 
   #spawn(lane: number): LaneThread {
-    const { create, configuration, log, host, port, connections, lanes } = this.#options;
+    const { create, configuration, log, host, port, connections, checkpointTailBytes, lanes } = this.#options;
     const { path, partitions } = lanes[lane] as SupervisorOptions['lanes'][number];
     const workerData: LaneOptions = {
       lane,
@@ -135,6 +137,7 @@ export class Supervisor {
       host,
       port: port === 0 ? 0 : port + lane,
       connections,
+      checkpointTailBytes,
       poison: this.#poison,
     };
     const worker = new Worker(new URL('./lane-thread.js', import.meta.url), { workerData, name: `lane ${lane}` });

@@ -62,6 +62,8 @@ export interface CheckpointStats {
   /** Bytes of the pages of storage in use; the file itself never shrinks. */
   readonly usedBytes: number;
   readonly fileBytes: number;
+  /** Of all checkpoints, and of those that were not finished. */
+  readonly pagesStored: number;
 }
 
 /**

@@ -27,6 +27,8 @@ export interface GroupCommitOptions {
   readonly isPoisoned: () => boolean;
   /** Called once, before any waiter is told: the process must stop. */
   readonly onFailed: (error: TallystickError) => void;
+  /** Called after each group, when its waiters have been told, with the milliseconds that it took. */
+  readonly onFlushed?: (milliseconds: number) => void;
   readonly groupBytes?: number;
 }
 
@@ -75,6 +77,8 @@ export class GroupCommit {
   #flight: Flight | undefined;
   #scheduled = false;
   #full: TallystickError | undefined;
+  #blocked = false;
+  #blockedBy: TallystickError | undefined;
   #failure: TallystickError | undefined;
   #roomCallbacks: (() => void)[] = [];
   #drains: { resolve: () => void; reject: (error: TallystickError) => void }[] = [];
@@ -98,25 +102,46 @@ export class GroupCommit {
 
   /** False while the disk is full and after a failure: the lane then refuses writes before it applies them. */
   get writable(): boolean {
-    return !this.#full && !this.#failure;
+    return this.obstacle === undefined;
   }
 
   /** Why `writable` is false: STORAGE_FULL or STORAGE_FAILED. */
   get obstacle(): TallystickError | undefined {
+    return this.#unflushable ?? this.#blockedBy;
+  }
+
+  /** Why what was appended is not flushed for a while, or never. */
+  get #unflushable(): TallystickError | undefined {
     return this.#failure ?? this.#full;
   }
 
-  /** Whether an entry with a body of that many bytes has room in the open group. */
+  /** Whether an entry with a body of that many bytes has room in the open group, and is wanted there. */
   canAppend(partition: number, bodyBytes: number): boolean {
-    return !this.#failure && this.#open.fits(partition, bodyBytes);
+    return !this.#failure && !this.#blocked && this.#open.fits(partition, bodyBytes);
+  }
+
+  /**
+   * Wants no more entries until `unblock`; what was appended is flushed all the same. With an obstacle it is not `writable`
+   * either, so that requests are refused instead of waiting.
+   */
+  block(obstacle?: TallystickError): void {
+    this.#blocked = true;
+    this.#blockedBy = obstacle;
+    if (obstacle) this.#callBackForRoom();
+  }
+
+  unblock(): void {
+    this.#blocked = false;
+    this.#blockedBy = undefined;
+    this.#callBackForRoom();
   }
 
   /**
    * Calls back once when an empty group has been opened, or the disk has become full and there will be none for a while;
-   * never after a failure. For the lane that could not append.
+   * never after a failure. For the lane that could not append, and asks again.
    */
   whenRoom(callback: () => void): void {
-    if (this.#open.entries === 0 && this.writable) this.#options.clock.endOfTurn(callback);
+    if (this.#open.entries === 0 && this.writable && !this.#blocked) this.#options.clock.endOfTurn(callback);
     else this.#roomCallbacks.push(callback);
   }
 
@@ -201,7 +226,7 @@ export class GroupCommit {
   }
 
   #wait(waiter: FlushWaiter, flight: Flight | undefined): void {
-    const obstacle = this.obstacle;
+    const obstacle = this.#unflushable;
     if (obstacle) waiter.unknown(obstacle);
     else if (flight) flight.waiters.push(waiter);
     else this.#openWaiters.push(waiter);
@@ -264,7 +289,8 @@ export class GroupCommit {
 
   #complete({ group, sealed, started, waiters }: Flight): void {
     const { clock, mark } = this.#options;
-    this.#latency.recordValue(Math.round((clock.monotonicMilliseconds() - started) * 1_000));
+    const milliseconds = clock.monotonicMilliseconds() - started;
+    this.#latency.recordValue(Math.round(milliseconds * 1_000));
     try {
       mark.write(sealed);
     } catch (error) {
@@ -281,6 +307,7 @@ export class GroupCommit {
     for (const waiter of waiters) this.#tell(waiter);
     // After the waiters, so that at the end of this turn their answers go out before the next group is sealed.
     this.#schedule();
+    if (!this.#failure) this.#options.onFlushed?.(milliseconds);
     if (this.#open.entries > 0 || this.#failure) return;
     for (const { resolve } of this.#drains.splice(0)) resolve();
     this.#callBackForRoom();

@@ -63,18 +63,20 @@ export async function openLaneStorage(
   for (const path of [markPath(directory), checkpointPath(directory)]) {
     if (!existsSync(path)) throw corrupt(`${path} is missing.`);
   }
-  const mark = HeadMarkFile.open(markPath(directory), shape.partitions, options.readOnly ? 'r' : 'r+');
+  const { readOnly = false } = options;
+  const mark = HeadMarkFile.open(markPath(directory), shape.partitions, readOnly ? 'r' : 'r+');
+  let checkpoints: CheckpointStore | undefined;
   try {
-    const { readOnly = false } = options;
-    const checkpoints = new LmdbCheckpoints(checkpointPath(directory), shape, { readOnly });
+    checkpoints = new LmdbCheckpoints(checkpointPath(directory), shape, { readOnly });
     return { mark, checkpoints, log: await LmdbLog.open(directory, shape, options) };
   } catch (error) {
     mark.close();
+    await checkpoints?.close();
     throw error;
   }
 }
 
-/** The checkpoints alone of a lane that has no log yet, in a directory that is made if it is not there. */
+/** The checkpoints of a lane alone, in a directory that is made if it is not there. */
 export async function openCheckpoints(directory: string, shape: LogShape): Promise<CheckpointStore> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   return new LmdbCheckpoints(checkpointPath(directory), shape);

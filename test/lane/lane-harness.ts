@@ -1,5 +1,5 @@
 import { TallystickError } from '../../src/errors.js';
-import { Session } from '../../src/lane/greeting.js';
+import { type ServerMap, Session } from '../../src/lane/greeting.js';
 import { Lane } from '../../src/lane/lane.js';
 import { configure, recover } from '../../src/lane/recovery.js';
 import { GroupCommit } from '../../src/log/group-commit.js';
@@ -44,9 +44,9 @@ import { MemoryTransport } from '../transport/memory-transport.js';
 
 export const PARTITIONS = [0, 1] as const;
 export const EPOCH = 7;
-const MODULE = compileWasm('kernel');
-const SHAPE = { partitions: PARTITIONS, kernelVersion: KERNEL_VERSION };
-const CONFIGURATION = {
+export const MODULE = compileWasm('kernel');
+export const SHAPE = { partitions: PARTITIONS, kernelVersion: KERNEL_VERSION };
+export const CONFIGURATION = {
   partitions: PARTITIONS.length,
   secret: new Uint8Array(16).fill(9),
   maximumPages: 1000,
@@ -56,10 +56,25 @@ const CONFIGURATION = {
   operationIdMilliseconds: 600_000,
 };
 
+export const MAP: ServerMap = {
+  server: 'test',
+  epoch: EPOCH,
+  lanes: [{ host: 'h', port: 1 }],
+  partitions: [0, 0],
+  limits: DEFAULT_LIMITS,
+};
+
 /** A name of each partition. */
 export const NAME = PARTITIONS.map((partition) => {
   for (let i = 0; ; i++) if (partitionFor(`name${i}`) === partition) return `name${i}`;
 }) as [string, string];
+
+/** So many names of a partition. */
+export function namesOf(partition: number, count: number): string[] {
+  const names: string[] = [];
+  for (let i = 0; names.length < count; i++) if (partitionFor(`name${i}`) === partition) names.push(`name${i}`);
+  return names;
+}
 
 function partitionFor(name: string): number {
   const bytes = new TextEncoder().encode(name);
@@ -116,15 +131,10 @@ export class LaneHarness {
       partitions: this.partitions,
       commit: this.commit,
       clock,
-      map: {
-        server: 'test',
-        epoch: EPOCH,
-        lanes: [{ host: 'h', port: 1 }],
-        partitions: [0, 0],
-        limits: DEFAULT_LIMITS,
-      },
+      map: MAP,
       isPoisoned: () => this.poisoned,
       describe: () => ({}),
+      describePartition: () => ({}),
     });
   }
 
@@ -134,17 +144,8 @@ export class LaneHarness {
     this.checkpoints.crash(stored);
   }
 
-  /** Lets time pass, and what follows from it happen. */
-  async pass(milliseconds: number): Promise<void> {
-    const until = this.clock.monotonicMilliseconds() + milliseconds;
-    for (;;) {
-      do {
-        this.clock.endTurn();
-        await new Promise((resolve) => setImmediate(resolve));
-      } while (this.clock.pendingCallbacks > 0);
-      if (this.clock.monotonicMilliseconds() >= until) return;
-      this.clock.advance(1);
-    }
+  pass(milliseconds: number): Promise<void> {
+    return pass(this.clock, milliseconds);
   }
 
   /** Long enough for two flushes. */
@@ -152,8 +153,21 @@ export class LaneHarness {
     return this.pass(FLUSH_MILLISECONDS * 3);
   }
 
+  #accept(transport: MemoryTransport): Connection<Session> {
+    return new Connection<Session>({
+      session: new Session(),
+      transport,
+      clock: this.clock,
+      handler: {
+        request: (connection, frame) => this.lane.request(connection, frame),
+        isFull: (connection) => this.lane.isFull(connection),
+        closed: () => {},
+      },
+    });
+  }
+
   async client(hello: Partial<HelloRequest> = {}): Promise<TestClient> {
-    const client = new TestClient(this);
+    const client = new TestClient((transport) => this.#accept(transport));
     const id = client.send(Opcode.HELLO, 0, LANE, (writer) =>
       encodeHelloRequest(writer, { version: 1, client: 'test', ...hello }),
     );
@@ -167,6 +181,19 @@ export class LaneHarness {
   }
 }
 
+/** Lets time pass, and what follows from it happen. */
+export async function pass(clock: ManualClock, milliseconds: number): Promise<void> {
+  const until = clock.monotonicMilliseconds() + milliseconds;
+  for (;;) {
+    do {
+      clock.endTurn();
+      await new Promise((resolve) => setImmediate(resolve));
+    } while (clock.pendingCallbacks > 0);
+    if (clock.monotonicMilliseconds() >= until) return;
+    clock.advance(1);
+  }
+}
+
 export class TestClient {
   readonly transport = new MemoryTransport();
   readonly connection: Connection<Session>;
@@ -174,17 +201,8 @@ export class TestClient {
   #next = 1;
   readonly #operations = new Map<number, { operations: number; values: boolean }>();
 
-  constructor({ clock, lane }: LaneHarness) {
-    this.connection = new Connection<Session>({
-      session: new Session(),
-      transport: this.transport,
-      clock,
-      handler: {
-        request: (connection, frame) => lane.request(connection, frame),
-        isFull: (connection) => lane.isFull(connection),
-        closed: () => {},
-      },
-    });
+  constructor(accept: (transport: MemoryTransport) => Connection<Session>) {
+    this.connection = accept(this.transport);
     this.transport.handler = this.connection;
   }
 

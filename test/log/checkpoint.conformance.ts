@@ -195,6 +195,7 @@ export function checkpointConformance(name: string, makeHome: () => CheckpointsH
       const { usedBytes } = store.stats();
       await makeFirst();
       expect(store.stats().usedBytes - usedBytes).toBeGreaterThanOrEqual(3 * CHECKPOINT_PAGE_BYTES);
+      expect(store.stats().pagesStored).toBe(3);
       expect(store.stats().fileBytes).toBeGreaterThanOrEqual(3 * CHECKPOINT_PAGE_BYTES);
     });
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { TallystickError } from '../../src/errors.js';
 import { FLUSH_MILLISECONDS, LaneBench } from './lane-bench.js';
 import type { Fault } from './sim-log.js';
 import { replayAll, SHAPE } from './writer.js';
@@ -196,6 +197,42 @@ describe('GroupCommit', () => {
       await bench.pass(FLUSH_MILLISECONDS);
       bench.wait(2, 1);
       expect(bench.answers).toEqual(['2:1 flushed', '2:1 flushed']);
+    });
+  });
+
+  describe('blocked', () => {
+    test('wants nothing more, and flushes what it has; whoever waits for room is called back at the end of it', async () => {
+      const bench = new LaneBench();
+      let calls = 0;
+      bench.write(2);
+      bench.commit.block();
+      bench.write(3);
+      expect(bench.commit.canAppend(2, 1)).toBe(false);
+      expect([bench.commit.writable, bench.commit.obstacle]).toEqual([true, undefined]);
+      await bench.pass(FLUSH_MILLISECONDS);
+      expect(bench.answers).toEqual(['2:1 flushed', '3:1 flushed']);
+      bench.commit.whenRoom(() => calls++);
+      await bench.pass(FLUSH_MILLISECONDS);
+      expect(calls).toBe(0);
+      bench.commit.unblock();
+      expect(calls).toBe(1);
+      expect(bench.commit.canAppend(2, 1)).toBe(true);
+    });
+
+    test('with an obstacle it says why it is not writable, and flushes all the same', async () => {
+      const bench = new LaneBench();
+      let calls = 0;
+      bench.write(2);
+      bench.commit.block();
+      bench.commit.whenRoom(() => calls++);
+      const obstacle = new TallystickError('STORAGE_FULL');
+      bench.commit.block(obstacle);
+      expect([bench.commit.writable, bench.commit.obstacle, calls]).toEqual([false, obstacle, 1]);
+      bench.waitAll();
+      await bench.pass(FLUSH_MILLISECONDS);
+      expect(bench.answers).toEqual(['2:1 flushed', 'all flushed']);
+      bench.commit.unblock();
+      expect([bench.commit.writable, bench.commit.obstacle]).toEqual([true, undefined]);
     });
   });
 

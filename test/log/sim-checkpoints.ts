@@ -84,7 +84,7 @@ export class SimCheckpoints implements CheckpointStore {
   stats(): CheckpointStats {
     const stored = [...this.#disk.pages.values(), ...this.#disk.manifests.values()];
     const usedBytes = stored.reduce((sum, { length }) => sum + length, 0);
-    return { usedBytes, fileBytes: usedBytes };
+    return { usedBytes, fileBytes: usedBytes, pagesStored: this.#disk.pages.size };
   }
 
   /** The process dies. */

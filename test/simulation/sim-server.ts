@@ -1,4 +1,6 @@
 import { TallystickError } from '../../src/errors.js';
+import type { FromCheckpointer, ToCheckpointer } from '../../src/lane/checkpoint-messages.js';
+import { Checkpointer } from '../../src/lane/checkpointer.js';
 import { LaneHost } from '../../src/lane/lane-host.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { decodeStatsAnswer, encodeHelloRequest, encodeStatsRequest } from '../../src/protocol/control.js';
@@ -7,7 +9,7 @@ import { ANSWER, DEFAULT_LIMITS, LANE, Opcode } from '../../src/protocol/opcode.
 import { compileWasm } from '../../src/wasm.js';
 import { SimCheckpoints } from '../log/sim-checkpoints.js';
 import { anyDamage } from './damage.js';
-import { CONFIGURATION, EPOCH, LANE_OF, LANES, partitionsOf, shapeOf } from './shape.js';
+import { CHECKPOINT_TAIL_BYTES, CONFIGURATION, EPOCH, LANE_OF, LANES, partitionsOf, shapeOf } from './shape.js';
 import { ProcessClock } from './sim-clock.js';
 import { LaneDisk, SimMark, WatchedLog } from './sim-disk.js';
 import { type ClientEnd, SimTransport } from './sim-network.js';
@@ -274,6 +276,9 @@ export class SimServer {
 
   #parts(number: number, log: WatchedLog, clock: ProcessClock) {
     const disk = this.disks[number] as LaneDisk;
+    const { random } = this.#world;
+    const commitLater = (commit: () => void) => clock.setTimer(random.milliseconds(0.2, 2), commit);
+    const checkpoints = new SimCheckpoints(disk.checkpoints, disk.shape, commitLater);
     return {
       lane: number,
       partitions: partitionsOf(number),
@@ -281,10 +286,15 @@ export class SimServer {
       storage: {
         log,
         mark: new SimMark(this.#world, disk),
-        checkpoints: new SimCheckpoints(disk.checkpoints, disk.shape, () => {}),
+        checkpoints,
       },
       kernel: KERNEL,
       clock,
+      connectCheckpointer: (report: (message: FromCheckpointer) => void) => {
+        const checkpointer = new Checkpointer({ log, checkpoints, kernel: KERNEL, clock, report });
+        return (message: ToCheckpointer) => checkpointer.hear(message);
+      },
+      checkpointTailBytes: CHECKPOINT_TAIL_BYTES,
       groupBytes: this.#world.groupBytes,
     };
   }

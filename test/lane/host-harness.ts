@@ -1,0 +1,158 @@
+import type { TallystickError } from '../../src/errors.js';
+import type { FromCheckpointer, ToCheckpointer } from '../../src/lane/checkpoint-messages.js';
+import { Checkpointer } from '../../src/lane/checkpointer.js';
+import { LaneHost } from '../../src/lane/lane-host.js';
+import {
+  decodeHelloAnswer,
+  decodeStatsAnswer,
+  encodeHelloRequest,
+  encodeStatsRequest,
+  type StatsAnswer,
+} from '../../src/protocol/control.js';
+import { LANE, Opcode } from '../../src/protocol/opcode.js';
+import { FLUSH_MILLISECONDS, MemoryMark } from '../log/lane-bench.js';
+import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
+import { SimDisk, SimLog } from '../log/sim-log.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { CONFIGURATION, MAP, MODULE, namesOf, PARTITIONS, pass, SHAPE, TestClient } from './lane-harness.js';
+
+export const TAIL_BYTES = 65_536;
+/** Bytes of log that `write` makes, about. */
+export const WRITE_BYTES = 2_000;
+const NAMES = PARTITIONS.map((partition) => namesOf(partition, 230));
+
+/** A lane as it is composed in the server, with its checkpointer, over simulated clock, disks and network. */
+export class HostHarness {
+  readonly clock = new ManualClock();
+  readonly disk = new SimDisk();
+  readonly checkpointDisk = new SimCheckpointDisk();
+  readonly mark = new MemoryMark();
+  readonly failures: TallystickError[] = [];
+  /** What lane and checkpointer said to each other. */
+  readonly told: ToCheckpointer[] = [];
+  readonly heard: FromCheckpointer[] = [];
+  /** Up to which record the log was released. */
+  readonly released: number[] = [];
+  /** What becomes of a message to the checkpointer on its way; undefined where it is lost. */
+  intercept: (message: ToCheckpointer) => ToCheckpointer | undefined = (message) => message;
+  log!: SimLog;
+  checkpoints!: SimCheckpoints;
+  host!: LaneHost;
+  #checkpointer!: Checkpointer;
+
+  static async start(): Promise<HostHarness> {
+    const harness = new HostHarness();
+    await harness.open();
+    return harness;
+  }
+
+  /** Starts from what is on the disks. */
+  async open(): Promise<void> {
+    const { clock, mark } = this;
+    const commitLater = (commit: () => void) => clock.setTimer(FLUSH_MILLISECONDS, commit);
+    const log = new SimLog(this.disk, SHAPE, commitLater);
+    const checkpoints = new SimCheckpoints(this.checkpointDisk, SHAPE, commitLater);
+    log.release = async (records) => {
+      this.released.push(records);
+    };
+    this.log = log;
+    this.checkpoints = checkpoints;
+    this.host = await LaneHost.open({
+      lane: 0,
+      partitions: PARTITIONS,
+      configuration: CONFIGURATION,
+      storage: { log, mark, checkpoints },
+      kernel: MODULE,
+      clock,
+      connectCheckpointer: (hear) => this.#connect(hear),
+      checkpointTailBytes: TAIL_BYTES,
+      isPoisoned: () => this.failures.length > 0,
+      onFailed: (error) => this.failures.push(error),
+    });
+    await this.pass(2 * FLUSH_MILLISECONDS);
+    this.host.serve(MAP);
+  }
+
+  #connect(hear: (message: FromCheckpointer) => void): (message: ToCheckpointer) => void {
+    const { log, checkpoints, clock } = this;
+    this.#checkpointer = new Checkpointer({
+      ...{ log, checkpoints, kernel: MODULE, clock },
+      report: (message) => {
+        this.heard.push(message);
+        hear(message);
+      },
+    });
+    return (message) => {
+      this.told.push(message);
+      const arrived = this.intercept(message);
+      if (arrived) this.#checkpointer.hear(arrived);
+    };
+  }
+
+  /** Sends the last message to the checkpointer again. */
+  replay(): void {
+    const last = this.told.at(-1);
+    if (last) this.#checkpointer.hear(last);
+  }
+
+  /** The process dies; what was being written is on the disks or not. */
+  crash(stored: boolean): void {
+    this.log.crash(stored);
+    this.checkpoints.crash(stored);
+  }
+
+  pass(milliseconds: number): Promise<void> {
+    return pass(this.clock, milliseconds);
+  }
+
+  /** Lets a long time pass in which little happens, and that by steps of half a second. */
+  async idle(milliseconds: number): Promise<void> {
+    for (let passed = 0; passed < milliseconds; passed += 500) {
+      this.clock.advance(500);
+      await this.pass(0);
+    }
+  }
+
+  async client(): Promise<TestClient> {
+    const client = new TestClient((transport) => this.host.accept(transport));
+    const id = client.send(Opcode.HELLO, 0, LANE, (writer) =>
+      encodeHelloRequest(writer, { version: 1, client: 'test' }),
+    );
+    await this.pass(0);
+    client.hello = decodeHelloAnswer(client.answerOf(id).body);
+    return client;
+  }
+
+  async stats(): Promise<StatsAnswer> {
+    const client = await this.client();
+    const id = client.send(Opcode.STATS, 0, LANE, (writer) => encodeStatsRequest(writer, { stateHash: true }));
+    await this.pass(0);
+    return decodeStatsAnswer(client.answerOf(id).body);
+  }
+
+  /** The partitions of the orders so far. */
+  get orders(): number[] {
+    return this.told.flatMap((message) => (message.kind === 'checkpoint' ? [message.order.partition] : []));
+  }
+}
+
+/** One request that changes many counters; its id. */
+export function write(client: TestClient, partition: number): number {
+  const operations = (NAMES[partition] ?? []).map((name) => ({ key: { name }, delta: 1n }));
+  return client.add(partition, { operations });
+}
+
+/** Requests until the lane's log has so many bytes more, group by group. */
+export async function writeBytes(
+  harness: HostHarness,
+  client: TestClient,
+  bytes: number,
+  partition = 0,
+): Promise<number[]> {
+  const ids: number[] = [];
+  for (let written = 0; written < bytes; written += WRITE_BYTES) {
+    ids.push(write(client, partition));
+    await harness.pass(FLUSH_MILLISECONDS + 1);
+  }
+  return ids;
+}
