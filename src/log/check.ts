@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { ERRORS, type ErrorCode, TallystickError } from '../errors.js';
-import { closeLaneStorage, openLaneStorage } from './lane-storage.js';
+import { closeLaneStorage, openLaneStorage, writtenFiles } from './lane-storage.js';
+import { LmdbFile } from './lmdb-file.js';
 import type { LogShape, PartitionPlace } from './log.js';
 
 /** What the walk over a sound log counted. */
@@ -30,6 +31,8 @@ export type CheckReport =
  * @throws TallystickError LOG_CORRUPT, DIRECTORY_INVALID
  */
 export async function checkLaneStorage(directory: string, shape: LogShape): Promise<CheckedLog> {
+  // What a lane writes to, before LMDB sees it: a damaged list of free pages is noticed by nobody who reads.
+  for (const path of writtenFiles(directory)) LmdbFile.check(path);
   const storage = await openLaneStorage(directory, shape, { readOnly: true });
   const { log, mark, checkpoints } = storage;
   try {

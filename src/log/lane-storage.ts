@@ -82,6 +82,12 @@ export async function openCheckpoints(directory: string, shape: LogShape): Promi
   return new LmdbCheckpoints(checkpointPath(directory), shape);
 }
 
+/** The LMDB files that a lane writes to; the older segments it only reads. */
+export function writtenFiles(directory: string): string[] {
+  const newest = segmentsIn(directory).at(-1);
+  return [checkpointPath(directory), ...(newest ? [newest.path] : [])].filter((path) => existsSync(path));
+}
+
 /** To be called when nothing is unanswered. */
 export async function closeLaneStorage({ log, mark, checkpoints }: LaneStorage): Promise<void> {
   mark.close();

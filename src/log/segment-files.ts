@@ -24,8 +24,9 @@ export function unfinishedPath(path: string): string {
   return `${path}${UNFINISHED}`;
 }
 
-/** Oldest first. */
+/** Oldest first; none where there is no such directory. */
 export function segmentsIn(directory: string): SegmentFile[] {
+  if (!existsSync(directory)) return [];
   return readdirSync(directory)
     .flatMap((name) => {
       const digits = NAME.exec(name)?.[1];

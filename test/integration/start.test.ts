@@ -83,7 +83,13 @@ describe('a damaged log is refused', () => {
   test('where a meta page lost its last transaction', async () => {
     const copy = copyOf(server);
     const bytes = readFileSync(join(copy, LOG));
-    bytes.writeBigUInt64LE(0n, newestTransactionAt(bytes));
+    const place = newestTransactionAt(bytes);
+    const newest = bytes.readBigUInt64LE(place);
+    bytes.writeBigUInt64LE(0n, place);
+    writeFileSync(join(copy, LOG), bytes);
+    await expectCorrupt(copy, /its meta pages are of transactions/);
+    // The other one is the newer one then, and all looks as before the last transaction.
+    bytes.writeBigUInt64LE(newest - 2n, place);
     writeFileSync(join(copy, LOG), bytes);
     await expectCorrupt(copy, /but group \d+ was flushed/);
   });

@@ -22,9 +22,9 @@ describe('lane storage', () => {
   afterEach(() => rmSync(join(directory, '..'), { recursive: true }));
 
   /** Three groups, with their marks as GroupCommit writes them. */
-  const write = async () => {
+  const write = async (segmentBytes = 1_000_000) => {
     await createLaneStorage(directory, SHAPE);
-    const storage = await openLaneStorage(directory, SHAPE);
+    const storage = await openLaneStorage(directory, SHAPE, { segmentBytes });
     const { log, mark } = storage;
     const writer = new LogWriter(log, await replayAll(log, mark.read()));
     for (let group = 0; group < 3; group++) {
@@ -104,15 +104,25 @@ describe('lane storage', () => {
       damaged(await checkInChild(directory, SHAPE), /ends with group 2 .* group 3 was flushed/);
     });
 
-    test('a log that crashes the process that reads it', async () => {
+    test('files that the lane will write to and that do not hold together, before LMDB reads them', async () => {
       await write();
+      for (const path of [logPath, join(directory, 'checkpoint.mdb')]) {
+        const whole = readFileSync(path);
+        truncateSync(path, 8_192);
+        damaged(await checkInChild(directory, SHAPE), /is not in the file|ends before/);
+        writeFileSync(path, Buffer.alloc(8_192, 1));
+        damaged(await checkInChild(directory, SHAPE), /its pages have 16843009 bytes/);
+        writeFileSync(path, whole);
+      }
+      expect(await checkInChild(directory, SHAPE)).toMatchObject({ sound: true });
+    });
+
+    test('an older segment that crashes the process that reads it', async () => {
+      await write(100);
       // LMDB maps the file: a page beyond its end is SIGBUS.
       truncateSync(logPath, 8_192);
       damaged(await checkInChild(directory, SHAPE), /died by SIG|LMDB could not/);
-    });
-
-    test('a file that is no LMDB environment, which crashes lmdb-js too', async () => {
-      await write();
+      // This one crashes lmdb-js.
       writeFileSync(logPath, Buffer.alloc(8_192, 1));
       damaged(await checkInChild(directory, SHAPE), /died by SIG|LMDB could not/);
     });
