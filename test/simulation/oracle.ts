@@ -1,5 +1,6 @@
 import { codeOfStatus } from '../../src/errors.js';
 import { decodeAudit } from '../../src/lane/audit.js';
+import { EFFECT_BYTES, hasEffect } from '../../src/lane/recovery.js';
 import type { SealedGroup } from '../../src/log/log.js';
 import type { LogEntry } from '../../src/log/record.js';
 import { Kind } from '../../src/partition/partition.js';
@@ -11,6 +12,7 @@ import {
   decodeAddAnswer,
   decodeError,
   decodeGetAnswer,
+  decodeListAnswer,
   decodeOpenAnswer,
   decodeSetAnswer,
   decodeSyncAnswer,
@@ -117,11 +119,10 @@ export class Oracle {
     }
   }
 
-  /** How many of the changes up to a position were SETs. */
-  setsUpTo(partition: number, position: number): number {
-    return this.#model(partition).applied.filter(
-      (applied) => applied.kind === Opcode.SET && applied.position <= position,
-    ).length;
+  /** How many of the changes up to a position have audit items. */
+  auditedUpTo(partition: number, position: number): number {
+    return this.#model(partition).applied.filter((applied) => hasEffect(applied.kind) && applied.position <= position)
+      .length;
   }
 
   // --- what the server answers, at the moment at which it is written ---
@@ -130,8 +131,9 @@ export class Oracle {
     if (opcode === Opcode.ERROR) this.#refused(sent, body);
     else if (this.#world.server.isAfterFailure) this.#wrong(`opcode ${opcode} is acknowledged after storage failed`);
     else if (sent.opcode === Opcode.ADD) this.#added(sent, flags, body);
-    else if (sent.opcode === Opcode.SET) this.#wasSet(sent, flags, body);
+    else if (hasEffect(sent.opcode)) this.#wasSet(sent, flags, body);
     else if (sent.opcode === Opcode.GET) this.#read(sent, body);
+    else if (sent.opcode === Opcode.LIST) this.#listed(sent, body);
     else if (sent.opcode === Opcode.OPEN) this.#opened(sent, body);
     else if (sent.opcode === Opcode.SYNC) this.#synced(body);
     else if (sent.opcode === Opcode.HELLO) this.#greeted(sent, body);
@@ -204,18 +206,29 @@ export class Oracle {
     });
   }
 
+  #listed(sent: Sent, body: Uint8Array): void {
+    const { partition, floor } = sent;
+    const { position, flushed, counters } = decodeListAnswer(body);
+    this.#progress(partition, position, flushed);
+    if (position < floor) this.#wrong(`a list shows ${position}, but ${floor} was known when it was asked for`);
+    if (!(sent.flags & Flag.LATEST)) this.#mustBeStored(partition, position, 'a durable list');
+    this.judgeAt(partition, position, () => {
+      for (const { name, value } of counters) {
+        const expected = this.#model(partition).valueAt(name, position);
+        if (value !== expected) this.#wrong(`${name} is listed at ${position} with ${value} instead of ${expected}`);
+      }
+    });
+  }
+
   #opened(sent: Sent, body: Uint8Array): void {
     const { partition, names = [] } = sent;
     const { position, flushed, ids } = decodeOpenAnswer(body);
     this.#progress(partition, position, flushed);
     this.#mustBeStored(partition, position, 'OPEN');
-    const known = this.#model(partition).names;
     ids.forEach((id, index) => {
       if (id.slot === undefined) return this.#wrong(`OPEN refuses a name with ${codeOfStatus(id.status)}`);
-      const key = `${id.slot}.${id.generation}`;
-      const name = names[index] as string;
-      if ((known.get(key) ?? name) !== name) this.#wrong(`the id ${key} is of ${known.get(key)} and of ${name}`);
-      known.set(key, name);
+      const wrong = this.#model(partition).learnId(id.slot, id.generation, names[index] as string, position);
+      if (wrong) this.#wrong(wrong);
     });
   }
 
@@ -250,9 +263,8 @@ export class Oracle {
     const model = this.#model(partition);
     const wrong = model.apply(entry);
     if (wrong) return this.#wrong(`partition ${partition}: ${wrong}`);
-    const isRequest = kind === Opcode.ADD || kind === Opcode.SET;
-    if (!isRequest) return;
-    const own = kind === Opcode.SET ? body.subarray(0, body.length - 8) : body;
+    if (!MAY_REPEAT.has(kind)) return;
+    const own = hasEffect(kind) ? body.subarray(0, body.length - EFFECT_BYTES) : body;
     const batch = model.applied.at(-1)?.batch;
     if (batch === undefined) {
       const key = looseKey(partition, kind, flags, own);
@@ -267,18 +279,18 @@ export class Oracle {
       this.#wrong(`batch ${batch} is logged otherwise than it was made`);
   }
 
-  /** Every SET has an audit item in the group of its entry, and nothing else has. */
+  /** Every SET and DELETE has an audit item in the group of its entry, and nothing else has. */
   #checkAudit(entries: readonly LogEntry[], { audit }: SealedGroup): void {
     const sets = new Set(
-      entries.filter(({ kind }) => kind === Opcode.SET).map(({ partition, sequence }) => `${partition}/${sequence}`),
+      entries.filter(({ kind }) => hasEffect(kind)).map(({ partition, sequence }) => `${partition}/${sequence}`),
     );
     for (const { partition, sequence, value } of audit) {
       if (!sets.delete(`${partition}/${sequence}`)) this.#wrong(`${partition}/${sequence} has an audit item too many`);
       const result = this.#model(partition).applied[sequence - 1]?.result as SetResult | undefined;
       if (String(result?.previous) !== decodeAudit(value).previous)
-        this.#wrong(`the audit item of ${partition}/${sequence} tells another SET`);
+        this.#wrong(`the audit item of ${partition}/${sequence} tells another change`);
     }
-    if (sets.size > 0) this.#wrong(`the SET at ${[...sets][0]} has no audit item`);
+    if (sets.size > 0) this.#wrong(`the change at ${[...sets][0]} has no audit item`);
   }
 
   #progress(partition: number, position: number, flushed: number): void {
@@ -294,7 +306,12 @@ export class Oracle {
     this.durable[partition] = Math.max(this.durable[partition] as number, position);
   }
 
-  /** Judges now, or when the group of that position is sealed; never if a crash takes it. */
+  /** Calls back now, or when the group of that position is sealed; never if a crash takes it. */
+  judgeAt(partition: number, position: number, judge: () => void): void {
+    if (position <= this.#model(partition).sequence) judge();
+    else this.#pending[partition]?.push({ position, judge });
+  }
+
   #judge(partition: number, position: number, judge: (applied: Applied) => void): void {
     const model = this.#model(partition);
     const now = () => {
@@ -302,8 +319,7 @@ export class Oracle {
       if (applied) judge(applied);
       else this.#wrong(`there is no position ${position} in partition ${partition}`);
     };
-    if (position <= model.sequence) now();
-    else this.#pending[partition]?.push({ position, judge: now });
+    this.judgeAt(partition, position, now);
   }
 
   #judgePending(partition: number): void {
@@ -333,12 +349,15 @@ export class Oracle {
   }
 }
 
+/** Requests that change counters, and may have a sequence. */
+const MAY_REPEAT: ReadonlySet<number> = new Set([Opcode.ADD, Opcode.SET, Opcode.DELETE]);
+
 function isWrite({ opcode }: Sent): boolean {
-  return opcode === Opcode.ADD || opcode === Opcode.SET;
+  return MAY_REPEAT.has(opcode);
 }
 
 function isBodyOf(logged: Uint8Array, { opcode, body }: Sent): boolean {
-  return same(opcode === Opcode.SET ? logged.subarray(0, logged.length - 8) : logged, body);
+  return same(hasEffect(opcode) ? logged.subarray(0, logged.length - EFFECT_BYTES) : logged, body);
 }
 
 function looseKey(partition: number, opcode: number, flags: number, body: Uint8Array): string {

@@ -1,10 +1,10 @@
 import { ABSENT, ERRORS, OK } from '../../src/errors.js';
-import { EFFECT_BYTES } from '../../src/lane/recovery.js';
+import { EFFECT_BYTES, hasEffect } from '../../src/lane/recovery.js';
 import type { LogEntry } from '../../src/log/record.js';
 import { Kind } from '../../src/partition/partition.js';
 import { ByteReader } from '../../src/protocol/bytes.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
-import { decodeAdd, decodeSet, type Key, type Operation } from '../../src/protocol/request.js';
+import { decodeAdd, decodeDelete, decodeSet, type Key, type Operation } from '../../src/protocol/request.js';
 
 /**
  * What a partition is, from outside: a map of values, a set of batches that were applied, each once. It is fed the bodies in the
@@ -17,6 +17,7 @@ export interface AddResult {
   readonly values: readonly bigint[];
 }
 
+/** Of SET and DELETE. */
 export interface SetResult {
   readonly status: number;
   readonly previous: bigint;
@@ -49,9 +50,17 @@ interface Remembered {
   readonly value: bigint;
 }
 
+/** What a counter is from some position on; undefined: it is absent. */
 interface Version {
   readonly position: number;
-  readonly value: bigint;
+  readonly value: bigint | undefined;
+}
+
+/** What an id stands for, as OPEN has answered it. */
+interface GivenId {
+  readonly name: string;
+  /** As of which it was given. */
+  position: number;
 }
 
 const MIN = -(2n ** 63n);
@@ -59,6 +68,7 @@ const MAX = 2n ** 63n - 1n;
 const HOUR = 3_600_000;
 const EXPIRE_STEP = 64;
 const EXPIRE_ON_TICK = 4096;
+const WRONG_EFFECT = 'a SET or DELETE that is logged with another delta than it has';
 
 const status = (code: keyof typeof ERRORS) => ERRORS[code].status;
 
@@ -69,12 +79,14 @@ export interface ModelOptions {
 
 export class PartitionModel {
   readonly applied: Applied[] = [];
-  /** The names of the ids that OPEN has answered, as `slot.generation`. They are learned, not predicted. */
-  readonly names = new Map<string, string>();
   readonly producers: ModelProducer[] = [];
   readonly #options: ModelOptions;
   readonly #versions = new Map<string, Version[]>();
   readonly #operations = new Map<string, Remembered>();
+  /** By `slot.generation`. Ids are learned, not predicted. */
+  readonly #ids = new Map<string, GivenId>();
+  /** The positions at which each name went. */
+  readonly #deletions = new Map<string, number[]>();
   #incarnation = 0;
   #time = 0;
   #clock = 0;
@@ -98,9 +110,39 @@ export class PartitionModel {
     return undefined;
   }
 
-  /** The name that a key stands for; undefined for an id that nobody was given. */
-  nameOf(key: Key): string | undefined {
-    return 'name' in key ? key.name : this.names.get(`${key.slot}.${key.generation}`);
+  /** The counters that exist at each position from `first` to `last`. */
+  lasting(first: number, last: number): string[] {
+    return [...this.#versions.keys()].filter(
+      (name) => this.valueAt(name, first) !== undefined && !this.#isDeleted(name, first, last),
+    );
+  }
+
+  /**
+   * OPEN has answered an id, as of a position.
+   *
+   * @returns what is wrong with that, in words; undefined if nothing is
+   */
+  learnId(slot: number, generation: number, name: string, position: number): string | undefined {
+    const key = `${slot}.${generation}`;
+    const known = this.#ids.get(key);
+    if (known && known.name !== name) return `the id ${key} is of ${known.name} and of ${name}`;
+    if (known && this.#isDeleted(name, Math.min(known.position, position), Math.max(known.position, position)))
+      return `the id ${key} of ${name} was deleted and is given again`;
+    if (known) known.position = Math.min(known.position, position);
+    else this.#ids.set(key, { name, position });
+    return undefined;
+  }
+
+  /** The name that a key stands for at a position; undefined for an id that nobody was given, or whose counter went. */
+  nameOf(key: Key, position: number): string | undefined {
+    if ('name' in key) return key.name;
+    const given = this.#ids.get(`${key.slot}.${key.generation}`);
+    return given && !this.#isDeleted(given.name, given.position, position) ? given.name : undefined;
+  }
+
+  /** Whether a name went after the one position and not after the other. */
+  #isDeleted(name: string, after: number, upTo: number): boolean {
+    return this.#deletions.get(name)?.some((position) => position > after && position <= upTo) ?? false;
   }
 
   producer(id: string): ModelProducer | undefined {
@@ -121,10 +163,10 @@ export class PartitionModel {
     this.#pass(entry.milliseconds, undo);
     let result: Applied['result'];
     if (kind === Opcode.ADD) result = this.#add(decodeAdd(body, flags).operations, flags, position, undo);
-    else if (kind === Opcode.SET) {
-      const set = this.#set(body, flags, position, undo);
-      if (typeof set === 'string') return set;
-      result = set;
+    else if (hasEffect(kind)) {
+      const changed = this.#change(entry, undo);
+      if (typeof changed === 'string') return changed;
+      result = changed;
     } else if (kind === Kind.OPEN_PRODUCER) this.#openProducer(body, position, undo);
     else if (kind === Kind.TICK) this.#expire(EXPIRE_ON_TICK, undo);
     this.applied.push({ position, kind, flags, body, batch, result, undo });
@@ -169,7 +211,7 @@ export class PartitionModel {
 
   #add(operations: readonly Operation[], flags: number, position: number, undo: (() => void)[]): AddResult {
     this.#expire(EXPIRE_STEP + 2 * operations.filter(({ operationId }) => operationId).length, undo);
-    const names = operations.map(({ key }) => this.nameOf(key));
+    const names = operations.map(({ key }) => this.nameOf(key, position));
     const results: { status: number; value: bigint }[] = [];
     const steps: (() => void)[] = [];
     for (const [index, operation] of operations.entries()) {
@@ -217,25 +259,36 @@ export class PartitionModel {
     return { status: OK, value: next };
   }
 
-  #set(bodyAndEffect: Uint8Array, flags: number, position: number, undo: (() => void)[]): SetResult | string {
-    const { length } = bodyAndEffect;
-    const { key, value, expect } = decodeSet(bodyAndEffect.subarray(0, length - EFFECT_BYTES), flags);
-    const name = this.nameOf(key);
-    const previous = (name !== undefined && this.#valueOf(name)) || 0n;
-    let code = name === undefined ? status('ID_UNKNOWN') : OK;
-    if (code === OK && expect !== undefined && expect !== previous) code = status('EXPECTATION_FAILED');
-    const effect = code === OK ? BigInt.asIntN(64, value - previous) : 0n;
-    const logged = Buffer.from(bodyAndEffect).readBigInt64LE(length - EFFECT_BYTES);
-    if (logged !== effect) return `a SET that is logged with the delta ${logged} instead of ${effect}`;
-    if (code === OK && name !== undefined) this.#write(name, value, position, undo);
-    return { status: code, previous };
+  /** SET or DELETE, and the delta that is logged behind it. */
+  #change({ kind, flags, body, sequence }: LogEntry, undo: (() => void)[]): SetResult | string {
+    const own = body.subarray(0, body.length - EFFECT_BYTES);
+    const logged = Buffer.from(body).readBigInt64LE(own.length);
+    const { key, expect } = kind === Opcode.SET ? decodeSet(own, flags) : decodeDelete(own, flags);
+    const name = this.nameOf(key, sequence);
+    const found = name === undefined ? undefined : this.#valueOf(name);
+    const previous = found ?? 0n;
+    const expectation = expect === undefined || expect === previous ? OK : status('EXPECTATION_FAILED');
+    if (name === undefined) return logged ? WRONG_EFFECT : { status: status('ID_UNKNOWN'), previous };
+    if (expectation) return logged ? WRONG_EFFECT : { status: expectation, previous };
+    const next = kind === Opcode.SET ? decodeSet(own, flags).value : undefined;
+    if (logged !== BigInt.asIntN(64, (next ?? 0n) - previous)) return WRONG_EFFECT;
+    this.#write(name, next, sequence, undo);
+    if (kind === Opcode.DELETE) this.#delete(name, sequence, undo);
+    return { status: kind === Opcode.DELETE && found === undefined ? ABSENT : OK, previous };
+  }
+
+  #delete(name: string, position: number, undo: (() => void)[]): void {
+    const deletions = this.#deletions.get(name) ?? [];
+    this.#deletions.set(name, deletions);
+    deletions.push(position);
+    undo.push(() => deletions.pop());
   }
 
   #valueOf(name: string): bigint | undefined {
     return this.#versions.get(name)?.at(-1)?.value;
   }
 
-  #write(name: string, value: bigint, position: number, undo: (() => void)[]): void {
+  #write(name: string, value: bigint | undefined, position: number, undo: (() => void)[]): void {
     const versions = this.#versions.get(name) ?? [];
     this.#versions.set(name, versions);
     versions.push({ position, value });
@@ -272,7 +325,7 @@ export class PartitionModel {
 
   /** What a GET of the key must show at a position. */
   read(key: Key, position: number): { status: number; value?: bigint } {
-    const name = this.nameOf(key);
+    const name = this.nameOf(key, position);
     if (name === undefined) return { status: status('ID_UNKNOWN') };
     const value = this.valueAt(name, position);
     return value === undefined ? { status: ABSENT } : { status: OK, value };

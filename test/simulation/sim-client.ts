@@ -327,7 +327,7 @@ export const MAY_REFUSE: ReadonlySet<string> = new Set([
 
 function endingOf(batch: Batch, { body }: Answer, life: number): { ending: Ending; flushed: number } {
   const { opcode, operations, flags } = batch.content;
-  if (opcode === Opcode.SET) {
+  if (opcode !== Opcode.ADD) {
     const { position, flushed, status, previous } = decodeSetAnswer(body);
     return { ending: { life, position, refused: new Set(), text: `${status} ${previous}` }, flushed };
   }

@@ -165,7 +165,7 @@ export class SimServer {
     return { number, clock, log, host, transports: new Set(), monitor: new Monitor(host) };
   }
 
-  /** The audit items are those of the SETs that are on the device. */
+  /** The audit items are those of the changes that are on the device. */
   async #checkAudit(number: number, log: WatchedLog): Promise<void> {
     const { oracle, violate } = this.#world;
     const { stored } = this.disks[number] as LaneDisk;
@@ -173,11 +173,11 @@ export class SimServer {
     await log.audit(() => {
       items++;
     });
-    const sets = partitionsOf(number).reduce(
-      (sum, partition) => sum + oracle.setsUpTo(partition, stored.get(partition) ?? 0),
+    const changes = partitionsOf(number).reduce(
+      (sum, partition) => sum + oracle.auditedUpTo(partition, stored.get(partition) ?? 0),
       0,
     );
-    if (items !== sets) violate(`lane ${number} has ${items} audit items for ${sets} SETs`);
+    if (items !== changes) violate(`lane ${number} has ${items} audit items for ${changes} changes`);
   }
 
   #serve(isNew: boolean): void {

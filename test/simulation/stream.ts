@@ -1,15 +1,23 @@
 import { ByteWriter } from '../../src/protocol/bytes.js';
-import { Opcode } from '../../src/protocol/opcode.js';
-import { encodeAdd, encodeSet, type Operation, type SetRequest } from '../../src/protocol/request.js';
+import type { Opcode } from '../../src/protocol/opcode.js';
+import {
+  type DeleteRequest,
+  encodeAdd,
+  encodeDelete,
+  encodeSet,
+  type Operation,
+  type SetRequest,
+} from '../../src/protocol/request.js';
 
 /** What a session numbers its batches in: one partition under one incarnation. */
 
 export interface BatchContent {
-  readonly opcode: typeof Opcode.ADD | typeof Opcode.SET;
+  readonly opcode: typeof Opcode.ADD | typeof Opcode.SET | typeof Opcode.DELETE;
   /** ATOMIC and VALUES. */
   readonly flags: number;
   readonly operations: readonly Operation[];
   readonly set?: Omit<SetRequest, 'sequence'>;
+  readonly delete?: Omit<DeleteRequest, 'sequence'>;
   readonly cursor?: Uint8Array;
 }
 
@@ -122,11 +130,12 @@ export class Stream {
   }
 }
 
-function payloadOf({ opcode, operations, set, cursor }: BatchContent): Uint8Array {
+function payloadOf({ operations, set, delete: deletion, cursor }: BatchContent): Uint8Array {
   const writer = new ByteWriter(64);
   writer.u8(cursor?.length ?? 0);
   if (cursor) writer.bytes(cursor);
-  if (opcode === Opcode.ADD) encodeAdd(writer, { operations });
-  else if (set) encodeSet(writer, set);
+  if (set) encodeSet(writer, set);
+  else if (deletion) encodeDelete(writer, deletion);
+  else encodeAdd(writer, { operations });
   return writer.view();
 }

@@ -1,8 +1,11 @@
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
+  type DeleteRequest,
   encodeAdd,
+  encodeDelete,
   encodeGet,
+  encodeList,
   encodeOpen,
   encodeSet,
   type Key,
@@ -10,8 +13,9 @@ import {
   type Operation,
   type SetRequest,
 } from '../../src/protocol/request.js';
-import { decodeOpenAnswer } from '../../src/protocol/response.js';
+import { decodeListAnswer, decodeOpenAnswer } from '../../src/protocol/response.js';
 import { bodyOf, type Link, refusalOf } from './link.js';
+import type { Answer } from './requests.js';
 import { EPOCH, LANES, LEDGER_NAMES, MIXED_NAMES, PARTITIONS } from './shape.js';
 import { MAY_REFUSE, SimClient } from './sim-client.js';
 import type { Batch, BatchContent } from './stream.js';
@@ -21,11 +25,12 @@ import type { World } from './world.js';
 
 const ACTIONS = {
   batch: 55,
-  'sequenced set': 4,
+  'sequenced change': 5,
   'operation with an id': 8,
   'loose write': 6,
   read: 14,
-  open: 4,
+  open: 5,
+  list: 2,
   sync: 2,
   nonsense: 2,
   'late retry': 3,
@@ -86,11 +91,12 @@ export class Workload {
     const action = random.weighted(ACTIONS);
     if (action === 'batch') this.#batch(client, partition);
     else if (!link) return;
-    else if (action === 'sequenced set') this.#sequencedSet(client, partition);
+    else if (action === 'sequenced change') this.#sequencedChange(client, partition);
     else if (action === 'operation with an id') this.#identifiedOperation(link, partition);
     else if (action === 'loose write') this.#looseWrite(link, partition);
     else if (action === 'read') this.#read(link, partition);
     else if (action === 'open') this.#open(link, partition);
+    else if (action === 'list') this.#list(link, partition);
     else if (action === 'sync') client.sync(link.lane);
     else if (action === 'nonsense') this.#nonsense(link, partition);
     else if (client.retryOld(partition)) this.#world.tally['late retry']++;
@@ -106,12 +112,15 @@ export class Workload {
     client.write(partition, content, this.#world.random.chance(0.3));
   }
 
-  #sequencedSet(client: SimClient, partition: number): void {
+  #sequencedChange(client: SimClient, partition: number): void {
     const stream = client.streams[partition];
     if (!stream || stream.kept.length >= MOST_KEPT) return;
     this.#world.operations++;
-    const content = { opcode: Opcode.SET, flags: 0, operations: [], set: this.#setRequest(partition) };
-    client.write(partition, content, this.#world.random.chance(0.3));
+    const isDelete = this.#world.random.chance(0.3);
+    const content = isDelete
+      ? ({ opcode: Opcode.DELETE, delete: this.#deleteRequest(partition) } as const)
+      : ({ opcode: Opcode.SET, set: this.#setRequest(partition) } as const);
+    client.write(partition, { ...content, flags: 0, operations: [] }, this.#world.random.chance(0.3));
   }
 
   #content(partition: number, names: readonly string[]): BatchContent {
@@ -146,7 +155,8 @@ export class Workload {
   }
 
   #nameOf(partition: number, key: Key): string | undefined {
-    return this.#world.oracle.models[partition]?.nameOf(key);
+    const model = this.#world.oracle.models[partition];
+    return model?.nameOf(key, model.sequence);
   }
 
   // --- without a sequence ---
@@ -169,9 +179,13 @@ export class Workload {
   #looseWrite(link: Link, partition: number): void {
     const { random } = this.#world;
     const applied = random.chance(0.4) ? Flag.APPLIED : 0;
-    if (random.chance(0.4)) {
-      const body = bodyOf((writer) => encodeSet(writer, this.#setRequest(partition)));
-      this.#loose(link, partition, Opcode.SET, applied, body, 1);
+    if (random.chance(0.5)) {
+      const isDelete = random.chance(0.3);
+      const body = bodyOf((writer) => {
+        if (isDelete) encodeDelete(writer, this.#deleteRequest(partition));
+        else encodeSet(writer, this.#setRequest(partition));
+      });
+      this.#loose(link, partition, isDelete ? Opcode.DELETE : Opcode.SET, applied, body, 1);
       return;
     }
     const { flags, operations } = this.#content(partition, MIXED_NAMES[partition] as string[]);
@@ -180,13 +194,19 @@ export class Workload {
   }
 
   #setRequest(partition: number): Omit<SetRequest, 'sequence'> {
+    const { random } = this.#world;
+    return { ...this.#deleteRequest(partition), value: BigInt(random.between(-500, 500)) };
+  }
+
+  /** Of a counter that anybody may change, by its name or an id that may be no more; perhaps with an expectation. */
+  #deleteRequest(partition: number): Omit<DeleteRequest, 'sequence'> {
     const { random, oracle } = this.#world;
     const name = random.pick(MIXED_NAMES[partition] as string[]);
+    const key = (random.chance(0.3) ? this.#ids[partition]?.get(name) : undefined) ?? { name };
     const model = oracle.models[partition];
     // Half of the expectations are what the last group left.
     const known = random.chance(0.5) ? (model?.valueAt(name, model.sequence) ?? 0n) : BigInt(random.below(50));
-    const expect = random.chance(0.5) ? { expect: known } : undefined;
-    return { key: { name }, value: BigInt(random.between(-500, 500)), ...expect, reason: 'simulated' };
+    return { key, ...(random.chance(0.5) && { expect: known }), reason: 'simulated' };
   }
 
   #loose(link: Link, partition: number, opcode: number, flags: number, body: Uint8Array, count: number): void {
@@ -235,6 +255,37 @@ export class Workload {
     });
   }
 
+  /** Lists a partition part by part; what exists all the while must be told once. */
+  #list(link: Link, partition: number): void {
+    const { random, violate, oracle } = this.#world;
+    const prefix = random.pick(['', 'mixed', 'ledger', 'mixed1']);
+    const flags = random.chance(0.6) ? Flag.LATEST : 0;
+    const told: string[] = [];
+    let first: number | undefined;
+    const ask = (cursor: number) => {
+      this.#world.operations++;
+      const request = { prefix: Buffer.from(prefix), cursor, limit: random.between(1, 8) };
+      const body = bodyOf((writer) => encodeList(writer, request));
+      link.send(Opcode.LIST, flags, partition, body, { done });
+    };
+    const done = (answer: Answer) => {
+      this.#expectRight(answer);
+      if (refusalOf(answer)) return;
+      const { position, cursor, counters } = decodeListAnswer(answer.body);
+      const from = (first ??= position);
+      told.push(...counters.map(({ name }) => name));
+      if (cursor !== 0) return ask(cursor);
+      oracle.judgeAt(partition, position, () => {
+        const lasting = oracle.models[partition]?.lasting(from, position) ?? [];
+        for (const name of lasting.filter((each) => each.startsWith(prefix))) {
+          const times = told.filter((each) => each === name).length;
+          if (times !== 1) violate(`${name} exists from ${from} to ${position} and is listed ${times} times`);
+        }
+      });
+    };
+    ask(0);
+  }
+
   /** What must be refused, and leave the connection as it was. */
   #nonsense(link: Link, partition: number): void {
     const { random, violate } = this.#world;
@@ -260,7 +311,7 @@ export class Workload {
     });
   }
 
-  #expectRight(answer: Parameters<typeof refusalOf>[0], alsoAllowed?: string): void {
+  #expectRight(answer: Answer, alsoAllowed?: string): void {
     const code = refusalOf(answer)?.code;
     if (code === undefined || code === alsoAllowed || MAY_REFUSE.has(code)) return;
     this.#world.violate(`what is right is refused with ${code}`);
