@@ -9,6 +9,7 @@ export const GROWTH_HEADS = {
   partitions: ['partitions', 'empty server', ...RATES],
   lanes: ['lanes', 'empty server', ...RATES],
   connections: ['clients', 'awaiting', 'increments/s', 'p50', 'p99', 'memory before', 'memory under load'],
+  stall: ['counters', 'quiet p50', 'p99', 'p99.9', 'growing p50', 'p99', 'p99.9', 'checkpoints made'],
 };
 
 const megabytes = (bytes) => `${three(bytes / 1e6)} MB`;
@@ -34,6 +35,10 @@ export function growthRow(section, row) {
       megabytes(memoryBefore),
       megabytes(memoryAfter),
     ];
+  }
+  if (section === 'stall') {
+    const of = ({ p50, p99, p999 }) => [p50, p99, p999].map(milliseconds);
+    return [row.counters.toLocaleString('en'), ...of(row.quiet), ...of(row.busy), row.checkpoints];
   }
   return [row[section], megabytes(row.emptyBytes), ...rates(row)];
 }

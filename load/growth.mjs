@@ -15,14 +15,15 @@ import { memoryBytes } from './process-figures.mjs';
 import { RawClient } from './raw-client.mjs';
 import { writeSections } from './report-file.mjs';
 import { startServerProcess, withServer } from './server.mjs';
+import { stallRow } from './stall.mjs';
 import { textTable } from './table.mjs';
 
 /**
  * How cost grows with counters, partitions, lanes and connections:   node load/growth.mjs
  *
- *   --only counters,partitions,lanes,connections
+ *   --only counters,partitions,lanes,connections,stall
  *   --counters 10000,100000,1000000,10000000    with names of 12 bytes; 100000000 takes 10 GB and some minutes
- *   --partitions 1,4,16,64   --lanes 1,2   --connections 1,8,64,1000
+ *   --partitions 1,4,16,64   --lanes 1,2   --connections 1,8,64,1000   --stall 10000000
  *   --seconds 1.5   --json   --out DIR (growth.json)
  */
 
@@ -35,11 +36,12 @@ const AWAITING = 100_000;
 
 const { values: options } = parseArgs({
   options: {
-    only: { type: 'string', default: 'counters,partitions,lanes,connections' },
+    only: { type: 'string', default: 'counters,partitions,lanes,connections,stall' },
     counters: { type: 'string', default: '10000,100000,1000000,10000000' },
     partitions: { type: 'string', default: '1,4,16,64' },
     lanes: { type: 'string', default: '1,2' },
     connections: { type: 'string', default: '1,8,64,1000' },
+    stall: { type: 'string', default: '10000000' },
     seconds: { type: 'string', default: '1.5' },
     json: { type: 'boolean', default: false },
     out: { type: 'string' },
@@ -53,6 +55,7 @@ const SECTIONS = {
   partitions: (count) => withFlags({ partitions: count }, '--partitions', String(count)),
   lanes: (count) => withFlags({ lanes: count }, '--lanes', String(count)),
   connections: withConnections,
+  stall: (count) => stallRow(count, seconds, '--memory', String(MEMORY_BYTES)),
 };
 
 const report = { machine: machineFacts(tmpdir()), seconds };

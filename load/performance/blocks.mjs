@@ -21,8 +21,10 @@ export const BLOCKS = {
     ].join('\n');
   },
   targets: (reports) => markdownTable(TARGET_HEAD, targetRows(reports)),
-  latency: ({ load }) => markdownTable(LATENCY_HEAD, load.latency.map(latencyRow)),
-  throughput: ({ load }) => markdownTable(THROUGHPUT_HEAD, load.throughput.map(throughputRow)),
+  latency: ({ load }) =>
+    `${markdownTable(LATENCY_HEAD, load.latency.map(latencyRow))}\n\n![Latency by percentile](performance/latency.svg)`,
+  throughput: ({ load }) =>
+    `![Throughput by the size of batches](performance/throughput.svg)\n\n${markdownTable(THROUGHPUT_HEAD, load.throughput.map(throughputRow))}`,
   sdk: ({ load }) => markdownTable(SDK_HEAD, load.sdk.map(sdkRow)),
   reads: ({ load }) => markdownTable(READ_HEAD, load.reads.map(readRow)),
   versus: ({ versus }) =>

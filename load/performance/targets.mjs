@@ -91,6 +91,11 @@ export const TARGETS = [
   ['restart, 100M counters, s', atMost(30), (r) => grown(r, 'counters', 'counters', 1e8)?.restartSeconds],
   ['restart, 10M counters, to the first answer, s', atMost(3), (r) => size(r, 1e7)?.tallystick.restartSeconds.median],
   [
+    'write stall at 10M while checkpointing and growing, p99.9 ms over the quiet one',
+    atMost(5),
+    (r) => minus(grown(r, 'stall', 'counters', 1e7)?.busy.p999, grown(r, 'stall', 'counters', 1e7)?.quiet.p999),
+  ],
+  [
     'one hot counter, by id, 64 connections, million/s',
     atLeast(10),
     (r) => millions(throughput(r, { ...HOT, size: 10_000 })?.perSecond),
@@ -114,6 +119,10 @@ export const TARGETS = [
 
 function times(value, factor) {
   return value === undefined ? undefined : value * factor;
+}
+
+function minus(a, b) {
+  return a === undefined || b === undefined ? undefined : a - b;
 }
 
 function over(a, b) {
