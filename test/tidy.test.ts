@@ -96,7 +96,7 @@ describe('imports', () => {
       sources.filter((file) => pattern.test(text(file)) && !where.includes(file));
     expect(only(/from 'lmdb'/, ['src/log/lmdb-log.ts', 'src/log/lmdb.ts'])).toEqual([]);
     expect(only(/from 'node:net'/, ['src/transport/tcp.ts', 'src/client/tcp.ts'])).toEqual([]);
-    expect(only(/\bAtomics\./, ['src/lane/lane-thread.ts', 'src/lane/supervisor.ts'])).toEqual([]);
+    expect(only(/\bAtomics\./, ['src/lane/lane-thread.ts', 'src/lane/ring.ts', 'src/lane/supervisor.ts'])).toEqual([]);
   });
 });
 
@@ -148,7 +148,7 @@ function longFunctions(file: string): string[] {
   return lines.flatMap((line, start) => {
     const indent = header.exec(line)?.[1];
     if (indent === undefined || /^\s*(if|for|while|switch|catch)\b/.test(line)) return [];
-    const length = lines.slice(start).findIndex((other) => other === `${indent}}`) + 1;
+    const length = lines.slice(start).findIndex((other) => other.startsWith(`${indent}}`)) + 1;
     return length > MAX_FUNCTION_LINES ? [`${file}:${start + 1} has ${length} lines`] : [];
   });
 }

@@ -2,9 +2,28 @@ import { type ErrorCode, TallystickError } from '../errors.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
+import { ANSWER, Opcode } from '../protocol/opcode.js';
+import { decodeError, errorOf } from '../protocol/response.js';
 import type { Connection, RefusalDetails } from '../transport/connection.js';
-import type { Session } from './greeting.js';
+import type { ProducerHandle, Session } from './greeting.js';
 
+/** Who a request is from, and where its answer goes: a client of this lane, or one of another lane that forwards it. */
+export interface Requester {
+  readonly session: {
+    /** What the client calls itself. */
+    readonly client: string;
+    /** What it writes as in a partition. */
+    handle(partition: number): ProducerHandle;
+  };
+  /** Where it connected from, for people. */
+  readonly remote: string;
+  /** Ends a request with its answer; the body is copied. */
+  answer(opcode: number, flags: number, partition: number, requestId: number, body: Uint8Array): void;
+  /** Ends a request with an ERROR. */
+  refuse(requestId: number, partition: number, error: TallystickError | ErrorCode, details?: RefusalDetails): void;
+}
+
+/** A client of this lane. */
 export type LaneConnection = Connection<Session>;
 
 /** Where an answer goes: what is left of a request when its body is gone. */
@@ -31,61 +50,72 @@ export class Answers {
   }
 
   /** The one place that answers. After a failure of storage, of any lane, nothing is acknowledged any more. */
-  send(connection: LaneConnection, address: Address, flags: number, body: Uint8Array): void {
-    if (this.#isPoisoned()) this.refuse(connection, address, 'STORAGE_FAILED');
-    else connection.answer(address.opcode, flags, address.partition, address.requestId, body);
+  send(to: Requester, address: Address, flags: number, body: Uint8Array): void {
+    if (this.#isPoisoned()) this.refuse(to, address, 'STORAGE_FAILED');
+    else to.answer(address.opcode, flags, address.partition, address.requestId, body);
   }
 
   refuse(
-    connection: LaneConnection,
+    to: Requester,
     { requestId, partition }: Address,
     reason: ErrorCode | TallystickError,
     details?: RefusalDetails,
   ): void {
-    connection.refuse(requestId, partition, reason, details);
+    to.refuse(requestId, partition, reason, details);
+  }
+
+  /** Passes on what another lane answered, where it is not too late for an acknowledgement by now. */
+  relay(to: Requester, answer: FrameView): void {
+    if (answer.opcode !== Opcode.ERROR) {
+      this.send(to, { ...addressOf(answer), opcode: answer.opcode & ~ANSWER }, answer.flags, answer.body);
+      return;
+    }
+    const error = decodeError(answer.body);
+    if (error.outcome === 'applied' && this.#isPoisoned()) this.refuse(to, answer, 'STORAGE_FAILED');
+    else this.refuse(to, answer, errorOf(error), { position: error.position });
   }
 
   /** An answer about a partition begins with its position, and with how far the partition is flushed. */
-  now(connection: LaneConnection, address: Address, { position, answer, flags }: Result): void {
+  now(to: Requester, address: Address, { position, answer, flags }: Result): void {
     const writer = this.#writer;
     writer.reset();
     writer.varint(position);
     writer.varint(this.#commit.flushedSequence(address.partition));
     writer.bytes(answer);
-    this.send(connection, address, flags, writer.view());
+    this.send(to, address, flags, writer.view());
   }
 
   /**
    * Answers when the position is flushed. Where nobody can say when that will be, `outcome` is what became of the request: a
    * read is refused, a write has an unknown end.
    */
-  whenFlushed(connection: LaneConnection, frame: Address, result: Result, outcome: 'refused' | 'unknown'): void {
+  whenFlushed(to: Requester, frame: Address, result: Result, outcome: 'refused' | 'unknown'): void {
     const address = addressOf(frame);
     const kept = { ...result, answer: result.answer.slice() };
     this.#commit.waitFlushed(address.partition, result.position, {
-      flushed: () => this.now(connection, address, kept),
-      unknown: (error) => this.refuse(connection, address, error, { outcome }),
+      flushed: () => this.now(to, address, kept),
+      unknown: (error) => this.refuse(to, address, error, { outcome }),
     });
   }
 
   /** Calls back when everything that was applied on this lane is flushed. */
-  whenAllFlushed(connection: LaneConnection, frame: Address, flushed: (address: Address) => void): void {
+  whenAllFlushed(to: Requester, frame: Address, flushed: (address: Address) => void): void {
     const address = addressOf(frame);
     this.#commit.waitAll({
       flushed: () => flushed(address),
-      unknown: (error) => this.refuse(connection, address, error),
+      unknown: (error) => this.refuse(to, address, error),
     });
   }
 
   /** ALREADY_APPLIED is an acknowledgement too, so it waits like one. */
-  alreadyApplied(connection: LaneConnection, frame: Address, position: number, waitFor: number): void {
+  alreadyApplied(to: Requester, frame: Address, position: number, waitFor: number): void {
     const address = addressOf(frame);
     this.#commit.waitFlushed(address.partition, waitFor, {
       flushed: () => {
         const poisoned = this.#isPoisoned();
-        this.refuse(connection, address, poisoned ? 'STORAGE_FAILED' : 'ALREADY_APPLIED', poisoned ? {} : { position });
+        this.refuse(to, address, poisoned ? 'STORAGE_FAILED' : 'ALREADY_APPLIED', poisoned ? {} : { position });
       },
-      unknown: (error) => this.refuse(connection, address, error),
+      unknown: (error) => this.refuse(to, address, error),
     });
   }
 }

@@ -1,16 +1,8 @@
 import { createHash } from 'node:crypto';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { Kind, type Partition, type ProducerState } from '../partition/partition.js';
-import { ByteWriter } from '../protocol/bytes.js';
-import {
-  decodeHelloRequest,
-  encodeHelloAnswer,
-  type HelloAnswer,
-  type HelloRequest,
-  PRODUCER_ID_BYTES,
-  PROTOCOL_VERSION,
-  type ProducerRef,
-} from '../protocol/control.js';
+import { ByteReader, ByteWriter } from '../protocol/bytes.js';
+import { type HelloAnswer, type HelloRequest, PRODUCER_ID_BYTES, type ProducerRef } from '../protocol/control.js';
 import type { LaneParts } from './lane.js';
 
 /** HELLO: what a connection is allowed to write as. */
@@ -30,6 +22,8 @@ const NO_PRODUCER: ProducerHandle = { producer: 0xffffffff, incarnation: 0 };
 /** What a connection is to its lane. */
 export class Session {
   client = '';
+  /** Whether it reaches only the partitions of the lane that it is connected to. */
+  isDirect = true;
   readonly #handles = new Map<number, ProducerHandle>();
 
   handle(partition: number): ProducerHandle {
@@ -41,50 +35,59 @@ export class Session {
   }
 }
 
-/** The body of the answer to a HELLO, and whether the HELLO appended to the log, so that its answer must wait for a flush. */
-export interface Greeting {
-  readonly answer: Uint8Array;
-  readonly isOpening: boolean;
+/** As what a session writes in one partition, and how far it has come. */
+export interface Grant extends ProducerState {
+  readonly partition: number;
 }
 
-/** Carries out a HELLO. @throws TallystickError what refuses it */
-export function greet(parts: LaneParts, session: Session, body: Uint8Array): Greeting {
-  const request = decodeHelloRequest(body);
-  const producer = request.producer && openOrResume(parts, session, request.producer, request.resume);
-  session.client = request.client;
-  const writer = new ByteWriter();
-  encodeHelloAnswer(writer, {
-    version: PROTOCOL_VERSION,
-    lane: parts.lane,
-    ...parts.map,
-    ...(producer && { producer }),
-  });
-  return { answer: writer.view(), isOpening: request.producer !== undefined && request.resume === undefined };
+/**
+ * Opens the producer in all partitions of the lane, or resumes it. Nothing to grant where the request names none.
+ *
+ * @throws TallystickError what refuses it
+ */
+export function grant(parts: LaneParts, { producer, resume }: HelloRequest): Grant[] {
+  if (!producer) return [];
+  const id = producerId(producer);
+  const incarnations = new Map(resume?.map(({ partition, incarnation }) => [partition, incarnation]));
+  return [...parts.partitions].map(([number, partition]) => ({
+    partition: number,
+    ...(resume
+      ? resumed(partition, id, incarnations.get(number))
+      : opened(parts, number, partition, id, 'name' in producer)),
+  }));
 }
 
-function openOrResume(
-  parts: LaneParts,
-  session: Session,
-  reference: ProducerRef,
-  resume: HelloRequest['resume'],
-): HelloAnswer['producer'] {
-  const id = 'id' in reference ? reference.id : idOfName(reference.name);
-  const states = [...parts.partitions].map(([number, partition]) => {
-    const state = resume
-      ? resumed(partition, id, resume.find((item) => item.partition === number)?.incarnation)
-      : opened(parts, number, partition, id, 'name' in reference);
-    return { number, state };
+/** A named producer's id is half of SHA-256, so that names and random ids do not meet. */
+export function producerId(producer: ProducerRef): Uint8Array {
+  if ('id' in producer) return producer.id;
+  const hash = createHash('sha256').update('tallystick producer\0').update(producer.name);
+  return hash.digest().subarray(0, PRODUCER_ID_BYTES);
+}
+
+/**
+ * What one lane grants, for the lane that the client is connected to:
+ *
+ *   count varint | count × ( partition u16 | producer u32 | incarnation u32 | next varint | cursor length u8 | cursor )
+ */
+export function encodeGrants(writer: ByteWriter, grants: readonly Grant[]): void {
+  writer.varint(grants.length);
+  for (const { partition, producer, incarnation, next, cursor } of grants) {
+    writer.u16(partition);
+    writer.u32(producer);
+    writer.u32(incarnation);
+    writer.varint(next);
+    writer.u8(cursor?.length ?? 0);
+    if (cursor) writer.bytes(cursor);
+  }
+}
+
+export function decodeGrants(body: Uint8Array): Grant[] {
+  const reader = new ByteReader(body);
+  return Array.from({ length: reader.varint() }, () => {
+    const [partition, producer, incarnation, next] = [reader.u16(), reader.u32(), reader.u32(), reader.varint()];
+    const cursor = reader.copy(reader.u8());
+    return { partition, producer, incarnation, next, cursor: cursor.length > 0 ? cursor : null };
   });
-  for (const { number, state } of states) session.setHandle(number, state);
-  return {
-    id,
-    partitions: states.map(({ number, state: { incarnation, next, cursor } }) => ({
-      partition: number,
-      incarnation,
-      next,
-      ...(cursor && { cursor }),
-    })),
-  };
 }
 
 function resumed(partition: Partition, id: Uint8Array, incarnation: number | undefined): ProducerState {
@@ -113,9 +116,4 @@ function opened(
   if (status !== OK) throw new TallystickError(codeOfStatus(status));
   commit.append(number, { kind: Kind.OPEN_PRODUCER, flags: 0, producer: 0, incarnation: 0, milliseconds }, body);
   return partition.openedProducer;
-}
-
-/** A named producer's id: half of SHA-256, so that names and random ids do not meet. */
-function idOfName(name: string): Uint8Array {
-  return createHash('sha256').update('tallystick producer\0').update(name).digest().subarray(0, PRODUCER_ID_BYTES);
 }

@@ -3,14 +3,15 @@ import type { TallystickError } from '../errors.js';
 import { GroupCommit } from '../log/group-commit.js';
 import type { LaneStorage } from '../log/lane-storage.js';
 import { KERNEL_VERSION, Partition, type PartitionConfiguration } from '../partition/partition.js';
-import type { StatsMap } from '../protocol/control.js';
-import { Connection, noTraffic } from '../transport/connection.js';
+import { preHelloFrameBytes, type StatsMap } from '../protocol/control.js';
+import { Connection, DEFAULT_CONNECTION_LIMITS, noTraffic } from '../transport/connection.js';
 import type { Transport } from '../transport/transport.js';
 import type { LaneConnection } from './answers.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import { CheckpointSchedule } from './checkpoint-schedule.js';
 import { type ServerMap, Session } from './greeting.js';
 import { Lane } from './lane.js';
+import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
 import { configure, recover } from './recovery.js';
 
@@ -33,6 +34,8 @@ export interface LaneHostParts {
   readonly connectCheckpointer: (hear: (message: FromCheckpointer) => void) => (message: ToCheckpointer) => void;
   /** Bytes of log records that recovery may have to read; at so many the lane waits for a checkpoint. */
   readonly checkpointTailBytes: number;
+  /** The ways to the other lanes. */
+  readonly links: readonly Link[];
   readonly isPoisoned: () => boolean;
   /** Storage broke: nothing is acknowledged any more, and the process must stop. */
   readonly onFailed: (error: TallystickError) => void;
@@ -92,18 +95,23 @@ export class LaneHost {
 
   /** Takes a client; until the lane serves its requests are refused. */
   accept(transport: Transport): LaneConnection {
+    const preHelloFrame = preHelloFrameBytes(this.#parts.configuration.partitions);
     const connection = new Connection<Session>({
       session: new Session(),
       transport,
       clock: this.#parts.clock,
       traffic: this.#traffic,
+      limits: { ...DEFAULT_CONNECTION_LIMITS, preHelloFrame },
       handler: {
         request: (from, frame) => {
           if (this.#lane) this.#lane.request(from, frame);
           else from.refuse(frame.requestId, frame.partition, 'OVERLOADED', { detail: 'The server is starting.' });
         },
-        isFull: (from) => this.#lane?.isFull(from) ?? false,
-        closed: (from) => this.#connections.delete(from),
+        isFull: (from) => this.#lane?.holds(from) ?? false,
+        closed: (from) => {
+          this.#connections.delete(from);
+          this.#lane?.closed(from);
+        },
       },
     });
     this.#connections.add(connection);
@@ -111,13 +119,18 @@ export class LaneHost {
   }
 
   serve(map: ServerMap): void {
-    const { lane, clock, isPoisoned } = this.#parts;
+    const { lane, clock, links, isPoisoned } = this.#parts;
     const describe = () => this.describe();
     const describePartition = (partition: number) => this.#checkpoints.describePartition(partition);
     const commit = this.#commit;
     this.#lane = new Lane({
-      ...{ lane, partitions: this.#partitions, commit, clock, map, isPoisoned, describe, describePartition },
+      ...{ lane, partitions: this.#partitions, commit, clock, map, links, isPoisoned, describe, describePartition },
     });
+  }
+
+  /** Another lane rang: it has sent something, or made room. What came before the lane serves is found when it does. */
+  woken(): void {
+    this.#lane?.woken();
   }
 
   /** Refuses what comes, flushes and answers what was applied, closes the connections. The storage stays open. */

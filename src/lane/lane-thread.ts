@@ -70,9 +70,15 @@ async function run(): Promise<void> {
     clock: systemClock,
     connectCheckpointer,
     checkpointTailBytes: options.checkpointTailBytes,
+    links: options.links.map(({ bell, ...link }) => ({ ...link, wake: () => bell.postMessage(null) })),
     isPoisoned,
     onFailed: fail,
   });
+  for (const { bell } of options.links) {
+    bell.on('message', () => host.woken());
+    // It must not keep a thread that failed to start; one that serves is kept by the port to the main thread
+    bell.unref();
+  }
   // A new directory is ready when its first group is on the device. Another one serves reads on a full disk too.
   if (create) await host.flushed();
 

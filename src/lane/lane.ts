@@ -3,16 +3,17 @@ import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { RECORD_BYTES } from '../log/record.js';
 import { Kind, type Partition, REPEATED, UNCHANGED } from '../partition/partition.js';
-import { ByteWriter } from '../protocol/bytes.js';
-import { decodeStatsRequest, encodeStatsAnswer, type StatsMap } from '../protocol/control.js';
+import type { StatsMap } from '../protocol/control.js';
 import type { FrameView } from '../protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
-import { encodeSyncAnswer } from '../protocol/response.js';
-import { type Address, Answers, type LaneConnection } from './answers.js';
+import { Answers, type LaneConnection, type Requester } from './answers.js';
 import { encodeAudit } from './audit.js';
-import { greet, type ServerMap } from './greeting.js';
+import type { ServerMap } from './greeting.js';
+import type { Link } from './link.js';
+import { Mesh, type MeshHandler, type Source } from './mesh.js';
 import { Reads } from './reads.js';
 import { EFFECT_BYTES, hasEffect } from './recovery.js';
+import { Shares } from './shares.js';
 
 /**
  * The loop of a lane, and the whole way of a request:
@@ -20,7 +21,8 @@ import { EFFECT_BYTES, hasEffect } from './recovery.js';
  *   frame -> route -> dedup, apply       -> append to the open group -> flush         -> ack
  *   request           #write: Partition.apply   GroupCommit.append     GroupCommit      Answers
  *
- * Everything is synchronous up to the flush, and only the lane's thread touches its partitions.
+ * Everything is synchronous up to the flush, and only the lane's thread touches its partitions. A request for a partition of
+ * another lane goes there by the mesh, and comes out of it as `forwarded`.
  */
 
 export interface LaneParts {
@@ -29,6 +31,8 @@ export interface LaneParts {
   readonly commit: GroupCommit;
   readonly clock: Clock;
   readonly map: ServerMap;
+  /** The ways to the other lanes. */
+  readonly links: readonly Link[];
   /** Reads the word that any thread sets when storage can no longer be trusted. */
   readonly isPoisoned: () => boolean;
   /** What STATS tells besides. */
@@ -43,12 +47,14 @@ const LARGEST_ENTRY = DEFAULT_LIMITS.frame + EFFECT_BYTES + RECORD_BYTES;
 const TICK_MILLISECONDS = 60_000;
 const NO_BYTES = new Uint8Array(0);
 
-export class Lane {
+export class Lane implements MeshHandler {
   readonly #parts: LaneParts;
   readonly #answers: Answers;
   readonly #reads: Reads;
-  /** Connections that are not read from until the open group has room. */
-  readonly #held = new Set<LaneConnection>();
+  readonly #mesh: Mesh;
+  readonly #shares: Shares;
+  /** Whoever is not read from until the open group has room. */
+  readonly #held = new Set<Source>();
   #tick: Timer;
   #draining = false;
   #repeated = 0;
@@ -57,77 +63,107 @@ export class Lane {
     this.#parts = parts;
     this.#answers = new Answers(parts.commit, parts.isPoisoned);
     this.#reads = new Reads(this.#answers, parts.clock, parts.map.epoch);
+    this.#mesh = new Mesh(parts.links, parts.clock, this);
+    this.#shares = new Shares({ parts, answers: this.#answers, mesh: this.#mesh, repeated: () => this.#repeated });
     this.#tick = this.#scheduleTick();
   }
 
-  /** Handles one request; its body is valid during the call only. */
+  /** Handles one request of a client; its body is valid during the call only. */
   request(connection: LaneConnection, frame: FrameView): void {
-    try {
-      if (this.#draining) throw new TallystickError('SHUTTING_DOWN');
-      this.#route(connection, frame);
-    } catch (error) {
-      // What cannot be decoded or is refused before it is applied. Anything else is a defect, and ends the lane.
-      if (!(error instanceof TallystickError)) throw error;
-      this.#answers.refuse(connection, frame, error);
-    }
+    this.#answering(connection, frame, () => {
+      if (frame.opcode === Opcode.PING) this.#answers.send(connection, frame, 0, frame.body);
+      else if (isOfLanes(frame)) this.#shares.request(connection, frame);
+      else if (this.#isElsewhere(connection, frame)) this.#forward(connection, frame);
+      else this.#apply(connection, frame);
+    });
   }
 
-  /** Whether nothing more is taken from this connection until the group that collects has room again. */
-  isFull(connection: LaneConnection): boolean {
+  /** Handles one request of a client of another lane; its body is valid during the call only. */
+  forwarded(from: Requester, frame: FrameView): void {
+    this.#answering(from, frame, () => {
+      if (isOfLanes(frame)) this.#shares.share(from, frame);
+      else this.#apply(from, frame);
+    });
+  }
+
+  /** Answers a client with what another lane answered. */
+  relay(to: Requester, answer: FrameView): void {
+    this.#answers.relay(to, answer);
+  }
+
+  /** Whether no more requests are taken from there until the group that collects has room again. */
+  isFull(source: Source): boolean {
     const { commit, partitions } = this.#parts;
     const [first] = partitions.keys();
-    if (!commit.writable || commit.canAppend(first as number, LARGEST_ENTRY)) return false;
+    if (this.#draining || !commit.writable || commit.canAppend(first as number, LARGEST_ENTRY)) return false;
     if (this.#held.size === 0) commit.whenRoom(() => this.#release());
-    this.#held.add(connection);
+    this.#held.add(source);
     return true;
   }
 
-  /** Refuses all requests from now on and resolves when everything that was applied is flushed and answered. */
-  drain(): Promise<void> {
-    this.#draining = true;
-    this.#tick.cancel();
-    return this.#parts.commit.drain();
+  /** The same for a client, whose requests may also wait for another lane. */
+  holds(connection: LaneConnection): boolean {
+    return this.isFull(connection) || (!connection.session.isDirect && this.#mesh.isFull(connection));
   }
 
-  #route(connection: LaneConnection, frame: FrameView): void {
-    switch (frame.opcode) {
-      case Opcode.ADD:
-      case Opcode.SET:
-      case Opcode.DELETE:
-      case Opcode.OPEN:
-        this.#write(connection, frame, this.#partition(frame));
-        break;
-      case Opcode.GET:
-        this.#reads.get(connection, frame, this.#partition(frame));
-        break;
-      case Opcode.LIST:
-        this.#reads.list(connection, frame, this.#partition(frame));
-        break;
-      case Opcode.SYNC:
-        this.#sync(connection, frame);
-        break;
-      case Opcode.HELLO:
-        this.#hello(connection, frame);
-        break;
-      case Opcode.STATS:
-        this.#stats(connection, frame);
-        break;
-      default: // PING: the connection has refused opcodes that are none
-        this.#answers.send(connection, frame, 0, frame.body);
+  closed(connection: LaneConnection): void {
+    this.#mesh.forget(connection);
+  }
+
+  /** Another lane has sent something, or made room. */
+  woken(): void {
+    this.#mesh.woken();
+  }
+
+  /**
+   * Refuses all requests from now on and resolves when everything that was applied is flushed and answered, also what was
+   * forwarded to other lanes, which drain too.
+   */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    this.#tick.cancel();
+    this.#release();
+    await this.#mesh.endRequests();
+    await this.#parts.commit.drain();
+    await this.#mesh.endAnswers();
+    this.#mesh.close();
+  }
+
+  #answering(from: Requester, frame: FrameView, handle: () => void): void {
+    try {
+      if (this.#draining) throw new TallystickError('SHUTTING_DOWN');
+      handle();
+    } catch (error) {
+      // What cannot be decoded or is refused before it is applied. Anything else is a defect, and ends the lane.
+      if (!(error instanceof TallystickError)) throw error;
+      this.#answers.refuse(from, frame, error);
     }
   }
 
-  #partition({ partition }: FrameView): Partition {
-    const found = this.#parts.partitions.get(partition);
-    if (!found) throw new TallystickError('WRONG_PARTITION');
-    return found;
+  #apply(from: Requester, frame: FrameView): void {
+    const partition = this.#parts.partitions.get(frame.partition);
+    if (!partition) throw new TallystickError('WRONG_PARTITION');
+    if (frame.opcode === Opcode.GET) this.#reads.get(from, frame, partition);
+    else if (frame.opcode === Opcode.LIST) this.#reads.list(from, frame, partition);
+    else this.#write(from, frame, partition);
   }
 
-  #write(connection: LaneConnection, frame: FrameView, partition: Partition): void {
+  /** Whether it concerns a partition that the client reaches by another lane. */
+  #isElsewhere({ session }: LaneConnection, { partition }: FrameView): boolean {
+    return !session.isDirect && !this.#parts.partitions.has(partition) && partition < this.#parts.map.partitions.length;
+  }
+
+  #forward(connection: LaneConnection, frame: FrameView): void {
+    const owner = this.#parts.map.partitions[frame.partition] as number;
+    if (this.#parts.isPoisoned()) throw new TallystickError('STORAGE_FAILED', undefined, { outcome: 'refused' });
+    this.#mesh.forward(owner, connection, frame);
+  }
+
+  #write(from: Requester, frame: FrameView, partition: Partition): void {
     const { commit, clock } = this.#parts;
     const { opcode: kind, partition: number, body } = frame;
     const flags = frame.flags & KERNEL_FLAGS;
-    const { producer, incarnation } = connection.session.handle(number);
+    const { producer, incarnation } = from.session.handle(number);
     const milliseconds = clock.wallMilliseconds();
     const mayApply = commit.writable && commit.canAppend(number, body.length + EFFECT_BYTES);
     const status = mayApply
@@ -138,36 +174,35 @@ export class Lane {
     if (status === OK) {
       const tail = hasEffect(kind) ? effectOf(partition) : undefined;
       commit.append(number, { kind, flags, producer, incarnation, milliseconds }, body, tail);
-      if (tail) this.#audit(connection, frame, partition, milliseconds);
+      if (tail) this.#audit(from, frame, partition, milliseconds);
     }
-    this.#acknowledge(connection, frame, partition, status);
+    this.#acknowledge(from, frame, partition, status);
     if (status === OK) this.#reads.moved(number, partition);
   }
 
   /** Answers what the kernel made of a write, when the acknowledgement that was asked for may be given. */
-  #acknowledge(connection: LaneConnection, frame: FrameView, partition: Partition, status: number): void {
+  #acknowledge(from: Requester, frame: FrameView, partition: Partition, status: number): void {
     const isRepeat = status === REPEATED || codeOfStatus(status) === 'ALREADY_APPLIED';
     if (isRepeat) this.#repeated++;
     const position = isRepeat ? partition.repeatedPosition : partition.sequence;
     if (status !== OK && status !== UNCHANGED && status !== REPEATED) {
       if (!isRepeat) throw new TallystickError(codeOfStatus(status));
       // Where its position is forgotten, the present one is past it.
-      this.#answers.alreadyApplied(connection, frame, position, position || partition.sequence);
+      this.#answers.alreadyApplied(from, frame, position, position || partition.sequence);
       return;
     }
     const result = { position, answer: partition.answer, flags: isRepeat ? Flag.REPEATED : 0 };
     const isApplied = (frame.flags & Flag.APPLIED) !== 0;
-    if (isApplied) this.#answers.now(connection, frame, result);
-    else this.#answers.whenFlushed(connection, frame, result, 'unknown');
+    if (isApplied) this.#answers.now(from, frame, result);
+    else this.#answers.whenFlushed(from, frame, result, 'unknown');
   }
 
   #audit(
-    connection: LaneConnection,
+    { session, remote }: Requester,
     { opcode, body, flags, partition: number }: FrameView,
     partition: Partition,
     at: number,
   ): void {
-    const { session, remote } = connection;
     const value = encodeAudit({
       opcode,
       body,
@@ -180,51 +215,10 @@ export class Lane {
     this.#parts.commit.addAudit({ partition: number, sequence: partition.sequence, value });
   }
 
-  #sync(connection: LaneConnection, frame: FrameView): void {
-    const { partitions } = this.#parts;
-    const writer = new ByteWriter();
-    encodeSyncAnswer(writer, {
-      positions: [...partitions].map(([partition, { sequence }]) => ({ partition, position: sequence })),
-    });
-    this.#answers.whenAllFlushed(connection, frame, (address) => {
-      this.#answers.send(connection, address, 0, writer.view());
-    });
-  }
-
-  #hello(connection: LaneConnection, frame: FrameView): void {
-    const { answer, isOpening } = greet(this.#parts, connection.session, frame.body);
-    const greeted = (address: Address) => {
-      connection.helloDone();
-      this.#answers.send(connection, address, 0, answer);
-    };
-    // An opening promises that older sessions are fenced, so it must be on the device.
-    if (isOpening) this.#answers.whenAllFlushed(connection, frame, greeted);
-    else greeted(frame);
-  }
-
-  #stats(connection: LaneConnection, frame: FrameView): void {
-    const { commit, lane, partitions, describe, describePartition } = this.#parts;
-    const { stateHash } = decodeStatsRequest(frame.body);
-    const writer = new ByteWriter();
-    encodeStatsAnswer(writer, {
-      lane,
-      repeated: this.#repeated,
-      partitions: [...partitions].map(([partition, kernel]) => ({
-        partition,
-        flushed: commit.flushedSequence(partition),
-        ...kernel.statistics,
-        ...describePartition(partition),
-        ...(stateHash && { stateHash: kernel.stateHash.toString(16).padStart(16, '0') }),
-      })),
-      ...describe(),
-    });
-    this.#answers.send(connection, frame, 0, writer.view());
-  }
-
   #release(): void {
     const held = [...this.#held];
     this.#held.clear();
-    for (const connection of held) connection.readOn();
+    for (const source of held) source.readOn();
   }
 
   /** Lets time pass in the log where it has work, so that expiry happens at the same place in every replay. */
@@ -240,6 +234,11 @@ export class Lane {
       this.#tick = this.#scheduleTick();
     });
   }
+}
+
+/** HELLO, SYNC and STATS; what else there is addresses a partition. */
+function isOfLanes({ opcode }: FrameView): boolean {
+  return opcode === Opcode.HELLO || opcode === Opcode.SYNC || opcode === Opcode.STATS;
 }
 
 /** Why nothing can be applied now. */

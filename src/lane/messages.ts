@@ -1,7 +1,9 @@
+import type { MessagePort } from 'node:worker_threads';
 import type { ErrorCode } from '../errors.js';
 import type { Retention } from '../log/segments.js';
 import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
+import type { Link } from './link.js';
 
 /** What the supervisor and a lane's thread tell each other. Values that a message port can copy; no counts, no operations. */
 
@@ -26,7 +28,11 @@ export interface LaneOptions {
   readonly checkpointTailBytes: number;
   /** One word: not 0 when storage can no longer be trusted. */
   readonly poison: SharedArrayBuffer;
+  readonly links: readonly ThreadLink[];
 }
+
+/** The way to the thread of another lane; what comes out of the port says no more than that the other one rang. */
+export type ThreadLink = Omit<Link, 'wake'> & { readonly bell: MessagePort };
 
 export type ToLane =
   /** All lanes listen: here is the map, serve. */

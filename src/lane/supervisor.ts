@@ -1,8 +1,9 @@
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, Worker } from 'node:worker_threads';
 import { TallystickError } from '../errors.js';
 import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
-import type { FromLane, LaneOptions, LogLimits, Recovery, ToLane } from './messages.js';
+import { createRings, type Rings } from './link.js';
+import type { FromLane, LaneOptions, LogLimits, Recovery, ThreadLink, ToLane } from './messages.js';
 
 /**
  * Starts the lanes' threads, tells them of each other, and ends them.
@@ -106,8 +107,9 @@ export class Supervisor {
 
   async #start(beforeServing: () => void): Promise<void> {
     const { lanes, map } = this.#options;
+    const links = threadLinks(lanes.length);
     lanes.forEach((_, lane) => {
-      this.#threads.push(this.#spawn(lane));
+      this.#threads.push(this.#spawn(lane, links[lane] as ThreadLink[]));
     });
     this.#lanes = await Promise.all(this.#threads.map(({ listening }) => listening.promise));
     beforeServing();
@@ -124,7 +126,7 @@ export class Supervisor {
     for (const { worker } of this.#threads) worker.postMessage(message);
   }
 
-  #spawn(lane: number): LaneThread {
+  #spawn(lane: number, links: readonly ThreadLink[]): LaneThread {
     const { create, configuration, log, host, port, connections, checkpointTailBytes, lanes } = this.#options;
     const { path, partitions } = lanes[lane] as SupervisorOptions['lanes'][number];
     const workerData: LaneOptions = {
@@ -139,8 +141,14 @@ export class Supervisor {
       connections,
       checkpointTailBytes,
       poison: this.#poison,
+      links,
     };
-    const worker = new Worker(new URL('./lane-thread.js', import.meta.url), { workerData, name: `lane ${lane}` });
+    const transferList = links.map(({ bell }) => bell);
+    const worker = new Worker(new URL('./lane-thread.js', import.meta.url), {
+      workerData,
+      transferList,
+      name: `lane ${lane}`,
+    });
     const thread: LaneThread = {
       worker,
       listening: new Deferred(),
@@ -181,4 +189,19 @@ export class Supervisor {
     if (isStarted) this.#options.onFailed(error);
     else this.#tellAll({ kind: 'drain' }); // those that came up go down again, in order
   }
+}
+
+/** For each lane its ways to the others: the rings of each pair, and a channel whose messages say only that one rang. */
+function threadLinks(lanes: number): ThreadLink[][] {
+  const rings = createRings(lanes);
+  const links: ThreadLink[][] = rings.map(() => []);
+  for (let first = 0; first < lanes; first++) {
+    for (let second = first + 1; second < lanes; second++) {
+      const { port1, port2 } = new MessageChannel();
+      const [out, back] = [rings[first]?.[second] as Rings, rings[second]?.[first] as Rings];
+      links[first]?.push({ lane: second, out, in: back, bell: port1 });
+      links[second]?.push({ lane: first, out: back, in: out, bell: port2 });
+    }
+  }
+  return links;
 }

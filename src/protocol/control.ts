@@ -17,6 +17,8 @@ const CLIENT_BYTES = 128;
 const TOKEN_BYTES = 512;
 const PRODUCER_NAME_BYTES = 256;
 const HOST_BYTES = 255;
+/** The most that a HELLO may have for each partition that it resumes in: an array of two numbers. */
+const RESUME_BYTES = 16;
 /** Values in a request and in an answer, keys not counted; an answer has a few for each partition. */
 const REQUEST_VALUES = 1024;
 const ANSWER_VALUES = 1_000_000;
@@ -30,6 +32,8 @@ export interface HelloRequest {
   readonly client: string;
   readonly token?: string;
   readonly producer?: ProducerRef;
+  /** False: the connection reaches all partitions by this lane. Unless given, only the lane's own. */
+  readonly direct?: boolean;
   /** Go on under these incarnations instead of opening new ones. */
   readonly resume?: readonly { readonly partition: number; readonly incarnation: number }[];
 }
@@ -66,8 +70,13 @@ export interface HelloAnswer {
   /** For each partition the index of its lane. */
   readonly partitions: readonly number[];
   readonly limits: HelloLimits;
-  /** Present where the request named a producer; the partitions are those of the lane that answers. */
+  /** Present where the request named a producer; the partitions are all that the connection reaches. */
   readonly producer?: { readonly id: Uint8Array; readonly partitions: readonly ProducerPartition[] };
+}
+
+/** What the length of a frame may count before HELLO is answered, of a server with so many partitions. */
+export function preHelloFrameBytes(partitions: number): number {
+  return DEFAULT_LIMITS.preHelloFrame + RESUME_BYTES * partitions;
 }
 
 /** A value of STATS; whole numbers beyond 2^53-1 are bigints. */
@@ -92,19 +101,21 @@ export interface StatsAnswer extends StatsMap {
 }
 
 export function encodeHelloRequest(writer: ByteWriter, request: HelloRequest): void {
-  const { version, client, token, producer, resume } = request;
+  const { version, client, token, producer, direct, resume } = request;
   writeMap(writer, {
     version,
     client,
     token,
     producer: producer && { ...producer },
+    direct,
     resume: resume?.map(({ partition, incarnation }) => [partition, incarnation]),
   });
 }
 
 /** Throws VERSION_MISMATCH before it looks at anything but the version. */
 export function decodeHelloRequest(body: Uint8Array): HelloRequest {
-  const map = readMap(body, REQUEST_VALUES);
+  // the limit of the frame bounds it, and grows with the partitions that `resume` may name
+  const map = readMap(body, body.length);
   const version = integer(map.get('version'), 'version');
   if (version !== PROTOCOL_VERSION) {
     throw new TallystickError('VERSION_MISMATCH', `Version ${version} was asked for, not ${PROTOCOL_VERSION}.`);
@@ -114,6 +125,7 @@ export function decodeHelloRequest(body: Uint8Array): HelloRequest {
     client: text(map.get('client'), 'client', 0, CLIENT_BYTES),
     ...(map.has('token') && { token: text(map.get('token'), 'token', 0, TOKEN_BYTES) }),
     ...(map.has('producer') && { producer: producerRef(map.get('producer')) }),
+    ...(map.has('direct') && { direct: flag(map.get('direct'), 'direct') }),
     ...(map.has('resume') && {
       resume: array(map.get('resume'), 'resume').map((item) => {
         const [partition, incarnation] = array(item, 'resume');
@@ -181,9 +193,7 @@ export function encodeStatsRequest(writer: ByteWriter, { stateHash }: StatsReque
 
 export function decodeStatsRequest(body: Uint8Array): StatsRequest {
   const stateHash = readMap(body, REQUEST_VALUES).get('stateHash');
-  if (stateHash === undefined) return {};
-  if (typeof stateHash !== 'boolean') throw wrong('stateHash', 'is true or false');
-  return { stateHash };
+  return stateHash === undefined ? {} : { stateHash: flag(stateHash, 'stateHash') };
 }
 
 export function encodeStatsAnswer(writer: ByteWriter, answer: StatsAnswer): void {
@@ -192,13 +202,19 @@ export function encodeStatsAnswer(writer: ByteWriter, answer: StatsAnswer): void
 }
 
 export function decodeStatsAnswer(body: Uint8Array): StatsAnswer {
+  return laneStats(readMap(body, ANSWER_VALUES));
+}
+
+/** The answer to a connection that reaches all lanes. */
+export function encodeAllStats(writer: ByteWriter, lanes: readonly StatsAnswer[]): void {
+  writeMap(writer, { lanes: lanes as readonly Packable[] });
+}
+
+/** What each lane that the connection reaches tells, be it one or all. */
+export function decodeAllStats(body: Uint8Array): StatsAnswer[] {
   const map = readMap(body, ANSWER_VALUES);
-  integer(map.get('lane'), 'lane', 0, LANE);
-  for (const item of array(map.get('partitions'), 'partitions')) {
-    const partition = mapOf(item, 'partitions');
-    for (const key of ['partition', 'sequence', 'flushed', 'counters', 'memoryBytes']) integer(partition.get(key), key);
-  }
-  return statsValue(map) as StatsAnswer;
+  const lanes = map.get('lanes');
+  return lanes === undefined ? [laneStats(map)] : array(lanes, 'lanes').map((lane) => laneStats(mapOf(lane, 'lanes')));
 }
 
 function producerRef(value: PackedValue | undefined): ProducerRef {
@@ -236,6 +252,15 @@ function helloLimits(map: PackedMap): HelloLimits {
   };
 }
 
+function laneStats(map: PackedMap): StatsAnswer {
+  integer(map.get('lane'), 'lane', 0, LANE);
+  for (const item of array(map.get('partitions'), 'partitions')) {
+    const partition = mapOf(item, 'partitions');
+    for (const key of ['partition', 'sequence', 'flushed', 'counters', 'memoryBytes']) integer(partition.get(key), key);
+  }
+  return statsValue(map) as StatsAnswer;
+}
+
 function statsValue(value: PackedValue): StatsValue {
   if (value instanceof Uint8Array) throw wrong('stats', 'have no binary values');
   if (Array.isArray(value)) return value.map(statsValue);
@@ -268,6 +293,11 @@ function binary(value: PackedValue | undefined, key: string, bytes?: number): Ui
     return new Uint8Array(value);
   }
   throw wrong(key, `is ${bytes ?? `at most ${DEFAULT_LIMITS.cursor}`} bytes`);
+}
+
+function flag(value: PackedValue | undefined, key: string): boolean {
+  if (typeof value === 'boolean') return value;
+  throw wrong(key, 'is true or false');
 }
 
 function array(value: PackedValue | undefined, key: string): readonly PackedValue[] {

@@ -2,7 +2,12 @@ import { isDeepStrictEqual } from 'node:util';
 import { codeOfStatus, OK } from '../../src/errors.js';
 import { type PartitionConfiguration, REPEATED } from '../../src/partition/partition.js';
 import { ByteReader } from '../../src/protocol/bytes.js';
-import { decodeHelloAnswer, encodeHelloRequest, type HelloAnswer } from '../../src/protocol/control.js';
+import {
+  decodeHelloAnswer,
+  encodeHelloRequest,
+  type HelloAnswer,
+  preHelloFrameBytes,
+} from '../../src/protocol/control.js';
 import { encodeFrame, FrameReader, FramingError } from '../../src/protocol/frame.js';
 import { ANSWER, DEFAULT_LIMITS, Flag, HEADER_BYTES, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { encodeGet } from '../../src/protocol/request.js';
@@ -229,7 +234,7 @@ export class LaneFuzz {
       const bytes = random.oneIn(4)
         ? this.#mutator.next().bytes
         : this.#mutator.mutate(this.#valid.hello(random.u32()), random.pick(HELLO_MUTATIONS));
-      const { frames, whole, error } = cut(bytes, DEFAULT_LIMITS.preHelloFrame);
+      const { frames, whole, error } = cut(bytes, preHelloFrameBytes(this.#address.partitions));
       const [frame] = frames;
       // A HELLO that is taken has the frames behind it read by another limit.
       if (!error && (frames.length !== 1 || whole < bytes.length)) continue;

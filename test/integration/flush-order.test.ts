@@ -57,7 +57,7 @@ describe.skipIf(straceMissing)('system calls', () => {
     const program = patchedProgram(
       'lane/answers.js',
       'this.#commit.waitFlushed(address.partition, result.position, {',
-      'this.now(connection, address, kept); return; this.#commit.waitFlushed(address.partition, result.position, {',
+      'this.now(to, address, kept); return; this.#commit.waitFlushed(address.partition, result.position, {',
     );
     const { violations } = await violationsOf(await serverOfTest({ program }));
     expect(violations.filter((violation) => violation.includes('answered at line')).length).toBeGreaterThan(0);

@@ -66,6 +66,7 @@ export class HostHarness {
       clock,
       connectCheckpointer: (hear) => this.#connect(hear),
       checkpointTailBytes: TAIL_BYTES,
+      links: [],
       isPoisoned: () => this.failures.length > 0,
       onFailed: (error) => this.failures.push(error),
     });

@@ -132,6 +132,7 @@ export class LaneHarness {
       commit: this.commit,
       clock,
       map: MAP,
+      links: [],
       isPoisoned: () => this.poisoned,
       describe: () => ({}),
       describePartition: () => ({}),
@@ -160,17 +161,15 @@ export class LaneHarness {
       clock: this.clock,
       handler: {
         request: (connection, frame) => this.lane.request(connection, frame),
-        isFull: (connection) => this.lane.isFull(connection),
-        closed: () => {},
+        isFull: (connection) => this.lane.holds(connection),
+        closed: (connection) => this.lane.closed(connection),
       },
     });
   }
 
   async client(hello: Partial<HelloRequest> = {}): Promise<TestClient> {
     const client = new TestClient((transport) => this.#accept(transport));
-    const id = client.send(Opcode.HELLO, 0, LANE, (writer) =>
-      encodeHelloRequest(writer, { version: 1, client: 'test', ...hello }),
-    );
+    const id = client.sayHello(hello);
     await this.flush();
     client.hello = decodeHelloAnswer(client.answerOf(id).body);
     return client;
@@ -204,6 +203,12 @@ export class TestClient {
   constructor(accept: (transport: MemoryTransport) => Connection<Session>) {
     this.connection = accept(this.transport);
     this.transport.handler = this.connection;
+  }
+
+  sayHello(hello: Partial<HelloRequest> = {}): number {
+    return this.send(Opcode.HELLO, 0, LANE, (writer) =>
+      encodeHelloRequest(writer, { version: 1, client: 'test', ...hello }),
+    );
   }
 
   send(opcode: number, flags: number, partition: number, encode: (writer: ByteWriter) => void): number {

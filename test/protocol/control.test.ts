@@ -5,7 +5,7 @@ import { TallystickError } from '../../src/errors.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import * as control from '../../src/protocol/control.js';
 import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
-import { Opcode } from '../../src/protocol/opcode.js';
+import { LANE, Opcode } from '../../src/protocol/opcode.js';
 
 const whole = fc.oneof(fc.nat(300), fc.maxSafeInteger().map(Math.abs));
 const text = (minLength: number, maxLength: number) => fc.string({ minLength, maxLength });
@@ -19,6 +19,7 @@ const helloRequest: fc.Arbitrary<control.HelloRequest> = fc.record(
     client: text(0, 128),
     token: text(0, 512),
     producer: fc.oneof(fc.record({ id }), fc.record({ name: text(1, 256) })),
+    direct: fc.boolean(),
     resume: fc.array(fc.record({ partition, incarnation: whole }), { maxLength: 10 }),
   },
   { requiredKeys: ['version', 'client'] },
@@ -94,6 +95,7 @@ const FORMATS: readonly [
   ['HELLO', helloRequest, control.encodeHelloRequest, control.decodeHelloRequest],
   ['the answer to HELLO', helloAnswer, control.encodeHelloAnswer, control.decodeHelloAnswer],
   ['the answer to STATS', fc.constant(statsAnswer), control.encodeStatsAnswer, control.decodeStatsAnswer],
+  ['the answer of all lanes to STATS', fc.constant([statsAnswer]), control.encodeAllStats, control.decodeAllStats],
 ];
 
 describe.each(FORMATS)('The map of %s', (_, values, encode, decode) => {
@@ -147,6 +149,23 @@ describe.each(FORMATS)('The map of %s', (_, values, encode, decode) => {
   });
 });
 
+test.each([1, 16, 4096, 65_534])('The longest HELLO to a server of %i partitions is within its limit', (partitions) => {
+  const incarnation = Number.MAX_SAFE_INTEGER;
+  const request = {
+    version: 1,
+    client: 'c'.repeat(128),
+    token: 't'.repeat(512),
+    producer: { name: 'n'.repeat(256) },
+    direct: false,
+    resume: Array.from({ length: partitions }, (_, partition) => ({ partition, incarnation })),
+  };
+  const body = bytesOf(control.encodeHelloRequest, request);
+  expect(encodeFrame(Opcode.HELLO, 0, LANE, 1, body).length).toBeLessThanOrEqual(
+    control.preHelloFrameBytes(partitions) + 4,
+  );
+  expect(control.decodeHelloRequest(body)).toEqual(request);
+});
+
 describe('A map of a stranger', () => {
   const hello = (extra: object) => pack({ version: 1, client: 'c', ...extra });
 
@@ -176,6 +195,8 @@ describe('A map of a stranger', () => {
       { producer: { id: new Uint8Array(15) } },
       { producer: { id: 'a'.repeat(16) } },
       { producer: { id: new Uint8Array(16), name: 'web' } },
+      { direct: 1 },
+      { direct: null },
       { resume: 5 },
       { resume: [5] },
       { resume: [[0]] },

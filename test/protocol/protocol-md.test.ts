@@ -82,7 +82,14 @@ const CODECS: Record<string, Codec<unknown>> = {
   ),
   'answer SYNC': codec(({ body }) => response.decodeSyncAnswer(body), response.encodeSyncAnswer),
   'request STATS': codec(({ body }) => control.decodeStatsRequest(body), control.encodeStatsRequest),
-  'answer STATS': codec(({ body }) => control.decodeStatsAnswer(body), control.encodeStatsAnswer),
+  'answer STATS': codec<control.StatsAnswer | { lanes: control.StatsAnswer[] }>(
+    ({ body }, meaning) =>
+      'lanes' in (meaning.body as object) ? { lanes: control.decodeAllStats(body) } : control.decodeStatsAnswer(body),
+    (writer, value) =>
+      Array.isArray(value.lanes)
+        ? control.encodeAllStats(writer, value.lanes)
+        : control.encodeStatsAnswer(writer, value as control.StatsAnswer),
+  ),
   'answer ERROR': codec(({ body }) => response.decodeError(body), response.encodeError),
 };
 

@@ -289,6 +289,7 @@ export class SimServer {
         checkpoints,
       },
       kernel: KERNEL,
+      links: [],
       clock,
       connectCheckpointer: (report: (message: FromCheckpointer) => void) => {
         const checkpointer = new Checkpointer({ log, checkpoints, kernel: KERNEL, clock, report });
