@@ -45,7 +45,14 @@ export const BLOCKS = {
     ].join('\n\n'),
 };
 
-const machineLine = (machine) => `Measured ${machine.date} on ${describeMachine(machine)}.`;
+/** Beyond it other work took part of the cores. */
+const QUIET_LOAD = 0.5;
+
+function machineLine(machine) {
+  const line = `Measured ${machine.date} on ${describeMachine(machine)}.`;
+  if (machine.loadBefore <= QUIET_LOAD) return line;
+  return `${line} **The machine was not quiet**: other work shared its cores and its disk, so absolute figures are worse than they would be, latencies above all; what was measured in turns suffers on both sides.`;
+}
 
 function profiledCase({ title, perSecond, layers }) {
   const total = layers.reduce((sum, { nanoseconds }) => sum + nanoseconds, 0);
