@@ -8,7 +8,7 @@ import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { compileWasm } from '../../src/wasm.js';
 import { Random } from '../support/random.js';
 import { type Mutant, Mutator } from './mutate.js';
-import { type Expectation, Oracle } from './oracle.js';
+import { type Expectation, Oracle, START } from './oracle.js';
 import { type Frame, ValidFrames } from './valid-frames.js';
 
 /**
@@ -29,7 +29,8 @@ export interface KernelReport {
 }
 
 const MODULE = compileWasm('kernel');
-const NOW = 1_700_000_000_000;
+/** Time passes by less than this before a frame. */
+const LONGEST_STEP_MILLISECONDS = 200;
 const EPOCH = 7;
 const FRAMES_A_SESSION = 2_000;
 const KERNEL_FLAGS = Flag.ATOMIC | Flag.VALUES | Flag.SEQUENCED;
@@ -43,7 +44,7 @@ const CONFIGURATION: PartitionConfiguration = {
   maximumProducers: 1_000,
   maximumOperationIds: 100_000,
   producerIdleMilliseconds: 86_400_000,
-  operationIdMilliseconds: 86_400_000,
+  operationIdMilliseconds: 60_000,
 };
 
 /** One applied body, as the log would have it. */
@@ -62,6 +63,7 @@ class KernelRun {
   readonly #seed: number;
   readonly #partition: Partition;
   readonly #oracle: Oracle;
+  readonly #random: Random;
   readonly #mutator: Mutator;
   readonly #log: Applied[] = [];
   #session = { producer: 0, incarnation: 0 };
@@ -70,15 +72,16 @@ class KernelRun {
   constructor(seed: number, configuration: PartitionConfiguration) {
     this.#seed = seed;
     this.#partition = new Partition(MODULE);
-    this.#log.push([Kind.CONFIGURE, 0, 0, 0, NOW, this.#partition.configure(configuration, NOW)]);
+    this.#log.push([Kind.CONFIGURE, 0, 0, 0, START, this.#partition.configure(configuration, START)]);
     this.#oracle = new Oracle(configuration, EPOCH);
-    const random = new Random(seed);
-    const valid = new ValidFrames(random, configuration);
-    this.#mutator = new Mutator(random, () => valid.next(this.#oracle.server));
+    this.#random = new Random(seed);
+    const valid = new ValidFrames(this.#random, configuration);
+    this.#mutator = new Mutator(this.#random, () => valid.next(this.#oracle.server));
   }
 
   next(): void {
     if (this.report.frames >= this.#sessions * FRAMES_A_SESSION) this.#openSession();
+    this.#oracle.milliseconds += this.#random.below(LONGEST_STEP_MILLISECONDS);
     const mutant = this.#mutator.next();
     try {
       new FrameReader().push(mutant.bytes, (frame) => this.#take(frame, mutant));
@@ -98,8 +101,9 @@ class KernelRun {
   #openSession(): void {
     const id = new Uint8Array(16).fill(this.#sessions++ % 50);
     const body = Uint8Array.of(...id, 0);
-    this.#log.push([Kind.OPEN_PRODUCER, 0, 0, 0, NOW, body]);
-    this.#partition.apply(Kind.OPEN_PRODUCER, 0, 0, 0, NOW, body);
+    const applied: Applied = [Kind.OPEN_PRODUCER, 0, 0, 0, this.#oracle.milliseconds, body];
+    this.#log.push(applied);
+    this.#partition.apply(...applied);
     this.#session = this.#partition.openedProducer;
     this.#oracle.openProducer(id, false);
   }
@@ -124,7 +128,14 @@ class KernelRun {
 
   #apply({ opcode, flags, body }: Frame): number {
     const { producer, incarnation } = this.#session;
-    const applied: Applied = [opcode, flags & KERNEL_FLAGS, producer, incarnation, NOW, body.slice()];
+    const applied: Applied = [
+      opcode,
+      flags & KERNEL_FLAGS,
+      producer,
+      incarnation,
+      this.#oracle.milliseconds,
+      body.slice(),
+    ];
     const status = this.#partition.apply(...applied);
     if (status === OK) this.#log.push(applied);
     return status;

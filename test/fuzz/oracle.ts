@@ -62,7 +62,8 @@ interface Sequenced {
 
 /** That of a connection without a producer, which the model does not know. */
 const NOBODY: Sequenced = { session: { producer: 0xffffffff, incarnation: 0 }, next: 1 };
-const NOW = 1_700_000_000_000;
+/** When a partition is configured, in milliseconds since 1970. */
+export const START = 1_700_000_000_000;
 const KERNEL_FLAGS = Flag.ATOMIC | Flag.VALUES | Flag.SEQUENCED;
 const OPERATIONS: readonly number[] = [Opcode.OPEN, Opcode.ADD, Opcode.GET, Opcode.SET, Opcode.DELETE, Opcode.LIST];
 /** What is said of a sequence; its operations were not looked at. */
@@ -89,12 +90,14 @@ export class Oracle {
   readonly epoch: number;
   readonly partition: number;
   readonly model: CounterModel;
+  /** The wall clock of the next frame. A server's is not known; nothing must depend on it then. */
+  milliseconds = START;
   readonly #partitions: number;
   readonly #sessions = new Map<string, Sequenced>();
   #session = NOBODY;
 
   constructor(configuration: PartitionConfiguration, epoch: number) {
-    this.model = new CounterModel(configuration, NOW);
+    this.model = new CounterModel(configuration, START);
     this.partition = configuration.partition;
     this.#partitions = configuration.partitions;
     this.epoch = epoch;
@@ -113,7 +116,7 @@ export class Oracle {
 
   /** A HELLO opened this producer; what comes is of its new session. */
   openProducer(id: Uint8Array, named: boolean): void {
-    const { answer } = this.model.openProducer(id, named, NOW);
+    const { answer } = this.model.openProducer(id, named, this.milliseconds);
     if (!answer) throw new Error('The model has no room for a producer.');
     this.#session = { session: answer, next: 1 };
     this.#sessions.set(hex(id), this.#session);
@@ -181,7 +184,7 @@ export class Oracle {
           return this.#expectationOf(frame, outcome, (bytes) => withoutProgress(decodeListAnswer(bytes)));
         }
         case Opcode.OPEN: {
-          const outcome = this.model.open(decodeOpen(frame.body), NOW);
+          const outcome = this.model.open(decodeOpen(frame.body), this.milliseconds);
           return this.#expectationOf(frame, outcome, (bytes) => decodeOpenAnswer(bytes).ids);
         }
         default:
@@ -198,7 +201,12 @@ export class Oracle {
     const request = decodeAdd(body, flags);
     const { operations } = request;
     refuseWideNumbers(operations.map(({ key }) => key));
-    const outcome = this.model.add(withPayload(request, body), flags & KERNEL_FLAGS, this.#session.session, NOW);
+    const outcome = this.model.add(
+      withPayload(request, body),
+      flags & KERNEL_FLAGS,
+      this.#session.session,
+      this.milliseconds,
+    );
     const withValues = (flags & Flag.VALUES) !== 0;
     return this.#expectationOf(frame, outcome, (bytes) =>
       withoutProgress(decodeAddAnswer(bytes, operations.length, withValues)),
@@ -208,14 +216,14 @@ export class Oracle {
   #set(frame: Frame): Expectation {
     const request = decodeSet(frame.body, frame.flags);
     refuseWideNumbers([request.key]);
-    const outcome = this.model.set(withPayload(request, frame.body), this.#session.session, NOW);
+    const outcome = this.model.set(withPayload(request, frame.body), this.#session.session, this.milliseconds);
     return this.#expectationOf(frame, outcome, (bytes) => withoutProgress(decodeSetAnswer(bytes)));
   }
 
   #delete(frame: Frame): Expectation {
     const request = decodeDelete(frame.body, frame.flags);
     refuseWideNumbers([request.key]);
-    const outcome = this.model.delete(withPayload(request, frame.body), this.#session.session, NOW);
+    const outcome = this.model.delete(withPayload(request, frame.body), this.#session.session, this.milliseconds);
     return this.#expectationOf(frame, outcome, (bytes) => withoutProgress(decodeSetAnswer(bytes)));
   }
 
