@@ -89,6 +89,7 @@ export const ERRORS = {
   // The command line; these never cross the wire
   INPUT_FAILED: row(-1, true, 'refused', 'The input cannot be read on. Put it right and run the same command again.'),
   OUTPUT_FAILED: row(-1, false, 'applied', 'The result could not be written out. What was asked for is done.'),
+  INPUT_UNUSABLE: row(-1, false, 'applied', 'What the other lines say is done. Put those right and run it again.'),
   INPUT_CHANGED: row(
     -1,
     false,

@@ -1,7 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { TallystickError } from '../errors.js';
 import { decrCommand, deleteCommand, getCommand, incrCommand, setCommand } from './counters.js';
+import { exportCommand } from './export-command.js';
 import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
+import { importCommand } from './import-command.js';
 import { ingestCommand } from './ingest-command.js';
 import type { CliIo, Output } from './io.js';
 import { listCommand } from './list-command.js';
@@ -59,6 +61,8 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     deleteCommand(io),
     getCommand(io),
     listCommand(io),
+    exportCommand(io),
+    importCommand(io),
     pingCommand(io),
     statsCommand(io),
   ];

@@ -27,3 +27,30 @@ export function table(rows: readonly (readonly [string, string])[]): string {
   const right = rows.reduce((width, [, value]) => Math.max(width, value.length), 0);
   return rows.map(([name, value]) => `${name.padEnd(left)}  ${value.padStart(right)}\n`).join('');
 }
+
+/** Characters that are gathered before they are written. */
+const CHUNK = 16_384;
+
+/** Writes lines in larger pieces, no faster than they are taken. */
+export class Lines {
+  readonly #output: Writable;
+  #pending = '';
+
+  constructor(output: Writable) {
+    this.#output = output;
+  }
+
+  /** False where the output broke, as that of `head` does. */
+  async write(line: string): Promise<boolean> {
+    this.#pending += `${line}\n`;
+    return this.#pending.length < CHUNK || (await this.flush());
+  }
+
+  async flush(): Promise<boolean> {
+    const text = this.#pending;
+    this.#pending = '';
+    // called back also with an error, which is told to whoever listens to the stream
+    await new Promise<void>((resolve) => this.#output.write(text, () => resolve()));
+    return !this.#output.destroyed;
+  }
+}

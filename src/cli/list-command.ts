@@ -1,15 +1,12 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type ConnectionOptions, clientCommand, READ_ONLY, withClient } from './client.js';
-import { type CliIo, escaped, type Output } from './io.js';
+import { type CliIo, escaped, Lines } from './io.js';
 
 interface ListCommandOptions extends ConnectionOptions {
   readonly limit?: number;
   readonly json?: boolean;
   readonly latest?: boolean;
 }
-
-/** Characters that are gathered before they are written. */
-const CHUNK = 16_384;
 
 export function listCommand(io: CliIo): Command {
   return clientCommand('ls', io)
@@ -45,30 +42,6 @@ Examples:
         READ_ONLY,
       ),
     );
-}
-
-/** Writes lines in larger pieces, no faster than they are taken. */
-class Lines {
-  readonly #output: Output;
-  #pending = '';
-
-  constructor(output: Output) {
-    this.#output = output;
-  }
-
-  /** False where the output broke, as that of `head` does. */
-  async write(line: string): Promise<boolean> {
-    this.#pending += `${line}\n`;
-    return this.#pending.length < CHUNK || (await this.flush());
-  }
-
-  async flush(): Promise<boolean> {
-    const text = this.#pending;
-    this.#pending = '';
-    // called back also with an error, which is told to whoever listens to the stream
-    await new Promise<void>((resolve) => this.#output.write(text, () => resolve()));
-    return !this.#output.destroyed;
-  }
 }
 
 function parseCount(text: string): number {

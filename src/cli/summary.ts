@@ -1,5 +1,5 @@
 import { TallystickError } from '../errors.js';
-import type { Ingest } from './ingest/ingest.js';
+import type { Ingest, Report } from './ingest/ingest.js';
 import { escaped, table } from './io.js';
 
 /** So many unusable lines and refusals are shown to people; JSON has them all, up to the stated caps. */
@@ -19,7 +19,8 @@ export function humanSummary(ingest: Ingest, seconds: number): string {
     ['seconds', seconds.toFixed(2)],
     ['lines/s', String(rate(report.lines, seconds))],
   ];
-  return table(rows) + resumed(ingest) + unusable(ingest) + refused(ingest) + answersLost(ingest);
+  const lines = unusable(report, 'Unusable lines, of which nothing was counted:');
+  return table(rows) + resumed(ingest) + lines + refused(ingest) + answersLost(ingest);
 }
 
 function resumed({ report }: Ingest): string {
@@ -29,12 +30,13 @@ function resumed({ report }: Ingest): string {
   return `\nResumed behind line ${lines}, at byte ${offset}; ${again}.\n`;
 }
 
-function unusable({ report }: Ingest): string {
+/** The lines that could not be used, behind a sentence that says what became of them. */
+export function unusable(report: Pick<Report, 'unusable' | 'unusableLines'>, sentence: string): string {
   if (report.unusable === 0) return '';
   const shown = report.unusableLines.slice(0, SHOWN);
   const more = report.unusable - shown.length;
   const lines = shown.map(({ line, reason }) => `  line ${line}: ${escaped(reason)}\n`).join('');
-  return `\nUnusable lines, of which nothing was counted:\n${lines}${more > 0 ? `  and ${more} more\n` : ''}`;
+  return `\n${sentence}\n${lines}${more > 0 ? `  and ${more} more\n` : ''}`;
 }
 
 function refused({ outbox }: Ingest): string {
@@ -75,9 +77,9 @@ export function jsonSummary(ingest: Ingest, seconds: number, error: unknown): st
   })}\n`;
 }
 
-function errorOf(error: unknown): { code: string; message: string } {
+export function errorOf(error: unknown): { code: string; message: string } {
   if (error instanceof TallystickError) return { code: error.code, message: error.message };
   return { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
 }
 
-const rate = (lines: number, seconds: number): number => Math.round(lines / Math.max(seconds, 0.001));
+export const rate = (lines: number, seconds: number): number => Math.round(lines / Math.max(seconds, 0.001));
