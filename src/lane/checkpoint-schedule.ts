@@ -27,7 +27,8 @@ export interface CheckpointScheduleParts {
   readonly manifests: ReadonlyMap<number, CheckpointManifest>;
   /** The lane takes no more when its log has so many bytes of records behind the oldest of its checkpoints. */
   readonly tailBytes: number;
-  readonly tell: (message: ToCheckpointer) => void;
+  /** Starts the checkpointer. */
+  readonly connect: (hear: (message: FromCheckpointer) => void) => (message: ToCheckpointer) => void;
   readonly onFailed: (error: TallystickError) => void;
 }
 
@@ -44,6 +45,7 @@ interface Known {
  * takes half of the tail's bound; at once where the tail has come to half of it.
  *
  * ```
+ *  waiting (for `start`) -> idle
  *  idle -> probing -> settling ----------> ordered -> idle
  *          one probe  the last probe is    the checkpointer works; each of its transactions waits for the
  *          every 4 ms not flushed yet      pace; `full` -> resting -> idle
@@ -57,9 +59,10 @@ export class CheckpointSchedule {
   readonly #known = new Map<number, Known>();
   #oldest: Known & { readonly partition: number };
   readonly #pace = new CheckpointPace();
-  #state: 'idle' | 'probing' | 'settling' | 'ordered' | 'resting' | 'stopped' = 'idle';
+  #state: 'waiting' | 'idle' | 'probing' | 'settling' | 'ordered' | 'resting' | 'stopped' = 'waiting';
   #probes: Probes | undefined;
-  #timer: Timer;
+  #tell: (message: ToCheckpointer) => void = () => {};
+  #timer: Timer | undefined;
   /** A transaction of the checkpointer is under way, or waits for its pause to end. */
   #writing = false;
   #pausing: Timer | undefined;
@@ -84,6 +87,12 @@ export class CheckpointSchedule {
     // As if the last one had begun where the oldest stands: a long tail gets one at once.
     this.#startedBytes = this.#oldest.place.bytes;
     this.#startedAt = parts.clock.monotonicMilliseconds();
+  }
+
+  /** Begins, with a checkpointer of its own. A lane that never comes so far leaves nothing running. */
+  start(): void {
+    this.#tell = this.#parts.connect((message) => this.hear(message));
+    this.#state = 'idle';
     this.#timer = this.#after(0);
   }
 
@@ -112,13 +121,15 @@ export class CheckpointSchedule {
   }
 
   /** Orders no more. Resolves when the checkpointer has finished what it was writing. */
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
+    const isStarted = this.#state !== 'waiting';
     this.#state = 'stopped';
-    this.#timer.cancel();
+    this.#timer?.cancel();
     this.#pausing?.cancel();
-    return new Promise((resolve) => {
+    if (!isStarted) return;
+    await new Promise<void>((resolve) => {
       this.#stopped = resolve;
-      this.#parts.tell({ kind: 'stop' });
+      this.#tell({ kind: 'stop' });
     });
   }
 
@@ -174,7 +185,7 @@ export class CheckpointSchedule {
     this.#probes = new Probes(partition, partitions.get(partition) as Partition);
     this.#startedBytes = commit.flushedPlace.bytes;
     this.#startedAt = clock.monotonicMilliseconds();
-    this.#timer.cancel();
+    this.#timer?.cancel();
     this.#timer = this.#after(0);
   }
 
@@ -186,12 +197,12 @@ export class CheckpointSchedule {
   }
 
   #order({ partition, taken: probes }: Probes): void {
-    const { tell, commit } = this.#parts;
+    const { commit } = this.#parts;
     const { heads, group, records, bytes } = commit.flushedPlace;
     const head = heads.get(partition) ?? LOG_BEGIN;
     this.#state = 'ordered';
     this.#probes = undefined;
-    tell({ kind: 'checkpoint', order: { partition, place: { group, records, bytes, ...head }, probes } });
+    this.#tell({ kind: 'checkpoint', order: { partition, place: { group, records, bytes, ...head }, probes } });
   }
 
   #ready(): void {
@@ -208,7 +219,7 @@ export class CheckpointSchedule {
     this.#pausing?.cancel();
     this.#pausing = undefined;
     this.#writing = true;
-    this.#parts.tell({ kind: 'go' });
+    this.#tell({ kind: 'go' });
   }
 
   #take({ partition, place, milliseconds, pages, pagesWritten, probes }: MadeCheckpoint): void {
@@ -271,7 +282,7 @@ export class CheckpointSchedule {
 
   #fail(error: unknown): void {
     this.#state = 'stopped';
-    this.#timer.cancel();
+    this.#timer?.cancel();
     const known = error instanceof TallystickError ? error : undefined;
     this.#parts.onFailed(known ?? new TallystickError('INTERNAL', String(error), { cause: error }));
   }

@@ -81,7 +81,7 @@ export class LaneHost {
     const checkpoints: CheckpointSchedule = new CheckpointSchedule({
       ...{ partitions, commit, log: storage.log, clock, manifests, onFailed },
       tailBytes: parts.checkpointTailBytes,
-      tell: parts.connectCheckpointer((message) => checkpoints.hear(message)),
+      connect: parts.connectCheckpointer,
     });
     configure(partitions, commit, configuration, clock.wallMilliseconds());
     const { entries, bytes, begin } = start;
@@ -126,6 +126,7 @@ export class LaneHost {
     this.#lane = new Lane({
       ...{ lane, partitions: this.#partitions, commit, clock, map, links, isPoisoned, describe, describePartition },
     });
+    this.#checkpoints.start();
   }
 
   /** Another lane rang: it has sent something, or made room. What came before the lane serves is found when it does. */
