@@ -46,7 +46,8 @@ export interface LaneHostParts {
 export class LaneHost {
   readonly recovery: Recovery;
   readonly #parts: LaneHostParts;
-  readonly #partitions: ReadonlyMap<number, Partition>;
+  /** Of this thread alone. */
+  readonly partitions: ReadonlyMap<number, Partition>;
   readonly #commit: GroupCommit;
   readonly #checkpoints: CheckpointSchedule;
   readonly #traffic = noTraffic();
@@ -61,7 +62,7 @@ export class LaneHost {
     recovery: Recovery,
   ) {
     this.#parts = parts;
-    this.#partitions = partitions;
+    this.partitions = partitions;
     this.#commit = commit;
     this.#checkpoints = checkpoints;
     this.recovery = recovery;
@@ -124,7 +125,7 @@ export class LaneHost {
     const describePartition = (partition: number) => this.#checkpoints.describePartition(partition);
     const commit = this.#commit;
     this.#lane = new Lane({
-      ...{ lane, partitions: this.#partitions, commit, clock, map, links, isPoisoned, describe, describePartition },
+      ...{ lane, partitions: this.partitions, commit, clock, map, links, isPoisoned, describe, describePartition },
     });
     this.#checkpoints.start();
   }

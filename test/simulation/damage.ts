@@ -1,4 +1,8 @@
+import { decodeBegin } from '../../src/log/begin.js';
+import type { CheckpointManifest } from '../../src/log/checkpoint.js';
 import { readRecordHeader } from '../../src/log/record.js';
+import { SimCheckpoints } from '../log/sim-checkpoints.js';
+import type { SimSegment } from '../log/sim-log.js';
 import type { Fault } from './faults.js';
 import type { Random } from './random.js';
 import type { LaneDisk } from './sim-disk.js';
@@ -29,6 +33,7 @@ const DAMAGES: readonly ((random: Random, disk: LaneDisk) => Damage | undefined)
   loseSegment,
   flipBitOfBeginning,
   flipAuditBit,
+  damageCheckpoint,
 ];
 
 function tearRecord(random: Random, disk: LaneDisk): Damage | undefined {
@@ -76,7 +81,9 @@ function loseFlushedTail(random: Random, disk: LaneDisk): Damage | undefined {
   };
 }
 
+/** One of several; a lane without any is one whose directory is incomplete, which the log never sees. */
 function loseSegment(random: Random, disk: LaneDisk): Damage | undefined {
+  if (disk.disk.segments.size === 1) return undefined;
   const flushed = recordsOf(disk).filter(isFlushed(disk));
   const found = pick(random, [...new Set(flushed.map(({ segment }) => segment))]);
   const segment = found && disk.disk.segments.get(found);
@@ -87,7 +94,7 @@ function loseSegment(random: Random, disk: LaneDisk): Damage | undefined {
 }
 
 function flipBitOfBeginning(random: Random, disk: LaneDisk): Damage | undefined {
-  const found = pick(random, [...disk.disk.segments]);
+  const found = pick(random, neededSegments(disk));
   if (!found) return undefined;
   const [number, segment] = found;
   const { begin } = segment;
@@ -111,6 +118,46 @@ function flipAuditBit(random: Random, disk: LaneDisk): Damage | undefined {
   return replaced(audit, key, bytes, 'damaged audit item', `item ${key}, bit ${bit}`);
 }
 
+function damageCheckpoint(random: Random, disk: LaneDisk): Damage | undefined {
+  const { pages, manifests } = disk.checkpoints;
+  const named = manifestsOf(disk).flatMap(({ partition, pages }) =>
+    pages.map(({ generation }, index) => `${partition}.${index}.${generation}`),
+  );
+  const key = pick(random, named);
+  const page = key && pages.get(key);
+  if (!page) return undefined;
+  if (random.chance(0.3)) {
+    pages.delete(key);
+    return replaced(pages, key, page, 'damaged checkpoint', `page ${key} is gone`);
+  }
+  if (random.chance(0.3)) {
+    const partition = Number(key.split('.')[0]);
+    const manifest = manifests.get(partition) as Uint8Array;
+    const { flipped, bit } = withFlippedBit(random, manifest);
+    manifests.set(partition, flipped);
+    return replaced(manifests, partition, manifest, 'damaged checkpoint', `manifest ${partition}, bit ${bit}`);
+  }
+  const { flipped, bit } = withFlippedBit(random, page);
+  pages.set(key, flipped);
+  return replaced(pages, key, page, 'damaged checkpoint', `page ${key}, bit ${bit}`);
+}
+
+function manifestsOf({ checkpoints, shape }: LaneDisk): CheckpointManifest[] {
+  const store = new SimCheckpoints(checkpoints, shape, () => {});
+  return shape.partitions.flatMap((partition) => store.manifest(partition) ?? []);
+}
+
+/** From the newest segment on that begins at or before each checkpoint. */
+function neededSegments(disk: LaneDisk): [number, SimSegment][] {
+  const places = new Map(manifestsOf(disk).map(({ partition, place }) => [partition, place.sequence]));
+  const segments = [...disk.disk.segments].sort(([a], [b]) => a - b);
+  const first = segments.findLastIndex(([, { begin }]) => {
+    const heads = decodeBegin(begin)?.heads ?? new Map();
+    return [...heads].every(([partition, { sequence }]) => sequence <= (places.get(partition) ?? 0));
+  });
+  return segments.slice(Math.max(0, first));
+}
+
 function replaced<K>(map: Map<K, Uint8Array>, key: K, bytes: Uint8Array, fault: Fault, what: string): Damage {
   return { fault, what, mend: () => map.set(key, bytes) };
 }
@@ -123,8 +170,9 @@ interface StoredRecord {
   readonly bytes: Uint8Array;
 }
 
-function recordsOf({ disk: { segments } }: LaneDisk): StoredRecord[] {
-  return [...segments].flatMap(([segment, { records }]) =>
+/** Of the segments that recovery reads; damage in older ones is for `verify` to find. */
+function recordsOf(disk: LaneDisk): StoredRecord[] {
+  return neededSegments(disk).flatMap(([segment, { records }]) =>
     [...records].map(([number, bytes]) => ({ segment, records, number, bytes })),
   );
 }

@@ -17,6 +17,9 @@ export const FAULTS = {
   'full disk': 'appends find no room',
   'room again': 'after that there is room',
   'slow flush': 'an append takes seconds',
+  'full disk for a checkpoint': 'a transaction of a checkpoint finds no room',
+  'failed checkpoint': 'a transaction of a checkpoint ends in an error, or never',
+  'crash within a checkpoint': 'a transaction of a checkpoint is under way: it is on the device or not',
   // The device between two lives of the process; each must end in LOG_CORRUPT
   'torn record': 'the end of a record is not what was written, or is missing',
   'flipped bit': 'one bit of a record is another',
@@ -24,6 +27,7 @@ export const FAULTS = {
   'lost flushed tail': 'the log ends before what the head mark says was flushed',
   'lost segment': 'one of the files of a log is gone',
   'damaged segment': 'one bit of what a segment says of its beginning is another',
+  'damaged checkpoint': 'a page or a manifest of a checkpoint is another, or a page is gone',
   'damaged audit item': 'one bit of an audit item is another',
   // The clock
   'wall clock forward': 'by less than an hour, which is time that passed; or by more, which is a clock that was set',

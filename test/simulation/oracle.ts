@@ -43,7 +43,7 @@ export class Oracle {
   readonly #world: World;
   readonly #pending: Pending[][] = PARTITIONS.map(() => []);
   /** The memory of a partition at a position, as XXH64. */
-  readonly #memories = PARTITIONS.map(() => new Map<number, string>());
+  readonly #memories = PARTITIONS.map(() => new Map<number, bigint>());
   /** Batches by partition and key, as their clients made them. */
   readonly #batches = new Map<string, { readonly flags: number; readonly payload: Uint8Array }>();
   /** Writes without a sequence that may be applied, by their bytes, and how often. */
@@ -94,7 +94,7 @@ export class Oracle {
   }
 
   /** What a lane says about the memory of a partition, before or after a crash. */
-  memoryIs(partition: number, position: number, hash: string): void {
+  memoryIs(partition: number, position: number, hash: bigint): void {
     const known = this.#memories[partition]?.get(position);
     if (known === undefined) this.#memories[partition]?.set(position, hash);
     else if (known !== hash) this.#wrong(`the memory of partition ${partition} at ${position} is another than before`);
@@ -119,10 +119,11 @@ export class Oracle {
     }
   }
 
-  /** How many of the changes up to a position have audit items. */
-  auditedUpTo(partition: number, position: number): number {
-    return this.#model(partition).applied.filter((applied) => hasEffect(applied.kind) && applied.position <= position)
-      .length;
+  /** How many of the changes after the one position, up to the other, have audit items. */
+  audited(partition: number, after: number, upTo: number): number {
+    return this.#model(partition).applied.filter(
+      ({ kind, position }) => hasEffect(kind) && position > after && position <= upTo,
+    ).length;
   }
 
   // --- what the server answers, at the moment at which it is written ---

@@ -49,5 +49,6 @@ export async function withRecycledMemory<T>(run: () => Promise<T>): Promise<T> {
 
 function clearState({ buffer }: WebAssembly.Memory): void {
   const end = new DataView(buffer).getUint32(NEXT_PAGE_AT, true) * PAGE_BYTES;
-  if (end > STATE_AT) new Uint8Array(buffer).fill(0, STATE_AT, end);
+  // Where a restore ended before its first page, which is the last that comes, nothing says how far it got.
+  new Uint8Array(buffer).fill(0, STATE_AT, end > STATE_AT ? end : buffer.byteLength);
 }

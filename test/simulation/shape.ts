@@ -23,9 +23,6 @@ export const CONFIGURATION = {
   operationIdMilliseconds: 600_000,
 };
 
-/** More than a seed ever writes. */
-export const CHECKPOINT_TAIL_BYTES = 64 * 1_048_576;
-
 export const MODEL_OPTIONS = CONFIGURATION;
 
 /** So many names of a partition with a prefix. */

@@ -1,6 +1,8 @@
-import type { HeadMark, LogShape, Mark, SealedGroup } from '../../src/log/log.js';
-import { SimCheckpointDisk } from '../log/sim-checkpoints.js';
+import type { CheckpointManifest, NewPage } from '../../src/log/checkpoint.js';
+import type { AppendOutcome, HeadMark, LogShape, Mark, SealedGroup } from '../../src/log/log.js';
+import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
 import { SimDisk, SimLog } from '../log/sim-log.js';
+import type { ProcessClock } from './sim-clock.js';
 import type { World } from './world.js';
 
 /** Storage of one lane, over all lives of the server: what survives is here. */
@@ -43,8 +45,11 @@ export class LaneDisk {
 /** Faults that wait for the next chance to happen, on whichever lane that is. */
 export class DiskFaults {
   isFull = false;
+  /** Whether something has happened since the start that makes a lane fail. */
+  mayFail = false;
   nextFlush: 'failed' | 'silent' | 'slow' | undefined;
   nextMarkFails = false;
+  nextCheckpointWrite: 'failed' | 'silent' | undefined;
 }
 
 /** The log of one life of a lane: SimLog, whose appends are seen, take time and meet the faults of the machine. */
@@ -56,19 +61,21 @@ export class WatchedLog extends SimLog {
   readonly #delay: { milliseconds: number };
   readonly #seen: { group: SealedGroup | undefined; isStored: boolean };
 
-  constructor(world: World, disk: LaneDisk, isAlive: () => boolean, onAppend: (group: SealedGroup) => void) {
+  constructor(world: World, disk: LaneDisk, clock: ProcessClock, onAppend: (group: SealedGroup) => void) {
     const delay = { milliseconds: 0 };
     const seen: { group: SealedGroup | undefined; isStored: boolean } = { group: undefined, isStored: false };
     const commitLater = (commit: () => void) => {
       const { group, isStored } = seen;
-      world.clock.after(delay.milliseconds, () => {
-        if (!isAlive()) return;
+      clock.setTimer(delay.milliseconds, () => {
         this.#countEmptySegment(commit);
         if (group && isStored) disk.isStored(group);
         world.awaitMicrotasks();
       });
     };
-    super(disk.disk, disk.shape, commitLater, { segmentBytes: world.segmentBytes });
+    super(disk.disk, disk.shape, commitLater, {
+      segmentBytes: world.segmentBytes,
+      retention: { bytes: world.retentionBytes, milliseconds: 7 * 86_400_000, clock },
+    });
     this.#world = world;
     this.#disk = disk;
     this.#onAppend = onAppend;
@@ -95,6 +102,7 @@ export class WatchedLog extends SimLog {
     } else if (planned) {
       tally[planned === 'failed' ? 'failed flush' : 'unanswered flush']++;
       faults.nextFlush = undefined;
+      faults.mayFail = true;
       this.#seen.isStored = random.chance(0.5);
       this.script.push({ kind: planned, stored: this.#seen.isStored, segment: random.chance(0.5) });
     }
@@ -127,6 +135,57 @@ export class WatchedLog extends SimLog {
   }
 }
 
+/** The checkpoints of one life of a lane, with the same faults. */
+export class WatchedCheckpoints extends SimCheckpoints {
+  readonly #world: World;
+  #busy = 0;
+
+  constructor(world: World, disk: LaneDisk, clock: ProcessClock) {
+    super(disk.checkpoints, disk.shape, (commit) => {
+      clock.setTimer(world.random.milliseconds(0.2, 2), () => {
+        commit();
+        world.awaitMicrotasks();
+      });
+    });
+    this.#world = world;
+  }
+
+  override write(partition: number, generation: number, pages: readonly NewPage[]): Promise<AppendOutcome> {
+    this.#plan();
+    return this.#watched(super.write(partition, generation, pages));
+  }
+
+  override publish(manifest: CheckpointManifest): Promise<AppendOutcome> {
+    this.#plan();
+    return this.#watched(super.publish(manifest));
+  }
+
+  die(): void {
+    const { random, tally } = this.#world;
+    if (this.#busy > 0) tally['crash within a checkpoint']++;
+    this.crash(random.chance(0.5));
+  }
+
+  #plan(): void {
+    const { random, faults, tally } = this.#world;
+    const planned = faults.nextCheckpointWrite;
+    if (faults.isFull) {
+      tally['full disk for a checkpoint']++;
+      this.script.push({ kind: 'full' });
+    } else if (planned) {
+      tally['failed checkpoint']++;
+      faults.nextCheckpointWrite = undefined;
+      faults.mayFail = true;
+      this.script.push({ kind: planned, stored: random.chance(0.5) });
+    }
+  }
+
+  #watched(outcome: Promise<AppendOutcome>): Promise<AppendOutcome> {
+    this.#busy++;
+    return outcome.finally(() => this.#busy--);
+  }
+}
+
 export class SimMark implements HeadMark {
   readonly #world: World;
   readonly #disk: LaneDisk;
@@ -144,6 +203,7 @@ export class SimMark implements HeadMark {
     const { faults, tally } = this.#world;
     if (faults.nextMarkFails) {
       faults.nextMarkFails = false;
+      faults.mayFail = true;
       tally['failed head mark']++;
       throw new Error('The device does not take the head mark.');
     }

@@ -1,33 +1,14 @@
 import { TallystickError } from '../../src/errors.js';
-import type { FromCheckpointer, ToCheckpointer } from '../../src/lane/checkpoint-messages.js';
-import { Checkpointer } from '../../src/lane/checkpointer.js';
-import { LaneHost } from '../../src/lane/lane-host.js';
-import { ByteWriter } from '../../src/protocol/bytes.js';
-import { decodeStatsAnswer, encodeHelloRequest, encodeStatsRequest } from '../../src/protocol/control.js';
-import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
-import { ANSWER, DEFAULT_LIMITS, LANE, Opcode } from '../../src/protocol/opcode.js';
-import { compileWasm } from '../../src/wasm.js';
-import { SimCheckpoints } from '../log/sim-checkpoints.js';
+import { DEFAULT_LIMITS } from '../../src/protocol/opcode.js';
 import { anyDamage } from './damage.js';
-import { CHECKPOINT_TAIL_BYTES, CONFIGURATION, EPOCH, LANE_OF, LANES, partitionsOf, shapeOf } from './shape.js';
-import { ProcessClock } from './sim-clock.js';
-import { LaneDisk, SimMark, WatchedLog } from './sim-disk.js';
+import { EPOCH, LANE_OF, LANES, shapeOf } from './shape.js';
+import { LaneDisk } from './sim-disk.js';
+import { type Memory, SimLane, smallRings } from './sim-lane.js';
 import { type ClientEnd, SimTransport } from './sim-network.js';
 import type { World } from './world.js';
 
-const KERNEL = compileWasm('kernel');
 /** Within this long after a failure the process is gone. */
 const EXIT_MILLISECONDS = 1_000;
-
-/** One lane of one life of the server. */
-interface RunningLane {
-  readonly number: number;
-  readonly clock: ProcessClock;
-  readonly log: WatchedLog;
-  readonly host: LaneHost;
-  readonly transports: Set<SimTransport>;
-  readonly monitor: Monitor;
-}
 
 /** The whole server, over all its lives: what production has in threads, processes and files is in this one object. */
 export class SimServer {
@@ -39,7 +20,7 @@ export class SimServer {
   /** The turn in which storage or a lane failed: nothing is acknowledged in a later one. */
   #failedInTurn: number | undefined;
   readonly #world: World;
-  #lanes: RunningLane[] = [];
+  #lanes: readonly SimLane[] = [];
   #watchMemoryUntil = 0;
 
   constructor(world: World) {
@@ -48,7 +29,7 @@ export class SimServer {
 
   /** Whether there is little sense in sending it more. */
   get isStalled(): boolean {
-    return this.state !== 'up' || this.#world.faults.isFull || this.#lanes.some(({ log }) => log.isSlow);
+    return this.state !== 'up' || this.#world.faults.isFull || this.#lanes.some(({ isSlow }) => isSlow);
   }
 
   get isAfterFailure(): boolean {
@@ -67,16 +48,28 @@ export class SimServer {
 
   /** Starts from what the disks have. */
   async start(): Promise<void> {
-    const { random, clock, trace } = this.#world;
+    const { random, clock, trace, faults } = this.#world;
     this.state = 'starting';
     this.#failedInTurn = undefined;
+    faults.mayFail = false;
     const isNew = this.lives++ === 0;
     trace('start', this.lives);
-    if (!isNew) await this.#tryDamage();
-    this.#lanes = await Promise.all(LANES.map((lane) => this.#open(lane)));
+    if (!isNew && random.chance(this.#world.damageChance)) await this.#tryDamage();
+    const lanes: SimLane[] = [];
+    const life = {
+      rings: smallRings(this.#world),
+      lane: (number: number) => lanes[number],
+      isPoisoned: () => this.#failedInTurn !== undefined,
+      onFailed: (error: TallystickError) => this.#laneFailed(error),
+      onAppend: (number: number) => this.#appended(lanes[number]),
+    };
+    for (const lane of LANES) lanes.push(await SimLane.open(this.#world, lane, this.disks[lane] as LaneDisk, life));
+    this.#lanes = lanes;
     const ready = async () => {
-      if (isNew) await Promise.all(this.#lanes.map(({ host }) => host.flushed()));
-      clock.after(random.milliseconds(0, 3), () => this.#serve(isNew));
+      if (isNew) await Promise.all(lanes.map(({ host }) => host.flushed()));
+      clock.after(random.milliseconds(0, 3), () => {
+        if (this.#lanes === lanes) this.#serve(isNew);
+      });
     };
     void ready();
   }
@@ -89,7 +82,7 @@ export class SimServer {
     this.crashes++;
     for (const lane of this.#lanes) {
       this.#noteLoss(lane);
-      this.#end(lane);
+      lane.die();
     }
     const older = random.below(4);
     if (power && older > 0) {
@@ -104,8 +97,9 @@ export class SimServer {
     const lane = this.#lanes[number];
     if (!lane?.clock.isAlive) return;
     this.#world.trace('kill lane', number);
+    this.#world.tally['killed lane']++;
     this.#noteLoss(lane);
-    this.#end(lane);
+    lane.die();
     this.#fail();
   }
 
@@ -117,18 +111,17 @@ export class SimServer {
   /** Ends in order: refuses, flushes, answers, closes. */
   drain(): void {
     const { trace, violate } = this.#world;
+    const lanes = this.#lanes;
     this.state = 'draining';
     trace('drain');
-    const lives = this.lives;
-    Promise.all(this.#lanes.map(({ host }) => host.drain())).then(
+    Promise.all(lanes.map(({ host }) => host.drain())).then(
       () => {
-        if (this.lives !== lives || this.state !== 'draining') return;
-        for (const { number, monitor } of this.#lanes) {
-          const { stored } = this.disks[number] as LaneDisk;
-          for (const { partition, sequence } of this.#noteMemory(monitor))
-            if (sequence !== stored.get(partition)) violate('a drained lane has more than the device');
+        if (this.#lanes !== lanes || this.state !== 'draining') return;
+        for (const { disk, memories } of lanes) {
+          for (const { partition, sequence } of this.#note(memories))
+            if (sequence !== disk.stored.get(partition)) violate('a drained lane has more than the device');
         }
-        for (const lane of this.#lanes) this.#end(lane);
+        for (const lane of lanes) lane.die();
         trace('drained');
         this.#isDown();
       },
@@ -144,42 +137,6 @@ export class SimServer {
     clock.after(random.milliseconds(1, 20), () => run(() => this.start()));
   }
 
-  async #open(number: number): Promise<RunningLane> {
-    const { clock: simClock, random, oracle } = this.#world;
-    const clock = new ProcessClock(simClock);
-    const disk = this.disks[number] as LaneDisk;
-    const isAlive = () => clock.isAlive;
-    const log = new WatchedLog(this.#world, disk, isAlive, (group) => {
-      oracle.appended(number, group);
-      if (simClock.now < this.#watchMemoryUntil || random.chance(0.1)) {
-        const monitor = this.#lanes[number]?.monitor;
-        if (monitor) this.#noteMemory(monitor);
-      }
-    });
-    const host = await LaneHost.open({
-      ...this.#parts(number, log, clock),
-      isPoisoned: () => this.#failedInTurn !== undefined,
-      onFailed: () => this.#fail(),
-    });
-    await this.#checkAudit(number, log);
-    return { number, clock, log, host, transports: new Set(), monitor: new Monitor(host) };
-  }
-
-  /** The audit items are those of the changes that are on the device. */
-  async #checkAudit(number: number, log: WatchedLog): Promise<void> {
-    const { oracle, violate } = this.#world;
-    const { stored } = this.disks[number] as LaneDisk;
-    let items = 0;
-    await log.audit(() => {
-      items++;
-    });
-    const changes = partitionsOf(number).reduce(
-      (sum, partition) => sum + oracle.auditedUpTo(partition, stored.get(partition) ?? 0),
-      0,
-    );
-    if (items !== changes) violate(`lane ${number} has ${items} audit items for ${changes} changes`);
-  }
-
   #serve(isNew: boolean): void {
     if (this.state !== 'starting') return;
     const map = {
@@ -192,8 +149,14 @@ export class SimServer {
     for (const { host } of this.#lanes) host.serve(map);
     this.state = 'up';
     this.#world.trace('serve');
-    if (isNew) for (const { monitor } of this.#lanes) monitor.memories();
-    else this.#compare();
+    if (!isNew) this.#compare();
+  }
+
+  /** Storage may fail where it was made to; nothing else may. */
+  #laneFailed({ code, message }: TallystickError): void {
+    const isExpected = code === 'STORAGE_FAILED' && (this.#world.faults.mayFail || this.#failedInTurn !== undefined);
+    if (!isExpected) this.#world.violate(`a lane fails: ${message}`);
+    this.#fail();
   }
 
   #fail(): void {
@@ -208,39 +171,33 @@ export class SimServer {
     });
   }
 
-  #end({ clock, log, transports }: RunningLane): void {
-    if (!clock.isAlive) return;
-    clock.die();
-    log.die();
-    for (const transport of transports) transport.serverDied(this.#world.random.chance(0.5));
+  #appended(lane: SimLane | undefined): void {
+    const { clock, random } = this.#world;
+    if (lane && (clock.now < this.#watchMemoryUntil || random.chance(0.1))) this.#note(lane.memories);
   }
 
-  #noteLoss({ number, monitor, clock }: RunningLane): void {
+  #noteLoss({ clock, memories, disk }: SimLane): void {
     if (!clock.isAlive) return;
-    const { stored } = this.disks[number] as LaneDisk;
-    const live = this.#noteMemory(monitor);
-    if (live.some(({ partition, sequence }) => sequence > (stored.get(partition) ?? 0)))
+    const live = this.#note(memories);
+    if (live.some(({ partition, sequence }) => sequence > (disk.stored.get(partition) ?? 0)))
       this.#world.tally['lost unflushed tail']++;
   }
 
-  #noteMemory(monitor: Monitor): readonly Memory[] {
-    const memories = monitor.memories();
-    for (const { partition, sequence, hash } of memories) this.#world.oracle.memoryIs(partition, sequence, hash);
+  #note(memories: readonly Memory[]): readonly Memory[] {
+    for (const { partition, sequence, stateHash } of memories)
+      this.#world.oracle.memoryIs(partition, sequence, stateHash);
     return memories;
   }
 
   /** What came back is what the device has, and is the memory that was. */
   #compare(): void {
-    const { oracle, violate } = this.#world;
-    for (const { number, monitor } of this.#lanes) {
-      const { stored } = this.disks[number] as LaneDisk;
-      const memories = monitor.memories();
-      if (memories.length !== stored.size) violate(`lane ${number} does not tell its memory`);
-      for (const { partition, sequence, hash } of memories) {
-        oracle.recovered(partition, sequence, stored.get(partition) ?? 0);
+    const { oracle, mix } = this.#world;
+    for (const { memories, disk } of this.#lanes) {
+      for (const { partition, sequence, stateHash } of memories) {
+        oracle.recovered(partition, sequence, disk.stored.get(partition) ?? 0);
         if (oracle.knowsMemory(partition, sequence)) this.#world.memoriesCompared++;
-        oracle.memoryIs(partition, sequence, hash);
-        this.#world.mix(Number(BigInt(`0x${hash}`) & 0xffffffffn));
+        oracle.memoryIs(partition, sequence, stateHash);
+        mix(Number(stateHash & 0xffffffffn));
       }
     }
   }
@@ -248,108 +205,19 @@ export class SimServer {
   /** Damages a disk, sees the start refuse, and puts the disk back. */
   async #tryDamage(): Promise<void> {
     const { random, tally, violate, trace } = this.#world;
-    if (!random.chance(this.#world.damageChance)) return;
     const lane = random.pick(LANES);
     const disk = this.disks[lane] as LaneDisk;
     const damage = anyDamage(random, disk);
     if (!damage) return;
     tally[damage.fault]++;
     trace('damage', damage.fault, damage.what);
-    const clock = new ProcessClock(this.#world.clock);
-    clock.die();
-    const log = new WatchedLog(
-      this.#world,
-      disk,
-      () => false,
-      () => {},
-    );
     try {
-      await LaneHost.open({ ...this.#parts(lane, log, clock), isPoisoned: () => false, onFailed: () => {} });
-      await log.audit(() => {});
+      await SimLane.check(this.#world, lane, disk);
       violate(`${damage.fault} (${damage.what}) of lane ${lane} goes unnoticed`);
     } catch (error) {
       if (!(error instanceof TallystickError) || error.code !== 'LOG_CORRUPT')
         violate(`${damage.fault} (${damage.what}) ends in ${error}`);
     }
     damage.mend();
-  }
-
-  #parts(number: number, log: WatchedLog, clock: ProcessClock) {
-    const disk = this.disks[number] as LaneDisk;
-    const { random } = this.#world;
-    const commitLater = (commit: () => void) => clock.setTimer(random.milliseconds(0.2, 2), commit);
-    const checkpoints = new SimCheckpoints(disk.checkpoints, disk.shape, commitLater);
-    return {
-      lane: number,
-      partitions: partitionsOf(number),
-      configuration: CONFIGURATION,
-      storage: {
-        log,
-        mark: new SimMark(this.#world, disk),
-        checkpoints,
-      },
-      kernel: KERNEL,
-      links: [],
-      clock,
-      connectCheckpointer: (report: (message: FromCheckpointer) => void) => {
-        const checkpointer = new Checkpointer({ log, checkpoints, kernel: KERNEL, clock, report });
-        return (message: ToCheckpointer) => checkpointer.hear(message);
-      },
-      checkpointTailBytes: CHECKPOINT_TAIL_BYTES,
-      groupBytes: this.#world.groupBytes,
-    };
-  }
-}
-
-interface Memory {
-  readonly partition: number;
-  readonly sequence: number;
-  readonly hash: string;
-}
-
-/** A connection of the simulation's own, over no network: asks a lane for its memory between two events. */
-class Monitor {
-  readonly #connection: ReturnType<LaneHost['accept']>;
-  readonly #reader = new FrameReader();
-  #answer: { readonly id: number; readonly body: Uint8Array } | undefined;
-  #isGreeted = false;
-  #lastId = 1;
-
-  constructor(host: LaneHost) {
-    this.#connection = host.accept({
-      remote: 'monitor',
-      unsentBytes: 0,
-      write: (bytes) => {
-        this.#reader.push(bytes, ({ opcode, requestId, body }) => {
-          if (opcode === (Opcode.HELLO | ANSWER)) this.#isGreeted = true;
-          if (opcode === (Opcode.STATS | ANSWER)) this.#answer = { id: requestId, body: body.slice() };
-        });
-      },
-      pause: () => {},
-      resume: () => {},
-      close: () => {},
-      destroy: () => {},
-    });
-  }
-
-  /** The position of each partition and the hash of its memory; none if the lane does not answer at once. */
-  memories(): readonly Memory[] {
-    const writer = new ByteWriter();
-    if (!this.#isGreeted) {
-      encodeHelloRequest(writer, { version: 1, client: 'monitor' });
-      this.#ask(Opcode.HELLO, 1, writer);
-    }
-    if (!this.#isGreeted) return [];
-    encodeStatsRequest(writer, { stateHash: true });
-    this.#ask(Opcode.STATS, ++this.#lastId, writer);
-    if (this.#answer?.id !== this.#lastId) return [];
-    const { partitions } = decodeStatsAnswer(this.#answer.body);
-    return partitions.map(({ partition, sequence, stateHash }) => ({ partition, sequence, hash: String(stateHash) }));
-  }
-
-  #ask(opcode: number, id: number, body: ByteWriter): void {
-    this.#connection.data(encodeFrame(opcode, 0, LANE, id, body.view()));
-    this.#connection.flush();
-    body.reset();
   }
 }

@@ -15,6 +15,7 @@ export interface SeedReport {
   readonly crashes: number;
   readonly simulatedMilliseconds: number;
   readonly memoriesCompared: number;
+  readonly checkpointsMade: number;
   readonly faults: FaultCounts;
   /** Of everything that happened: the same for every run of the seed. */
   readonly traceHash: number;
@@ -35,6 +36,7 @@ const HARM = {
   'failed flush': 2,
   'silent flush': 1,
   'failed mark': 1,
+  'failed checkpoint': 2,
   drain: 1,
   'slow flush': 2,
   'full disk': 4,
@@ -61,6 +63,7 @@ export async function simulate(seed: number, isTraced = false): Promise<SeedRepo
     crashes: world.server.crashes,
     simulatedMilliseconds: world.clock.now,
     memoriesCompared: world.memoriesCompared,
+    checkpointsMade: world.checkpointsMade,
     faults: world.tally,
     traceHash: world.traceHash,
     ...(violation !== undefined && { violation }),
@@ -125,13 +128,14 @@ class Simulation {
   }
 
   #break(what: keyof typeof HARM): void {
-    const { server, faults, trace } = this.#world;
+    const { server, faults, trace, random } = this.#world;
     trace('harm', what);
     if (what === 'kill' || what === 'power' || what === 'kill lane') this.#killSoon(what);
     else if (what === 'failed flush') faults.nextFlush = 'failed';
     else if (what === 'silent flush') faults.nextFlush = 'silent';
     else if (what === 'slow flush') faults.nextFlush = 'slow';
     else if (what === 'failed mark') faults.nextMarkFails = true;
+    else if (what === 'failed checkpoint') faults.nextCheckpointWrite = random.chance(0.7) ? 'failed' : 'silent';
     else if (what === 'full disk') this.#fillDisk();
     else if (what === 'drain') {
       if (server.state === 'up') server.drain();
@@ -145,7 +149,6 @@ class Simulation {
     clock.after(random.milliseconds(0, 6), () => {
       if (this.#isSettling || server.state === 'down') return;
       if (how === 'kill lane') {
-        tally['killed lane']++;
         server.killLane(random.pick(LANES));
       } else {
         tally['killed server']++;
@@ -181,6 +184,7 @@ class Simulation {
     faults.isFull = false;
     faults.nextFlush = undefined;
     faults.nextMarkFails = false;
+    faults.nextCheckpointWrite = undefined;
   }
 
   /** What everybody was told, against what the last life of the server shows, name by name. */

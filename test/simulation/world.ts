@@ -23,10 +23,15 @@ export class World {
   readonly groupBytes: number;
   /** From so many bytes on a segment of the log is full. */
   readonly segmentBytes: number;
+  /** The bound of what recovery may have to read. */
+  readonly checkpointTailBytes: number;
+  /** How much of the log is kept that recovery does not need. */
+  readonly retentionBytes: number;
   /** How likely a start meets a damaged disk first. */
   readonly damageChance = 0.5;
   operations = 0;
   memoriesCompared = 0;
+  checkpointsMade = 0;
   turn = 0;
   /** The lines of the trace, where one is wanted. */
   readonly lines: string[] | undefined;
@@ -42,6 +47,8 @@ export class World {
     // A small group is full after a few entries, so that lanes hold their clients back.
     this.groupBytes = this.random.chance(0.5) ? 0 : 2 ** 21;
     this.segmentBytes = this.random.pick([300, 1_000, 3_000]);
+    this.checkpointTailBytes = this.random.pick([1_500, 6_000, 2 ** 30]);
+    this.retentionBytes = this.random.pick([0, 2_000, 2 ** 30]);
     this.oracle = new Oracle(this);
     this.server = new SimServer(this);
   }
