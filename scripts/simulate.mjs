@@ -60,7 +60,8 @@ const bar = progressBar();
 for (let seed = firstSeed; total.seeds < limit && performance.now() < deadline && !failed; seed++) {
   const report = await simulate(seed, values.trace);
   total.seeds++;
-  for (const key of ['operations', 'crashes', 'simulatedMilliseconds', 'memoriesCompared']) total[key] += report[key];
+  for (const key of ['operations', 'crashes', 'simulatedMilliseconds', 'memoriesCompared', 'checkpointsMade'])
+    total[key] += report[key];
   addFaults(total.faults, report.faults);
   if (report.violation !== undefined) failed = report;
   if (values.trace && report.trace) console.log(report.trace.join('\n'));
@@ -108,6 +109,7 @@ function print() {
     ['operations', total.operations],
     ['crashes', total.crashes],
     ['memories compared after a crash', total.memoriesCompared],
+    ['checkpoints made', total.checkpointsMade],
     ['simulated time', hours(total.simulatedMilliseconds)],
     ...Object.keys(FAULTS).map((fault) => [`fault: ${fault}`, total.faults[fault]]),
   ];

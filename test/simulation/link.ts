@@ -20,7 +20,6 @@ const LONGEST_WAIT = 30_000;
 
 /** A client's side of one connection to a lane. */
 export class Link {
-  readonly lane: number;
   /** The life of the server that it talks to. */
   readonly life: number;
   state: 'greeting' | 'open' | 'closed' = 'greeting';
@@ -32,15 +31,12 @@ export class Link {
   readonly #waiting = new Map<number, Sent & { readonly lost: (() => void) | undefined }>();
   /** What the server has not answered, whether the client still waits or not. */
   readonly #unwritten = new Map<number, Sent>();
-  readonly #onClosed: (link: Link) => void;
   #nextId = 1;
 
-  constructor(world: World, name: string, lane: number, onClosed: (link: Link) => void) {
+  constructor(world: World, name: string, lane: number) {
     this.#world = world;
     this.#name = name;
-    this.lane = lane;
     this.life = world.server.lives;
-    this.#onClosed = onClosed;
     const end = { data: (bytes: Uint8Array) => this.#take(bytes), closed: () => this.#closed() };
     this.#transport = world.server.connect(lane, name, end, (bytes) => this.#tap(bytes));
     if (!this.#transport) this.state = 'closed';
@@ -112,7 +108,6 @@ export class Link {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
     for (const { lost } of waiting) lost?.();
-    this.#onClosed(this);
   }
 }
 

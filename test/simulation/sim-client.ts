@@ -9,7 +9,7 @@ import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { decodeAddAnswer, decodeSetAnswer, decodeSyncAnswer } from '../../src/protocol/response.js';
 import { bodyOf, Link, refusalOf } from './link.js';
 import type { Answer } from './requests.js';
-import { LANE_OF, LANES, PARTITIONS, partitionsOf } from './shape.js';
+import { LANES, PARTITIONS, partitionsOf } from './shape.js';
 import { Batch, type BatchContent, type Ending, Stream } from './stream.js';
 import type { World } from './world.js';
 
@@ -18,6 +18,8 @@ export interface ClientOptions {
   readonly producer: ProducerRef;
   /** Whether another client opens the same producer. */
   readonly isRaced: boolean;
+  /** Whether it connects to every lane, or reaches all partitions by whichever lane it finds. */
+  readonly isDirect: boolean;
   /** Makes up another content, for a sequence that the server refused. */
   readonly content: (partition: number) => BatchContent;
   /** A batch is durable. */
@@ -32,62 +34,70 @@ export class SimClient {
   readonly options: ClientOptions;
   readonly streams = PARTITIONS.map((partition) => new Stream(partition));
   readonly #world: World;
-  readonly #links: (Link | undefined)[] = LANES.map(() => undefined);
-  readonly #isConnecting = LANES.map(() => false);
-  /** When it tries to connect again. */
-  readonly #notBefore = LANES.map(() => 0);
+  /** One for each lane if it is direct, else one for all of them. */
+  readonly #routes: readonly Route[];
   #producerId = '';
 
   constructor(world: World, options: ClientOptions) {
     this.#world = world;
     this.options = options;
+    const route = (lane: number | undefined, partitions: readonly number[]): Route => {
+      return { lane, partitions, link: undefined, isConnecting: false, notBefore: 0 };
+    };
+    this.#routes = options.isDirect
+      ? LANES.map((lane) => route(lane, partitionsOf(lane)))
+      : [route(undefined, PARTITIONS)];
   }
 
   /** The connection over which a partition's requests go; none while there is none. */
   link(partition: number): Link | undefined {
-    const link = this.#links[LANE_OF[partition] as number];
+    const { link } = this.#routeOf(partition);
     return link?.state === 'open' ? link : undefined;
   }
 
   get isIdle(): boolean {
-    return this.streams.every(({ kept }) => kept.length === 0) && this.#links.every((link) => !link?.waiting);
+    return this.streams.every(({ kept }) => kept.length === 0) && this.#routes.every(({ link }) => !link?.waiting);
   }
 
-  /** Whether a lane owes this client nothing but that its batches become durable. */
-  isWaitingFor(lane: number): boolean {
-    const isKept = partitionsOf(lane).some((partition) => this.#stream(partition).kept.length > 0);
-    return isKept && this.#links[lane]?.waiting === 0;
-  }
-
-  checkPatience(): void {
-    for (const link of this.#links) link?.checkPatience();
-  }
-
-  /** Makes sure that there is, or soon will be, a connection to every lane. */
-  connect(): void {
-    const { clock, random } = this.#world;
-    for (const lane of LANES) {
-      const state = this.#links[lane]?.state ?? 'closed';
-      if (state !== 'closed' || this.#isConnecting[lane] || (this.#notBefore[lane] as number) > clock.now) continue;
-      this.#notBefore[lane] = clock.now + random.milliseconds(2, 40);
-      this.#connect(lane);
+  /** Asks for everything to be flushed where nothing else is owed but that batches become durable. */
+  settle(): void {
+    for (const { link, partitions } of this.#routes) {
+      const isKept = partitions.some((partition) => this.#stream(partition).kept.length > 0);
+      if (isKept && link?.state === 'open' && link.waiting === 0) this.sync(link);
     }
   }
 
-  dropConnection(lane: number): void {
-    this.#links[lane]?.drop();
+  checkPatience(): void {
+    for (const { link } of this.#routes) link?.checkPatience();
+  }
+
+  /** Makes sure that there is, or soon will be, a connection to everything. */
+  connect(): void {
+    const { clock, random } = this.#world;
+    for (const route of this.#routes) {
+      if (route.isConnecting || route.notBefore > clock.now || (route.link && route.link.state !== 'closed')) continue;
+      route.notBefore = clock.now + random.milliseconds(2, 40);
+      this.#connect(route);
+    }
+  }
+
+  dropConnection(): void {
+    this.#world.random.pick(this.#routes).link?.drop();
   }
 
   /** The same session over another connection, while the old one goes on; what is kept goes over both. */
-  connectAgain(lane: number): void {
-    if (this.#links[lane]?.state === 'open') this.#connect(lane);
+  connectAgain(): void {
+    const route = this.#world.random.pick(this.#routes);
+    if (route.link?.state === 'open') this.#connect(route);
   }
 
   /** Forgets everything but the producer. */
   restart(): void {
     for (const stream of this.streams) stream.incarnation = 0;
-    for (const link of this.#links) link?.drop();
-    this.#links.fill(undefined);
+    for (const route of this.#routes) {
+      route.link?.drop();
+      route.link = undefined;
+    }
   }
 
   /** Makes a batch and sends it. */
@@ -118,10 +128,8 @@ export class SimClient {
     for (const batch of stream.kept) if (batch.ending?.life !== link.life) this.#send(link, stream, batch, 0);
   }
 
-  /** Asks a lane to say when all of what it applied is flushed, and releases what that covers. */
-  sync(lane: number): void {
-    const link = this.#links[lane];
-    if (link?.state !== 'open') return;
+  /** Asks to be told when all that was applied is flushed, and releases what that covers. */
+  sync(link: Link): void {
     link.send(Opcode.SYNC, 0, LANE, new Uint8Array(0), {
       done: (answer) => {
         const code = refusalOf(answer)?.code;
@@ -131,6 +139,10 @@ export class SimClient {
           this.#flushed(this.#stream(partition), link.life, position);
       },
     });
+  }
+
+  #routeOf(partition: number): Route {
+    return this.#routes.find(({ partitions }) => partitions.includes(partition)) as Route;
   }
 
   #stream(partition: number): Stream {
@@ -143,34 +155,35 @@ export class SimClient {
 
   // --- HELLO ---
 
-  #connect(lane: number): void {
-    const { name, producer } = this.options;
-    const link = new Link(this.#world, name, lane, () => {});
+  #connect(route: Route): void {
+    const { name, producer, isDirect } = this.options;
+    const link = new Link(this.#world, name, route.lane ?? this.#world.random.pick(LANES));
     if (link.state === 'closed') return;
-    this.#isConnecting[lane] = true;
-    const streams = partitionsOf(lane).map((partition) => this.#stream(partition));
+    route.isConnecting = true;
+    const streams = route.partitions.map((partition) => this.#stream(partition));
     const resumes = streams.every(({ incarnation }) => incarnation > 0);
     const resume = streams.map(({ partition, incarnation }) => ({ partition, incarnation }));
     const known = this.#producerId && resumes ? { id: Buffer.from(this.#producerId, 'hex') } : producer;
-    const hello = { version: 1, client: name, producer: known, ...(resumes && { resume }) };
+    const direct = isDirect ? undefined : { direct: false };
+    const hello = { version: 1, client: name, producer: known, ...direct, ...(resumes && { resume }) };
     const body = bodyOf((writer) => encodeHelloRequest(writer, hello));
     const done = new Map(streams.map(({ partition, lastDone }) => [partition, lastDone]));
     link.send(Opcode.HELLO, 0, LANE, body, {
       resumes,
       done: (answer) => {
-        this.#isConnecting[lane] = false;
-        this.#greeted(link, answer, resumes ? done : undefined);
+        route.isConnecting = false;
+        this.#greeted(route, link, answer, resumes ? done : undefined);
       },
       lost: () => {
-        this.#isConnecting[lane] = false;
+        route.isConnecting = false;
       },
     });
   }
 
-  #greeted(link: Link, answer: Answer, doneBefore: ReadonlyMap<number, number> | undefined): void {
+  #greeted(route: Route, link: Link, answer: Answer, doneBefore: ReadonlyMap<number, number> | undefined): void {
     const refusal = refusalOf(answer);
     if (refusal) {
-      this.#notGreeted(link, refusal.code);
+      this.#notGreeted(route, link, refusal.code);
       return;
     }
     const { producer } = decodeHelloAnswer(answer.body);
@@ -182,21 +195,20 @@ export class SimClient {
       else this.#opened(this.#stream(state.partition), state);
     }
     link.state = 'open';
-    this.#links[link.lane] = link;
-    for (const partition of partitionsOf(link.lane)) this.resend(partition);
+    route.link = link;
+    for (const partition of route.partitions) this.resend(partition);
   }
 
-  #notGreeted(link: Link, code: string): void {
+  #notGreeted(route: Route, link: Link, code: string): void {
     link.drop();
-    if (code === 'PRODUCER_FENCED' && this.options.isRaced) this.#isFenced(link);
+    if (code === 'PRODUCER_FENCED' && this.options.isRaced) this.#isFenced(route);
     else if (!MAY_REFUSE.has(code)) this.#world.violate(`HELLO of ${this.options.name} is refused with ${code}`);
   }
 
-  /** Another session has the producer: on this lane it begins anew. */
-  #isFenced(link: Link): void {
-    for (const partition of partitionsOf(link.lane)) this.#stream(partition).incarnation = 0;
-    link.drop();
-    this.#links[link.lane]?.drop();
+  /** Another session has the producer: here it begins anew. */
+  #isFenced({ partitions, link }: Route): void {
+    for (const partition of partitions) this.#stream(partition).incarnation = 0;
+    link?.drop();
   }
 
   #opened(stream: Stream, { incarnation, cursor }: ProducerState): void {
@@ -280,7 +292,8 @@ export class SimClient {
       return;
     }
     if (code === 'PRODUCER_FENCED' && this.options.isRaced) {
-      this.#isFenced(link);
+      this.#isFenced(this.#routeOf(batch.partition));
+      link.drop();
       return;
     }
     if (!MAY_REFUSE.has(code) && code !== 'SEQUENCE_GAP') violate(`batch ${batch.key} is refused with ${code}`);
@@ -313,6 +326,17 @@ export class SimClient {
       this.resend(stream.partition);
     });
   }
+}
+
+/** A way to some partitions. */
+interface Route {
+  /** The lane to connect to; any if undefined. */
+  readonly lane: number | undefined;
+  readonly partitions: readonly number[];
+  link: Link | undefined;
+  isConnecting: boolean;
+  /** When it tries to connect again. */
+  notBefore: number;
 }
 
 type ProducerState = NonNullable<HelloAnswer['producer']>['partitions'][number];

@@ -16,7 +16,7 @@ import {
 import { decodeListAnswer, decodeOpenAnswer } from '../../src/protocol/response.js';
 import { bodyOf, type Link, refusalOf } from './link.js';
 import type { Answer } from './requests.js';
-import { EPOCH, LANES, LEDGER_NAMES, MIXED_NAMES, PARTITIONS } from './shape.js';
+import { EPOCH, LEDGER_NAMES, MIXED_NAMES, PARTITIONS } from './shape.js';
 import { MAY_REFUSE, SimClient } from './sim-client.js';
 import type { Batch, BatchContent } from './stream.js';
 import type { World } from './world.js';
@@ -62,6 +62,7 @@ export class Workload {
         name,
         producer,
         isRaced: false,
+        isDirect: world.random.chance(0.5),
         content: (partition) => this.#content(partition, LEDGER_NAMES[partition] as string[]),
         onDone: (batch) => this.#enter(batch),
       });
@@ -70,6 +71,7 @@ export class Workload {
         name,
         producer: { name: 'raced' },
         isRaced: true,
+        isDirect: world.random.chance(0.5),
         content: (partition) => this.#content(partition, MIXED_NAMES[partition] as string[]),
         onDone: () => {},
       });
@@ -97,7 +99,7 @@ export class Workload {
     else if (action === 'read') this.#read(link, partition);
     else if (action === 'open') this.#open(link, partition);
     else if (action === 'list') this.#list(link, partition);
-    else if (action === 'sync') client.sync(link.lane);
+    else if (action === 'sync') client.sync(link);
     else if (action === 'nonsense') this.#nonsense(link, partition);
     else if (client.retryOld(partition)) this.#world.tally['late retry']++;
   }
@@ -322,14 +324,13 @@ export class Workload {
   misbehave(): void {
     const { random, tally } = this.#world;
     const client = random.pick(this.clients);
-    const lane = random.pick(LANES);
     const isDrop = random.chance(0.6);
     if (isDrop) {
       tally['dropped connection']++;
-      client.dropConnection(lane);
+      client.dropConnection();
     } else if (random.chance(0.6)) {
       tally['second connection']++;
-      client.connectAgain(lane);
+      client.connectAgain();
     } else if (client.options.isRaced) {
       tally['raced producer']++;
       client.restart();
@@ -344,7 +345,7 @@ export class Workload {
     for (const client of this.clients) {
       client.connect();
       client.checkPatience();
-      for (const lane of LANES) if (client.isWaitingFor(lane)) client.sync(lane);
+      client.settle();
     }
   }
 }
