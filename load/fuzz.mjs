@@ -8,9 +8,10 @@ import { freePorts } from './ports.mjs';
 import { startServerProcess } from './server.mjs';
 
 /**
- * Mutated frames:   npm run fuzz -- [--frames 1000000] [--seed 1] [--only kernel|socket] [--json]
+ * Mutated frames:   npm run fuzz -- [--frames 1000000] [--seed 1] [--only kernel|socket|forwarded] [--json]
  *
- * So many at the decoder and the kernel, in this process, and so many at the sockets of a real server. A seed gives the same
+ * So many at the decoder and the kernel, in this process; so many at the sockets of a real server; and so many at the socket of a
+ * lane that has to pass them on. A seed gives the same
  * frames again. Exits with 1 at the first thing that is not as it must be, and names it with its seed.
  */
 
@@ -53,13 +54,18 @@ const vite = await createViteServer({
 Error.stackTraceLimit = 0;
 const report = {};
 try {
-  if (values.only !== 'socket') report.kernel = await atTheKernel();
-  if (values.only !== 'kernel') report.socket = await atTheSocket();
+  if (isWanted('kernel')) report.kernel = await atTheKernel();
+  if (isWanted('socket')) report.socket = await atTheSocket(false);
+  if (isWanted('forwarded')) report.forwarded = await atTheSocket(true);
   report.seconds = Math.round((performance.now() - began) / 1000);
   console.log(values.json ? JSON.stringify(report) : table(report));
   process.exitCode = isRight(report) ? 0 : 1;
 } finally {
   await vite.close();
+}
+
+function isWanted(part) {
+  return values.only === undefined || values.only === part;
 }
 
 async function atTheKernel() {
@@ -76,15 +82,18 @@ async function atTheKernel() {
   return total;
 }
 
-async function atTheSocket() {
-  const { fuzzLanes, SERVER_ENVIRONMENT } = await vite.ssrLoadModule('/test/fuzz/socket-fuzz.ts');
+/** @param isForwarded on a connection to another lane, which has to pass everything on */
+async function atTheSocket(isForwarded) {
+  const { fuzzForwarded, fuzzLanes, SERVER_ENVIRONMENT } = await vite.ssrLoadModule('/test/fuzz/socket-fuzz.ts');
   Object.assign(process.env, SERVER_ENVIRONMENT);
   const dataDir = mkdtempSync(join(tmpdir(), 'tallystick-fuzz-'));
   const flags = ['--port', String(await freePorts(LANES)), '--lanes', String(LANES), '--partitions', String(LANES)];
   let server = await startServerProcess(dataDir, ...flags);
   try {
     const started = performance.now();
-    const lanes = await fuzzLanes(new URL(server.url), seed, () => performance.now() - started);
+    const elapsed = () => performance.now() - started;
+    const url = new URL(server.url);
+    const lanes = isForwarded ? [await fuzzForwarded(url, seed, elapsed)] : await fuzzLanes(url, seed, elapsed);
     await runAll(lanes, server, Math.min(frames, WARM_UP_FRAMES));
     const warm = memoryOf(server.child.pid);
     await runAll(lanes, server, frames);
@@ -121,7 +130,7 @@ async function runAll(lanes, server, target) {
   async function runOne(lane, share) {
     while (lane.report.frames < share) {
       await lane.run(Math.min(FRAMES_A_STEP, share - lane.report.frames));
-      progress('socket', sumOf(lanes).frames);
+      progress('sockets', sumOf(lanes).frames);
     }
   }
 }
@@ -164,9 +173,10 @@ function sumOf(lanes) {
   return total;
 }
 
-function isRight({ kernel, socket }) {
-  const isReached = (part) => part === undefined || part.reached * 2 >= part.frames;
-  return isReached(kernel) && isReached(socket) && (socket?.grownBytes ?? 0) <= MOST_GROWTH_BYTES;
+function isRight({ kernel, socket, forwarded }) {
+  const isPartRight = (part) =>
+    part === undefined || (part.reached * 2 >= part.frames && (part.grownBytes ?? 0) <= MOST_GROWTH_BYTES);
+  return [kernel, socket, forwarded].every(isPartRight);
 }
 
 function progress(where, done) {
@@ -175,7 +185,7 @@ function progress(where, done) {
   process.stderr.write(`\r${where}: ${done.toLocaleString('en-US')} frames, ${Math.round(seconds)} s   `);
 }
 
-function table({ kernel, socket, seconds }) {
+function table({ kernel, seconds, ...servers }) {
   const share = ({ frames, reached }) =>
     `${reached.toLocaleString('en-US')} (${Math.round((100 * reached) / frames)}%)`;
   const rows = [];
@@ -187,15 +197,15 @@ function table({ kernel, socket, seconds }) {
     add('… refused or read, memory compared', kernel.hashes);
     add('… streams that lost their framing', kernel.lostFraming);
   }
-  if (socket) {
-    add('socket: frames', socket.frames);
-    add('… that reached the operation decoder', share(socket));
-    add('… refused', socket.refused);
-    add('connections / broken', `${socket.connections} / ${socket.broken}`);
-    add('frames before a HELLO was taken', socket.hellos);
-    add('counters compared, also after kill -9', socket.counters);
-    add('memory when warm / at the end, MB', `${megabytes(socket.warmBytes)} / ${megabytes(socket.endBytes)}`);
-    add('grown by, MB (at most 16)', megabytes(socket.grownBytes));
+  for (const [name, part] of Object.entries(servers)) {
+    add(`${name}: frames`, part.frames);
+    add('… that reached the operation decoder', share(part));
+    add('… refused', part.refused);
+    add('… connections / broken', `${part.connections} / ${part.broken}`);
+    add('… frames before a HELLO was taken', part.hellos);
+    add('… counters compared, also after kill -9', part.counters);
+    add('… memory when warm / at the end, MB', `${megabytes(part.warmBytes)} / ${megabytes(part.endBytes)}`);
+    add('… grown by, MB (at most 16)', megabytes(part.grownBytes));
   }
   add('seconds', seconds);
   return rows.map(([label, value]) => `${label.padEnd(42)}${String(value).padStart(24)}`).join('\n');

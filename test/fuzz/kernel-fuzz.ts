@@ -73,9 +73,10 @@ class KernelRun {
     this.#seed = seed;
     this.#partition = new Partition(MODULE);
     this.#log.push([Kind.CONFIGURE, 0, 0, 0, START, this.#partition.configure(configuration, START)]);
-    this.#oracle = new Oracle(configuration, EPOCH);
+    const { partition, partitions, ...limits } = configuration;
+    this.#oracle = new Oracle({ partition, partitions, near: partition, epoch: EPOCH }, limits);
     this.#random = new Random(seed);
-    const valid = new ValidFrames(this.#random, configuration);
+    const valid = new ValidFrames(this.#random, this.#oracle.server);
     this.#mutator = new Mutator(this.#random, () => valid.next(this.#oracle.server));
   }
 

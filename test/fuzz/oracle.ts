@@ -41,9 +41,9 @@ export interface Expectation {
   readonly opcode: number;
   /**
    * OK, REPEATED, or a status of src/errors.ts. `refused`: with some status, where what is wrong first is the server's
-   * choice. `open`: a read that waits for a position, and comes when it comes.
+   * choice. `open`: a read that waits for a position, and comes when it comes. `any`: of a partition without a model.
    */
-  readonly status: number | 'refused' | 'open';
+  readonly status: number | 'refused' | 'open' | 'any';
   /** Whether its operations were looked at, or something was wrong before them. */
   readonly reached: boolean;
   /** Whether the partition goes on by one position. */
@@ -86,28 +86,42 @@ export function statusOf(code: ErrorCode): number {
   return ERRORS[code].status;
 }
 
+/** Where frames are sent, and which partition they are about. Each lane has one partition. */
+export interface Route {
+  /** The one that has the model. */
+  readonly partition: number;
+  readonly partitions: number;
+  /** The one of the lane that the client is connected to. If it is another one, the lane has to pass frames on. */
+  readonly near: number;
+  /** Of the data directory. */
+  readonly epoch: number;
+}
+
 export class Oracle {
   readonly epoch: number;
   readonly partition: number;
   readonly model: CounterModel;
   /** The wall clock of the next frame. A server's is not known; nothing must depend on it then. */
   milliseconds = START;
-  readonly #partitions: number;
+  readonly #route: Route;
   readonly #sessions = new Map<string, Sequenced>();
   #session = NOBODY;
+  #isDirect = true;
 
-  constructor(configuration: PartitionConfiguration, epoch: number) {
-    this.model = new CounterModel(configuration, START);
-    this.partition = configuration.partition;
-    this.#partitions = configuration.partitions;
+  constructor(route: Route, limits: Omit<PartitionConfiguration, 'partition' | 'partitions'>) {
+    const { partition, partitions, epoch } = route;
+    this.model = new CounterModel({ ...limits, partition, partitions }, START);
+    this.partition = partition;
     this.epoch = epoch;
+    this.#route = route;
   }
 
   /** What valid frames must know. */
   get server(): Server {
     return {
       partition: this.partition,
-      partitions: this.#partitions,
+      partitions: this.#route.partitions,
+      direct: this.#route.near === this.partition,
       epoch: this.epoch,
       position: this.model.statistics.sequence,
       nextSequence: this.#session.next,
@@ -125,10 +139,12 @@ export class Oracle {
   /** Of a HELLO on a connection on which none was taken yet. Where it is taken, what comes is of its session. */
   expectHello(frame: Frame): Expectation {
     try {
-      const { producer, resume } = decodeHelloRequest(frame.body);
-      if (!producer) this.#session = NOBODY;
-      else if (resume) this.#resume(idOf(producer), resume);
-      else this.openProducer(idOf(producer), 'name' in producer);
+      const { producer, resume, direct = true } = decodeHelloRequest(frame.body);
+      const reaches = !direct || this.#route.near === this.partition;
+      if (producer && resume) this.#resume(idOf(producer), resume);
+      else if (producer && reaches) this.openProducer(idOf(producer), 'name' in producer);
+      else this.#session = NOBODY;
+      this.#isDirect = direct;
       return { opcode: Opcode.HELLO, status: OK, reached: false, changes: producer !== undefined && !resume };
     } catch (error) {
       if (!(error instanceof TallystickError)) throw error;
@@ -136,10 +152,11 @@ export class Oracle {
     }
   }
 
+  /** Only of a client that is connected to the partition's lane. */
   #resume(id: Uint8Array, resume: NonNullable<HelloRequest['resume']>): void {
     const known = this.#sessions.get(hex(id));
     if (!known) throw new TallystickError('PRODUCER_UNKNOWN');
-    const item = resume.find(({ partition }) => partition === this.partition);
+    const item = resume.findLast(({ partition }) => partition === this.partition);
     if (!item) throw new TallystickError('BAD_REQUEST');
     if (item.incarnation !== known.session.incarnation) throw new TallystickError('PRODUCER_FENCED');
     this.#session = known;
@@ -156,10 +173,15 @@ export class Oracle {
     const header = this.#headerStatus(frame);
     if (header !== undefined) return refusal(frame, statusOf(header), false);
     if (!OPERATIONS.includes(frame.opcode)) return expectOfLane(frame);
-    if (frame.partition !== this.partition) return refusal(frame, statusOf('WRONG_PARTITION'), false);
+    if (!this.#isReached(frame.partition)) return refusal(frame, statusOf('WRONG_PARTITION'), false);
+    if (frame.partition !== this.partition) return refusal(frame, 'any', false);
     const before = this.model.statistics.sequence;
     const expectation = this.#expectOperation(frame);
     return { ...expectation, changes: this.model.statistics.sequence > before };
+  }
+
+  #isReached(partition: number): boolean {
+    return this.#isDirect ? partition === this.#route.near : partition < this.#route.partitions;
   }
 
   #headerStatus({ opcode, flags, partition, body }: Frame): ErrorCode | undefined {

@@ -33,6 +33,8 @@ export interface Server {
   readonly epoch: number;
   /** Of the partition's last change. */
   readonly position: number;
+  /** Whether HELLO says that the client connects to every lane. */
+  readonly direct: boolean;
   /** The next sequence of the session. */
   readonly nextSequence: number;
 }
@@ -47,11 +49,13 @@ const REMEMBERED_FRAMES = 8;
 
 export class ValidFrames {
   readonly #random: Random;
+  readonly #direct: boolean;
   readonly #names: readonly string[];
   #sequenced: Frame[] = [];
 
-  constructor(random: Random, { partition, partitions }: Pick<Server, 'partition' | 'partitions'>) {
+  constructor(random: Random, { partition, partitions, direct }: Pick<Server, 'partition' | 'partitions' | 'direct'>) {
     this.#random = random;
+    this.#direct = direct;
     this.#names = namesOf(partition, partitions);
   }
 
@@ -83,7 +87,9 @@ export class ValidFrames {
         client: 'fuzz',
         ...(random.oneIn(4) && { token: 'token' }),
         ...(!random.oneIn(4) && { producer: id }),
-        ...(random.oneIn(4) && { resume: [{ partition: random.below(4), incarnation: random.below(8) }] }),
+        ...(this.#direct
+          ? random.oneIn(4) && { resume: [{ partition: random.below(4), incarnation: random.below(8) }] }
+          : { direct: false }),
       }),
     );
     return { opcode: Opcode.HELLO, flags: 0, partition: LANE, requestId, body };
