@@ -10,6 +10,7 @@ import { codecRows } from './codec-rows.mjs';
 import { kernelRows } from './kernel-rows.mjs';
 import { logRows } from './log-rows.mjs';
 import { buildNative, missingTools } from './native.mjs';
+import { ringRows } from './ring-rows.mjs';
 import { ROW_HEAD } from './rows.mjs';
 import { serverRows } from './server-rows.mjs';
 import { transferRows } from './transfer-rows.mjs';
@@ -17,7 +18,7 @@ import { transferRows } from './transfer-rows.mjs';
 /**
  * Each layer of the server beside the same work on the same bytes in C, in one run, taking turns:   node native-bench/run.mjs
  *
- *   --only kernel,codec   some layers: kernel, codec, transfer, log, server
+ *   --only kernel,codec   some layers: kernel, codec, transfer, ring, log, server
  *   --runs 5              of which the median counts
  *   --seconds 1           of each timed run
  *   --quick               small and short: whether it works, not how fast
@@ -25,7 +26,14 @@ import { transferRows } from './transfer-rows.mjs';
  *   --out DIR             native.json
  */
 
-const LAYERS = { kernel: kernelRows, codec: codecRows, transfer: transferRows, log: logRows, server: serverRows };
+const LAYERS = {
+  kernel: kernelRows,
+  codec: codecRows,
+  transfer: transferRows,
+  ring: ringRows,
+  log: logRows,
+  server: serverRows,
+};
 
 const { values: options } = parseArgs({
   options: {

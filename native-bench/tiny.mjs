@@ -6,12 +6,16 @@ import { FNV_START, fnv } from './fnv.mjs';
 import { cutFrames, encodeNames } from './layers/codec.mjs';
 import { KernelLayer } from './layers/kernel.mjs';
 import { LogLayer } from './layers/log.mjs';
+import { CAPACITY, throughRing } from './layers/ring.mjs';
 import { answerFrames } from './layers/transfer.mjs';
 import { buildNative, runNative } from './native.mjs';
 
 /** Every layer once, on little: what the benches time, for a test that holds what they make against a model. */
 
 const SIZE = 100;
+/** Together more than twice what a ring holds. */
+const RING_MESSAGE = 1_001;
+const RING_MESSAGES = 2_500;
 
 /**
  * @param names the counters, each of which is added to once
@@ -32,6 +36,7 @@ export async function runLayers({ directory, names, picked }) {
     'answers to frames': cutFrames(framesFor(names, picked)).hash,
     'answers over the loopback': await answersOver(framesFor(names, picked)),
     'bodies in the log': await log.close(),
+    'bytes through a ring': (await throughRing(RING_MESSAGE, RING_MESSAGES)).hash,
   };
 }
 
@@ -57,6 +62,7 @@ export async function runNativeLayers({ directory, names, picked }) {
     'kernel by id': await kernel('id', 'prefetched', 'siphash'),
     'encoded operations': (await runNative('codec', 'encode', path('names'), 1)).hash,
     'answers to frames': (await runNative('codec', 'cut', path('frames'), 1)).hash,
+    'bytes through a ring': (await runNative('ring', RING_MESSAGE, RING_MESSAGES, CAPACITY)).hash,
   };
 }
 

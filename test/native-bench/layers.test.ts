@@ -54,6 +54,7 @@ const expected = {
   'kernel by id': values(),
   'encoded operations': fnv(batchesOf(names, 1_000).flatMap((body) => [...body])),
   'answers to frames': answers(),
+  'bytes through a ring': fnv(Array.from({ length: 2_502_500 }, (_, i) => (i % 1_001) & 0xff)),
 };
 
 describe('the layers that are timed', () => {
