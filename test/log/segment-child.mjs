@@ -24,6 +24,7 @@ for (let sequence = start.records + 1; sequence <= Number(groups); sequence++) {
     outcome = await log.append(sealed);
     say({ sequence, outcome: outcome.kind });
   }
+  if (outcome.kind === 'unknown') say({ again: (await log.append(sealed)).kind });
   if (outcome.kind === 'flushed') mark.write(sealed);
   group.reset();
 }
