@@ -14,6 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { TallystickError } from './errors.js';
 
@@ -49,6 +50,9 @@ const manifestSchema = z.object({
 
 export type Manifest = z.infer<typeof manifestSchema>;
 
+/** In the file, behind the manifest: CRC-32 of its values as JSON. A flipped bit in the epoch or the secret would be noticed by nobody. */
+const storedSchema = manifestSchema.extend({ checksum: z.string() });
+
 /** What is fixed when a directory is made. */
 interface Shape {
   readonly lanes: number;
@@ -64,9 +68,9 @@ interface Wish {
 export class DataDirectory {
   readonly path: string;
   #manifest: Manifest;
-  readonly #lock: Lock;
+  readonly #lock: Lock | undefined;
 
-  private constructor(path: string, manifest: Manifest, lock: Lock) {
+  private constructor(path: string, manifest: Manifest, lock: Lock | undefined) {
     this.path = path;
     this.#manifest = manifest;
     this.#lock = lock;
@@ -116,10 +120,30 @@ export class DataDirectory {
     }
   }
 
+  /**
+   * Opens a directory that no server has open, as it is, and keeps servers away. On a file system that can't be written
+   * there is no need to.
+   *
+   * @throws TallystickError DIRECTORY_IN_USE, DIRECTORY_INVALID
+   */
+  static openStopped(path: string): DataDirectory {
+    const { state } = existingManifest(path);
+    if (state !== 'ready') {
+      throw new TallystickError('DIRECTORY_INVALID', `${path} was never made to the end, and holds nothing yet.`);
+    }
+    let lock: Lock | undefined;
+    try {
+      lock = Lock.take(join(path, LOCK));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EROFS') throw unusable(error);
+    }
+    return new DataDirectory(path, existingManifest(path), lock);
+  }
+
   /** What is fixed of a directory that a server may have open. @throws TallystickError DIRECTORY_INVALID */
   static look(path: string): { readonly epoch: number; readonly secret: Uint8Array; readonly lanes: LanePlace[] } {
-    const manifest = readManifest(path);
-    if (manifest?.state !== 'ready') throw new TallystickError('DIRECTORY_INVALID', `${path} is no data directory.`);
+    const manifest = existingManifest(path);
+    if (manifest.state !== 'ready') throw new TallystickError('DIRECTORY_INVALID', `${path} is no data directory yet.`);
     const { epoch, secret } = manifest;
     return { epoch, secret: Buffer.from(secret, 'hex'), lanes: placesOf(path, manifest) };
   }
@@ -164,7 +188,7 @@ export class DataDirectory {
    * @throws TallystickError DIRECTORY_IN_USE if another server took the directory at the same moment
    */
   markReady(): void {
-    this.#lock.confirm();
+    this.#lock?.confirm();
     if (this.#manifest.state === 'ready') return;
     this.#manifest = { ...this.#manifest, state: 'ready' };
     try {
@@ -175,7 +199,7 @@ export class DataDirectory {
   }
 
   close(): void {
-    this.#lock.release();
+    this.#lock?.release();
   }
 }
 
@@ -258,10 +282,29 @@ function readManifest(path: string): Manifest | undefined {
   const file = join(path, MANIFEST);
   if (!existsSync(file)) return undefined;
   try {
-    return manifestSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+    const { checksum, ...manifest } = storedSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+    if (checksum !== checksumOf(manifest)) throw new Error('Its checksum differs.');
+    return manifest;
   } catch (cause) {
-    throw new TallystickError('DIRECTORY_INVALID', `${file} cannot be read.`, { cause });
+    throw new TallystickError('DIRECTORY_INVALID', `${file} cannot be read, or is damaged.`, { cause });
   }
+}
+
+function existingManifest(path: string): Manifest {
+  const manifest = readManifest(path);
+  if (!manifest) throw new TallystickError('DIRECTORY_INVALID', `${path} is no data directory.`);
+  return manifest;
+}
+
+function checksumOf({ format, state, epoch, lanes, secret }: Manifest): string {
+  return crc32(JSON.stringify([format, state, epoch, lanes, secret]))
+    .toString(16)
+    .padStart(8, '0');
+}
+
+/** The content of the file. */
+export function manifestText(manifest: Manifest): string {
+  return `${JSON.stringify({ ...manifest, checksum: checksumOf(manifest) }, null, 2)}\n`;
 }
 
 /** Whole or not at all: a new file is flushed, takes the place of the old one, and the directory is flushed. */
@@ -269,7 +312,7 @@ function writeManifest(path: string, manifest: Manifest): void {
   const file = join(path, MANIFEST);
   const temporary = `${file}.new`;
   const descriptor = openSync(temporary, 'w', 0o600);
-  writeFileSync(descriptor, `${JSON.stringify(manifest, null, 2)}\n`);
+  writeFileSync(descriptor, manifestText(manifest));
   fsyncSync(descriptor);
   closeSync(descriptor);
   renameSync(temporary, file);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { freePorts } from '../../load/ports.mjs';
 import { connect } from '../../src/client/index.js';
+import { type Manifest, manifestText } from '../../src/directory.js';
 import { clientOfTest } from './clients.js';
 import {
   directoryOfTest,
@@ -169,7 +170,8 @@ describe('a data directory', () => {
     const server = await serverOfTest();
     await server.kill('SIGTERM');
     const manifest = join(server.dataDir, 'tallystick.json');
-    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"ready"', '"creating"'));
+    const { checksum: _, ...made } = JSON.parse(readFileSync(manifest, 'utf8')) as Manifest & { checksum: string };
+    writeFileSync(manifest, manifestText({ ...made, state: 'creating' }));
     truncateSync(join(server.dataDir, LOG), 100);
     await server.start();
     expect(await (await clientOfTest(server)).increment('x')).toBe(1n);
