@@ -199,6 +199,11 @@ describe('list', () => {
     for (const limit of [0, -1, 1.5, Number.NaN]) {
       expect(await world.failure(taken(client.list('', { limit })))).toMatchObject({ code: 'INVALID_ARGUMENT' });
     }
+    const alone = new Harness({ lanes: 1, partitions: 1 });
+    const only = await alone.connect();
+    await alone.until(only.batch(Array.from({ length: 9 }, (_, i) => ({ name: `${i}` }))));
+    expect(await alone.until(taken(only.list('', { limit: 3 })))).toHaveLength(3);
+    expect(alone.server.seen.filter(({ opcode }) => opcode === Opcode.LIST)).toHaveLength(1);
     const before = lists();
     const iterator = client.list()[Symbol.asyncIterator]();
     await world.until(iterator.next());

@@ -194,6 +194,16 @@ describe('When memory is full', () => {
     expect(step()).toBe(OK);
   });
 
+  test('and the reserve is used up, a name is refused although a deleted one left room for it, and nothing traps', () => {
+    const kernel = new Kernel();
+    kernel.step('a', 1n);
+    kernel.remove('a');
+    configurePages(kernel, pagesOf(kernel) + 2);
+    expect(kernel.step('b', 1n).status).toBe(full);
+    configurePages(kernel, pagesOf(kernel) + 3);
+    expect(kernel.step('b', 1n).status).toBe(OK);
+  });
+
   test('or nearly so, random calls neither trap nor go past the maximum', () => {
     const bulk = fc.record({
       length: fc.nat(900),
