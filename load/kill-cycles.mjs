@@ -12,7 +12,7 @@ import { Workload } from './workload.mjs';
 
 /**
  * Clients write without a pause while their server is killed with -9 at random moments and started again on the same
- * ports; they resend by themselves. A cycle counts if a batch was sent and not answered at the kill.
+ * ports; they resend by themselves. Every other one reaches all partitions through the first lane. A cycle counts if a batch was sent and not answered at the kill.
  */
 
 const LANES = 4;
@@ -45,7 +45,8 @@ export async function killCycles({ cycles, clients = 4, config = {}, interrupted
   const workloads = [];
   try {
     const inFlight = new Int32Array(new SharedArrayBuffer(4));
-    for (let i = 0; i < clients; i++) workloads.push(await Workload.start(url, `client-${i}`, inFlight));
+    for (let i = 0; i < clients; i++)
+      workloads.push(await Workload.start(url, `client-${i}`, { inFlight, direct: i % 2 === 0 }));
     const all = [];
     while (!isEnough(all, cycles, interrupted)) {
       const cycle = await killOnce(workloads, server, inFlight, dataDir, restart);

@@ -58,6 +58,7 @@ class LaneSocket {
 /** A client that sends frames made beforehand, as fast as a client in JavaScript can: what is measured is the server. */
 export class RawClient {
   #producer;
+  #isDirect;
   #lanes = [];
   #sockets = [];
   #ports = [];
@@ -70,21 +71,22 @@ export class RawClient {
   /** How many partitions the server has. */
   partitions;
 
-  /** Connects to every lane, as a producer of its own. */
-  static async connect(url, producer = 'load') {
-    const client = new RawClient(producer);
+  /** Connects to every lane, as a producer of its own; to one that passes on what others own where it is not to be direct. */
+  static async connect(url, producer = 'load', direct = true) {
+    const client = new RawClient(producer, direct);
     const { hostname, port } = new URL(url);
     const first = await client.#connect(hostname, Number(port));
     for (const [lane, { host, port: lanePort }] of first.lanes.entries()) {
-      if (lane !== first.lane) await client.#connect(host, lanePort);
+      if (direct && lane !== first.lane) await client.#connect(host, lanePort);
     }
-    client.#lanes = first.partitions.map((lane) => client.#sockets[lane]);
+    client.#lanes = first.partitions.map((lane) => client.#sockets[direct ? lane : first.lane]);
     client.partitions = first.partitions.length;
     return client;
   }
 
-  constructor(producer) {
+  constructor(producer, direct) {
     this.#producer = producer;
+    this.#isDirect = direct;
   }
 
   /** For each lane its port and its partitions. */
@@ -105,6 +107,7 @@ export class RawClient {
       version: PROTOCOL_VERSION,
       client: 'load',
       producer: { name: this.#producer },
+      direct: this.#isDirect,
     });
     const id = this.#next++;
     const answer = new Promise((resolve) => this.#waiting.set(id, (body) => resolve(decodeHelloAnswer(body))));

@@ -33,8 +33,11 @@ export class Workload {
   #broken;
   #stopping = false;
 
-  /** `inFlight`: a word in which batches are counted that were sent and are not answered. */
-  static async start(url, name, inFlight) {
+  /**
+   * `inFlight`: a word in which batches are counted that were sent and are not answered. `direct`: whether the client connects to
+   * every lane, or to one that passes on what others own.
+   */
+  static async start(url, name, { inFlight, direct }) {
     const environment = {
       clock: systemClock,
       // Only delays before a reconnection are drawn by chance: shorter ones, so that the load is back soon.
@@ -42,7 +45,7 @@ export class Workload {
       randomBytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
       transport: countingTransport(inFlight),
     };
-    return new Workload(await connectIn(environment, url, { timeout: TIMEOUT_MILLISECONDS }), name);
+    return new Workload(await connectIn(environment, url, { direct, timeout: TIMEOUT_MILLISECONDS }), name);
   }
 
   constructor(client, name) {

@@ -31,6 +31,8 @@ export type Connect = (
   options: {
     /** False for a client that only reads; unless given, a random one for this run. */
     readonly producer?: string | false;
+    /** False to reach all partitions by the one address. */
+    readonly direct?: boolean;
     /** In milliseconds. */
     readonly timeout: number;
   },
@@ -42,6 +44,7 @@ export const DEFAULT_SERVER = 'tallystick://127.0.0.1:7070';
 export interface ConnectionOptions {
   readonly server: string;
   readonly timeout: number;
+  readonly direct: boolean;
 }
 
 /** A command that speaks to a server. */
@@ -53,17 +56,25 @@ export function clientCommand(name: string, io: CliIo, defaultSeconds = 10): Com
   const timeout = new Option('--timeout <seconds>', 'how long an answer may take, reconnects included')
     .argParser(parseSeconds)
     .default(defaultSeconds);
-  return new Command(name).addOption(server).addOption(timeout);
+  const direct = new Option(
+    '--no-direct',
+    'use no other port than that of the server given; the others it reaches itself',
+  );
+  return new Command(name).addOption(server).addOption(timeout).addOption(direct);
 }
 
 /** Connects, does the work, and closes whatever comes of it. */
 export async function withClient(
   io: CliIo,
-  { server, timeout }: ConnectionOptions,
+  { server, timeout, direct }: ConnectionOptions,
   work: (client: CliClient) => Promise<void>,
   identity: { producer?: string | false } = {},
 ): Promise<void> {
-  const client = await connected(io, server, { ...identity, timeout: timeout * 1_000 });
+  const client = await connected(io, server, {
+    ...identity,
+    ...(!direct && { direct }),
+    timeout: timeout * 1_000,
+  });
   try {
     await work(client);
   } finally {
@@ -79,7 +90,7 @@ async function connected(io: CliIo, server: string, options: Parameters<Connect>
     if (!transient) throw error;
     throw new Failure(
       error,
-      `Is a server running at ${server}? 'tallystick serve' starts one, --server names another.`,
+      `Is a server running at ${server}? 'tallystick serve' starts one, --server names another, --no-direct needs no other port.`,
     );
   }
 }

@@ -29,6 +29,11 @@ export interface ConnectOptions {
   /** When writes are answered: when flushed to the device (`durable`, the default) or when applied in memory. */
   readonly ack?: Ack;
   readonly token?: string;
+  /**
+   * `true`, the default: connects to every lane, so that no request takes a detour. `false`: to one address alone, which
+   * reaches all partitions; for where only one port can be reached.
+   */
+  readonly direct?: boolean;
   /** Milliseconds that a call waits, unless it says otherwise; 10,000 unless given. */
   readonly timeout?: number;
   /** What values are: `bigint`, or `number`, which refuses values beyond 2^53-1 with VALUE_UNSAFE. */
@@ -42,7 +47,7 @@ const DEFAULT_TIMEOUT_MILLISECONDS = 10_000;
 const MOST_TIMEOUT_MILLISECONDS = 2 ** 31 - 1;
 
 /**
- * A connection to all lanes of a server. Calls batch themselves, survive lost connections and crashes of the server, and
+ * A connection to a server. Calls batch themselves, survive lost connections and crashes of the server, and
  * happen once. All errors are TallystickErrors; `outcome` says what became of the operation.
  */
 export class Client<V extends bigint | number = bigint> implements AsyncDisposable {
@@ -214,14 +219,21 @@ export async function connectIn(
   urls: string | readonly string[],
   options: ConnectOptions = {},
 ): Promise<Client<bigint> | Client<number>> {
-  const { timeout = DEFAULT_TIMEOUT_MILLISECONDS, signal, values = 'bigint', ack = 'durable', token } = options;
+  const {
+    timeout = DEFAULT_TIMEOUT_MILLISECONDS,
+    signal,
+    values = 'bigint',
+    ack = 'durable',
+    direct = true,
+    token,
+  } = options;
   const seeds = (typeof urls === 'string' ? [urls] : urls).map(parseAddress);
   if (seeds.length === 0) throw new TallystickError('INVALID_ARGUMENT', 'There is no address to connect to.');
   if (!(timeout > 0 && timeout <= MOST_TIMEOUT_MILLISECONDS)) {
     throw new TallystickError('INVALID_ARGUMENT', `A timeout of ${timeout} ms.`);
   }
   const producer = producerOf(options.producer, environment);
-  const session = new Session(environment, seeds, { producer, token, applied: ack === 'applied' });
+  const session = new Session(environment, seeds, { producer, token, applied: ack === 'applied', isDirect: direct });
   await open(session, environment, timeout, signal);
   return values === 'number' ? new Client(session, numberValue, timeout) : new Client(session, bigintValue, timeout);
 }

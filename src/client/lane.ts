@@ -18,6 +18,8 @@ export interface LaneContext {
   readonly transport: Transport;
   /** Any of these tells where the lanes are. */
   readonly seeds: readonly Address[];
+  /** Whether a lane is asked only for what it owns. If not, whichever lane answers at a seed serves all. */
+  readonly isDirect: boolean;
   /** What to say to a lane; without one, what to say in order to ask for the addresses. */
   hello(lane: Lane | undefined): HelloRequest;
   /** The lane's connection stands: its senders are to be resumed. */
@@ -27,7 +29,7 @@ export interface LaneContext {
   fatal(error: TallystickError): void;
 }
 
-/** Keeps a connection to one lane, and sends over it what its senders and the readers have. */
+/** Keeps a connection to one lane, or to the one that serves for all, and sends over it what its senders and the readers have. */
 export class Lane implements ConnectionOwner, SenderPort {
   readonly index: number;
   address: Address;
@@ -57,7 +59,9 @@ export class Lane implements ConnectionOwner, SenderPort {
   }
 
   connect(): void {
-    if (this.#failures % 2 === 1) this.#locate();
+    const { isDirect, seeds } = this.#context;
+    if (!isDirect) this.address = seeds[this.#failures % seeds.length] as Address;
+    if (isDirect && this.#failures % 2 === 1) this.#locate();
     else this.#dial();
   }
 
@@ -107,7 +111,7 @@ export class Lane implements ConnectionOwner, SenderPort {
   }
 
   greeted(connection: Connection, answer: HelloAnswer): void {
-    if (answer.lane !== this.index) {
+    if (this.#context.isDirect && answer.lane !== this.index) {
       connection.fail(new TallystickError('CONNECTION_LOST', `Lane ${answer.lane} answers, not ${this.index}.`));
       return;
     }

@@ -1,6 +1,6 @@
 import { ABSENT, codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
-import { decodeStatsAnswer, encodeStatsRequest, type StatsAnswer, type StatsRequest } from '../protocol/control.js';
+import { decodeAllStats, encodeStatsRequest, type StatsAnswer, type StatsRequest } from '../protocol/control.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
 import { writeAfter, writeNameBytesKey } from '../protocol/request.js';
@@ -109,8 +109,8 @@ export class Reader<V extends bigint | number> {
       let open = this.#session.lanes.length;
       const body = new ByteWriter();
       encodeStatsRequest(body, options);
-      this.#session.askLanes(call, Opcode.STATS, body.view(), (answer, lane) => {
-        answers[lane.index] = decodeStatsAnswer(answer);
+      this.#session.askLanes(call, Opcode.STATS, body.view(), (answer) => {
+        for (const stats of decodeAllStats(answer)) answers[stats.lane] = stats;
         if (--open === 0) call.resolve(answers);
       });
     });

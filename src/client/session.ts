@@ -34,6 +34,8 @@ export interface SessionOptions {
   readonly token: string | undefined;
   /** Whether sums are acknowledged when applied. */
   readonly applied: boolean;
+  /** Whether each lane is connected to; else one of them is, and reaches all partitions. */
+  readonly isDirect: boolean;
 }
 
 /** Hears of progress and of the end. */
@@ -85,6 +87,10 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
     return this.#options.applied;
   }
 
+  get isDirect(): boolean {
+    return this.#options.isDirect;
+  }
+
   get isClosed(): boolean {
     return this.closedBy !== undefined;
   }
@@ -110,7 +116,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
     return this.batchers[partition] as Batcher;
   }
 
-  /** Connects to a seed, learns the lanes from it and connects to all; then the call resolves. */
+  /** Connects to a seed, learns the lanes from it and connects to all, unless this one is enough; then the call resolves. */
   open(call: Call<void>): void {
     this.#opening = call;
     this.#dialSeed();
@@ -138,13 +144,14 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
   // --- for lanes ---
 
   hello(lane: Lane | undefined): HelloRequest {
-    const { producer, token } = this.#options;
+    const { producer, token, isDirect } = this.#options;
     const isResumable = lane?.epoch !== undefined && producer !== undefined;
     return {
       version: PROTOCOL_VERSION,
       client: CLIENT_NAME,
       ...(token !== undefined && { token }),
       ...(lane && producer && { producer }),
+      ...(!isDirect && { direct: false }),
       ...(isResumable && {
         resume: lane.senders.map(({ partition, incarnation }) => ({ partition, incarnation })),
       }),
@@ -226,17 +233,12 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
   }
 
   /** Sends the same request to all lanes; the call rejects with the first error. */
-  askLanes(
-    call: Call<never>,
-    opcode: number,
-    body: Uint8Array,
-    onAnswer: (body: Uint8Array, lane: Lane) => void,
-  ): void {
+  askLanes(call: Call<never>, opcode: number, body: Uint8Array, onAnswer: (body: Uint8Array) => void): void {
     const header = { opcode, flags: 0, partition: LANE };
     for (const lane of this.lanes) {
       lane.submit(
         new Request(header, body, {
-          onAnswer: (answer) => onAnswer(answer, lane),
+          onAnswer,
           onError: (error) => call.reject(error),
           isWanted: () => !call.isSettled,
         }),
@@ -268,18 +270,21 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
     const { limits } = answer;
     this.limits = { operations: limits.batch, name: limits.name, bytes: limits.frame - BYTES_BESIDE_OPERATIONS };
     this.cursorLimit = limits.cursor;
-    this.#partitionLanes = answer.partitions;
-    answer.lanes.forEach((address, index) => {
-      this.lanes.push(new Lane(index, laneAddress(address, connection.address), this));
+    const { isDirect } = this;
+    this.#partitionLanes = isDirect ? answer.partitions : answer.partitions.map(() => 0);
+    const { address } = connection;
+    const addresses = isDirect ? answer.lanes.map((lane) => laneAddress(lane, address)) : [address];
+    addresses.forEach((lane, index) => {
+      this.lanes.push(new Lane(index, lane, this));
     });
-    for (const [partition, index] of answer.partitions.entries()) {
+    for (const [partition, index] of this.#partitionLanes.entries()) {
       const lane = this.lanes[index] as Lane;
       const sender = new Sender(partition, lane, this);
       lane.senders.push(sender);
       this.batchers.push(new Batcher(sender, this));
     }
     for (const lane of this.lanes) {
-      if (lane.index === answer.lane) lane.adopt(connection, answer);
+      if (!isDirect || lane.index === answer.lane) lane.adopt(connection, answer);
       else lane.connect();
     }
   }

@@ -150,6 +150,12 @@ describe('every command', () => {
       expect(await cli(['stats', '--timeout', bad])).toMatchObject({ status: 2, connections: [] });
   });
 
+  it('keeps to the one address with --no-direct', async () => {
+    const optionsOf = async (...args: string[]) => (await cli(args)).connections[0]?.options;
+    expect(await optionsOf('incr', 'x', '--no-direct')).toEqual({ direct: false, timeout: 10_000 });
+    expect(await optionsOf('ping', '--no-direct')).toEqual({ producer: false, direct: false, timeout: 5_000 });
+  });
+
   it('says what to do where no server answers', async () => {
     const connect: Connect = async () => Promise.reject(new TallystickError('CONNECTION_LOST', 'ECONNREFUSED.'));
     const { status, err } = await cli(['get', 'a'], { connect });

@@ -54,6 +54,7 @@ interface Story {
   readonly faults: (Fault | undefined)[];
   readonly ack: 'durable' | 'applied';
   readonly window: number;
+  readonly direct: boolean;
 }
 
 const stories: fc.Arbitrary<Story> = fc.record({
@@ -61,6 +62,7 @@ const stories: fc.Arbitrary<Story> = fc.record({
   faults: fc.array(faults, { maxLength: 60 }),
   ack: fc.constantFrom('durable', 'applied'),
   window: fc.constantFrom(1, 3, 1024),
+  direct: fc.boolean(),
 });
 
 /** What callers were told of each name: the deltas that count, and those that may. */
@@ -102,7 +104,7 @@ async function play(story: Story): Promise<void> {
     chance = (chance * 48271) % 2147483647;
     return chance / 2147483647;
   };
-  const client = await world.connect({ ack: story.ack });
+  const client = await world.connect({ ack: story.ack, direct: story.direct });
   const told = new Told();
   const calls: Promise<void>[] = [];
   let names = 0;

@@ -8,6 +8,7 @@ import { type ErrorCode, type Outcome, TallystickError } from '../../src/errors.
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import {
   decodeHelloRequest,
+  encodeAllStats,
   encodeHelloAnswer,
   encodeStatsAnswer,
   type HelloRequest,
@@ -156,6 +157,7 @@ export class ModelConnection {
   readonly #peer: ModelPeer;
   readonly #reader = new FrameReader();
   #isGreeted = false;
+  #isDirect = true;
   #isOpen = true;
   #producer: string | undefined;
   readonly #incarnations = new Map<number, number>();
@@ -224,6 +226,13 @@ export class ModelConnection {
     if (fault && 'crash' in fault) this.#server.crash();
   }
 
+  /** The partitions that the connection may use. */
+  get #reached(): number[] {
+    const server = this.#server;
+    const all = server.partitions.map((_, i) => i);
+    return this.#isDirect ? all.filter((i) => server.laneOf(i) === this.#lane) : all;
+  }
+
   #answer(requestId: number, answer: ByteWriter | TallystickError, opcode = 0, flags = 0, partition = LANE): void {
     if (!this.#isOpen) return;
     if (!(answer instanceof TallystickError)) {
@@ -238,7 +247,7 @@ export class ModelConnection {
   #handle(request: SeenRequest, reply: (answer: ByteWriter | TallystickError, flags?: number) => void): void {
     try {
       if (!this.#isGreeted && request.opcode !== Opcode.HELLO) throw new TallystickError('HELLO_REQUIRED');
-      const isMine = request.partition === LANE || this.#server.laneOf(request.partition) === this.#lane;
+      const isMine = request.partition === LANE || this.#reached.includes(request.partition);
       if (!isMine) throw new TallystickError('WRONG_PARTITION');
       this.#dispatch(request, reply);
     } catch (error) {
@@ -295,7 +304,12 @@ export class ModelConnection {
         this.#sync(answer, reply);
         break;
       case Opcode.STATS:
-        encodeStatsAnswer(answer, { lane: this.#lane, partitions: [] });
+        if (this.#isDirect) encodeStatsAnswer(answer, { lane: this.#lane, partitions: [] });
+        else
+          encodeAllStats(
+            answer,
+            this.#server.addresses.map((_, lane) => ({ lane, partitions: [] })),
+          );
         reply(answer);
         break;
       case Opcode.ADD:
@@ -310,7 +324,8 @@ export class ModelConnection {
 
   #hello(hello: HelloRequest, answer: ByteWriter): void {
     const server = this.#server;
-    const mine = server.partitions.map((_, i) => i).filter((i) => server.laneOf(i) === this.#lane);
+    this.#isDirect = hello.direct ?? true;
+    const mine = this.#reached;
     const opened: ProducerPartition[] = [];
     if (hello.producer) {
       const key = 'name' in hello.producer ? `name ${hello.producer.name}` : `id ${hello.producer.id.join()}`;
@@ -380,7 +395,7 @@ export class ModelConnection {
 
   #sync(answer: ByteWriter, reply: (answer: ByteWriter) => void): void {
     const server = this.#server;
-    const mine = server.partitions.map((_, i) => i).filter((i) => server.laneOf(i) === this.#lane);
+    const mine = this.#reached;
     const positions: { partition: number; position: number }[] = [];
     for (const index of mine) {
       const partition = server.partitions[index] as ModelPartition;
