@@ -49,7 +49,7 @@ async function read(
   const storage = await openLaneStorage(directory, shape, { readOnly: true, isGrowing: true });
   try {
     const partitions = new Map(numbers.map((number) => [number, new Partition(kernel)]));
-    const { end } = await recover(storage, partitions);
+    const end = await recover(storage, partitions);
     return [...partitions].map(([number, partition]) => {
       const { group, records, bytes } = end;
       const { sequence, hash } = end.heads.get(number) ?? { sequence: 0, hash: 0n };

@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import { type CheckpointManifest, LOG_BEGIN } from '../log/checkpoint.js';
 import type { GroupCommit } from '../log/group-commit.js';
+import { microseconds, percentiles } from '../log/histogram.js';
 import type { Log, PartitionPlace } from '../log/log.js';
 import { PAGE_BYTES, type Partition } from '../partition/partition.js';
 import type { StatsMap } from '../protocol/control.js';
@@ -59,6 +60,9 @@ export class CheckpointSchedule {
   readonly #known = new Map<number, Known>();
   #oldest: Known & { readonly partition: number };
   readonly #pace = new CheckpointPace();
+  /** Microseconds of the commits while the checkpointer was at work, and of the others. */
+  readonly #beside = microseconds();
+  readonly #alone = microseconds();
   #state: 'waiting' | 'idle' | 'probing' | 'settling' | 'ordered' | 'resting' | 'stopped' = 'waiting';
   #probes: Probes | undefined;
   #tell: (message: ToCheckpointer) => void = () => {};
@@ -104,6 +108,8 @@ export class CheckpointSchedule {
   /** To be called after each group that was flushed. */
   flushed(milliseconds: number): void {
     this.#pace.committed(milliseconds, this.#writing);
+    const latency = this.#state === 'ordered' ? this.#beside : this.#alone;
+    latency.recordValue(Math.round(milliseconds * 1_000));
     this.#proceed();
     // Where the tail grew meanwhile, the pause may be over.
     if (this.#pausing && this.#pause() === 0) this.#go();
@@ -144,6 +150,7 @@ export class CheckpointSchedule {
       pagesWritten: this.#pagesWritten,
       probesCompared: this.#probesCompared,
       writesPerSecond: this.#pace.rate,
+      commitMicroseconds: { beside: percentiles(this.#beside), alone: percentiles(this.#alone) },
     };
   }
 

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js';
 import type { TallystickError } from '../errors.js';
 import { GroupCommit } from '../log/group-commit.js';
+import { percentiles } from '../log/histogram.js';
 import type { LaneStorage } from '../log/lane-storage.js';
 import { KERNEL_VERSION, Partition, type PartitionConfiguration } from '../partition/partition.js';
 import { preHelloFrameBytes, type StatsMap } from '../protocol/control.js';
@@ -13,7 +14,7 @@ import { type ServerMap, Session } from './greeting.js';
 import { Lane } from './lane.js';
 import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
-import { configure, recover } from './recovery.js';
+import { configure, replayBehind, restoreCheckpoints } from './recovery.js';
 
 /**
  * A lane put together: storage, partitions, group commit, connections. It knows no thread, no socket and no file, so that a
@@ -73,8 +74,10 @@ export class LaneHost {
     const { clock, storage, kernel, isPoisoned, onFailed, configuration, groupBytes } = parts;
     const partitions = new Map(parts.partitions.map((number) => [number, new Partition(kernel)]));
     const started = clock.monotonicMilliseconds();
-    const { end: start, manifests } = await recover(storage, partitions);
-    const milliseconds = clock.monotonicMilliseconds() - started;
+    const manifests = await restoreCheckpoints(storage, partitions);
+    const restored = clock.monotonicMilliseconds();
+    const start = await replayBehind(storage, manifests, partitions);
+    const replayed = clock.monotonicMilliseconds();
     const shape = { partitions: parts.partitions, kernelVersion: KERNEL_VERSION };
     const limits = groupBytes === undefined ? {} : { groupBytes };
     const onFlushed = (took: number) => checkpoints.flushed(took);
@@ -85,8 +88,13 @@ export class LaneHost {
       connect: parts.connectCheckpointer,
     });
     configure(partitions, commit, configuration, clock.wallMilliseconds());
-    const { entries, bytes, begin } = start;
-    return new LaneHost(parts, partitions, commit, checkpoints, { entries, bytes: bytes - begin.bytes, milliseconds });
+    return new LaneHost(parts, partitions, commit, checkpoints, {
+      pages: [...manifests.values()].reduce((sum, { pages }) => sum + pages.length, 0),
+      checkpointMilliseconds: restored - started,
+      entries: start.entries,
+      bytes: start.bytes - start.begin.bytes,
+      logMilliseconds: replayed - restored,
+    });
   }
 
   /** Resolves when everything that was appended is flushed. */
@@ -146,6 +154,7 @@ export class LaneHost {
   describe(): StatsMap {
     const { latency, groupSizes, ...counts } = this.#commit.stats();
     return {
+      recovery: { ...this.recovery },
       connections: this.#connections.size,
       ...this.#traffic,
       log: { ...counts, ...this.#parts.storage.log.stats() },
@@ -154,14 +163,4 @@ export class LaneHost {
       groupBytes: percentiles(groupSizes),
     };
   }
-}
-
-interface Percentiles {
-  readonly totalCount: number;
-  getValueAtPercentile(percentile: number): number;
-}
-
-function percentiles(histogram: Percentiles): Record<'p50' | 'p99' | 'p999' | 'max', number> {
-  const at = (percentile: number) => (histogram.totalCount === 0 ? 0 : histogram.getValueAtPercentile(percentile));
-  return { p50: at(50), p99: at(99), p999: at(99.9), max: at(100) };
 }

@@ -46,9 +46,13 @@ export type FromLane =
   /** An error, as its code and its own part of the message. */
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string };
 
-/** What replay did. */
+/** What a lane read to come to where it was. */
 export interface Recovery {
+  /** Of the checkpoints. */
+  readonly pages: number;
+  readonly checkpointMilliseconds: number;
+  /** Of the log: what was applied, and what was read. */
   readonly entries: number;
   readonly bytes: number;
-  readonly milliseconds: number;
+  readonly logMilliseconds: number;
 }

@@ -9,11 +9,8 @@ import { Opcode } from '../protocol/opcode.js';
 
 /** Replay: the log's entries go through the same `apply` as when they were new. */
 
-/** Where recovery ended, and the checkpoints that it began with. */
-export interface Recovered {
-  readonly end: ReplayEnd;
-  readonly manifests: ReadonlyMap<number, CheckpointManifest>;
-}
+type Partitions = ReadonlyMap<number, Partition>;
+type Manifests = ReadonlyMap<number, CheckpointManifest>;
 
 /** Bytes of the delta that stands behind the body of a SET or DELETE in the log. */
 export const EFFECT_BYTES = 8;
@@ -24,16 +21,28 @@ export function hasEffect(kind: number): boolean {
 }
 
 /** Brings empty partitions to where the log ends: from their checkpoints on. @throws TallystickError LOG_CORRUPT */
-export async function recover(storage: LaneStorage, partitions: ReadonlyMap<number, Partition>): Promise<Recovered> {
-  const { log, mark, checkpoints } = storage;
+export async function recover(storage: LaneStorage, partitions: Partitions): Promise<ReplayEnd> {
+  return replayBehind(storage, await restoreCheckpoints(storage, partitions), partitions);
+}
+
+/** The first half: brings empty partitions to their checkpoints, and says which these are. */
+export async function restoreCheckpoints({ checkpoints }: LaneStorage, partitions: Partitions): Promise<Manifests> {
   const manifests = new Map<number, CheckpointManifest>();
   for (const [number, partition] of partitions) {
     const manifest = await restoreCheckpoint(checkpoints, number, partition);
     if (manifest) manifests.set(number, manifest);
   }
+  return manifests;
+}
+
+/** The second half: what the log has behind the checkpoints. */
+export function replayBehind(
+  { log, mark }: LaneStorage,
+  manifests: Manifests,
+  partitions: Partitions,
+): Promise<ReplayEnd> {
   const from = new Map([...manifests].map(([number, { place }]) => [number, place]));
-  const end = await log.replay({ mark: mark.read(), from, visit: (entry) => replayEntry(partitions, entry) });
-  return { end, manifests };
+  return log.replay({ mark: mark.read(), from, visit: (entry) => replayEntry(partitions, entry) });
 }
 
 /**

@@ -1,7 +1,7 @@
-import { build, type Histogram } from 'hdr-histogram-js';
 import type { Clock, Timer } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import { Chain, Group } from './group.js';
+import { type Histogram, histogram, microseconds } from './histogram.js';
 import type { AppendOutcome, HeadMark, Log, LogPlace, LogShape, SealedGroup } from './log.js';
 import type { AuditItem, EntryHeader } from './record.js';
 
@@ -68,7 +68,7 @@ export class GroupCommit {
   readonly #options: GroupCommitOptions;
   readonly #appended = new Map<number, number>();
   readonly #flushed = new Map<number, number>();
-  readonly #latency = histogram(60_000_000);
+  readonly #latency = microseconds();
   readonly #groupSizes = histogram(1_073_741_824);
   #flushedPlace: LogPlace;
   #open: Group;
@@ -353,10 +353,6 @@ export class GroupCommit {
 }
 
 const NO_TIMER: Timer = { cancel: () => {} };
-
-function histogram(highestTrackableValue: number): Histogram {
-  return build({ lowestDiscernibleValue: 1, highestTrackableValue, numberOfSignificantValueDigits: 2 });
-}
 
 function sequenceOf(sequences: ReadonlyMap<number, number>, partition: number): number {
   const sequence = sequences.get(partition);
