@@ -177,7 +177,7 @@ export class CheckpointBench {
   async recover(): Promise<{ partitions: ReadonlyMap<number, Partition>; entries: number }> {
     const partitions = new Map(PARTITIONS.map((number) => [number, new Partition(module)]));
     const storage = { log: this.#log, mark: this.mark, checkpoints: this.openCheckpoints() };
-    const { end } = await recover(storage, partitions);
-    return { partitions, entries: end.entries };
+    const { entries } = await recover(storage, partitions);
+    return { partitions, entries };
   }
 }

@@ -113,7 +113,7 @@ export class LaneHarness {
       clock.setTimer(FLUSH_MILLISECONDS, commit),
     );
     this.checkpoints = checkpoints;
-    const { end: start } = await recover({ log, mark, checkpoints }, this.partitions);
+    const start = await recover({ log, mark, checkpoints }, this.partitions);
     this.commit = new GroupCommit({
       log,
       mark,
