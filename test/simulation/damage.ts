@@ -71,6 +71,8 @@ function loseFlushedTail(random: Random, disk: LaneDisk): Damage | undefined {
   if (disk.mark.group < 1) return undefined;
   const last = random.below(disk.mark.group);
   const lost = recordsOf(disk).filter(({ bytes }) => groupOf(bytes) > last);
+  // Where the segment that recovery begins in is empty, or has only what the mark does not know, nothing flushed is lost.
+  if (!lost.some(isFlushed(disk))) return undefined;
   for (const { records, number } of lost) records.delete(number);
   return {
     fault: 'lost flushed tail',
