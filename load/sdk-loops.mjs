@@ -22,17 +22,19 @@ export function batchCalls(client, names, { callers, size, seconds, next }) {
 }
 
 /**
- * Handles that are added to, so many a turn of the event loop that each partition's batch has about `size`. A latency is that of a
- * turn with its wait for room.
+ * Random counters that are added to, so many a turn of the event loop that each partition's batch has about `size`. A latency is that
+ * of a turn with its wait for room.
+ *
+ * @param add adds to the counter of that number, from 0 up to `count`; false where the client asks for patience
  */
-export function handleAdds(client, handles, { size, seconds, next }) {
+export function additions(client, add, { count, size, seconds, next }) {
   return timed(seconds, async (end, histogram) => {
     let done = 0;
     const turn = size * client.partitions;
     while (performance.now() < end) {
       const sent = performance.now();
       let hasRoom = true;
-      for (let i = 0; i < turn; i++) hasRoom = handles[Math.floor(next() * handles.length)].add(1);
+      for (let i = 0; i < turn; i++) hasRoom = add(Math.floor(next() * count));
       if (hasRoom) await new Promise((resolve) => setImmediate(resolve));
       else await client.drain();
       done += turn;
@@ -61,12 +63,22 @@ export function singleCalls(increment, names, { callers, seconds, next }) {
   });
 }
 
-/** A handle of each name, with its id. Adds 1 to each. */
-export async function openHandles(client, names) {
+/** What adds 1 to a counter by its number: counters by index, with their ids. Adds 1 to each. */
+export async function addsByIndex(client, names) {
+  const counters = client.counters(names);
+  return opened(client, (i) => counters.add(i, 1), names.length);
+}
+
+/** The same by a handle of each. */
+export async function addsByHandle(client, names) {
   const handles = names.map((name) => client.counter(name));
-  for (const handle of handles) if (!handle.add(1)) await client.drain();
+  return opened(client, (i) => handles[i].add(1), names.length);
+}
+
+async function opened(client, add, count) {
+  for (let i = 0; i < count; i++) if (!add(i)) await client.drain();
   await client.flush();
-  return handles;
+  return add;
 }
 
 async function timed(seconds, work) {

@@ -13,7 +13,7 @@ import {
 } from '../protocol/request.js';
 import { decodeAddAnswer, decodeSetAnswer } from '../protocol/response.js';
 import type { Waiter } from './call.js';
-import type { CounterHandle } from './counter.js';
+import type { CounterList } from './counters.js';
 import type { FailureLog } from './failures.js';
 
 /**
@@ -34,6 +34,7 @@ export interface BatchKind {
 }
 
 const FILL_FLAGS = 0;
+const NONE: CounterList = { tables: [], rows: [] };
 
 /**
  * Bytes before the operations, written backwards from them at each sending:
@@ -46,8 +47,8 @@ const EMPTY_ROOM = new Uint8Array(ROOM);
 const head = new ByteWriter(ROOM);
 
 /**
- * One sequenced request to one partition, and who waits for what of it: either a waiter for each operation or a
- * handle for each.
+ * One sequenced request to one partition, and who waits for what of it: either a waiter for each operation, or nobody
+ * because all of them are sums of counters.
  */
 export class Batch {
   state: BatchState = BatchState.OPEN;
@@ -72,7 +73,7 @@ export class Batch {
   #payload: ByteWriter | undefined;
   #waiters: Waiter[] = [];
   #indexes: number[] = [];
-  #handles: readonly CounterHandle[] = [];
+  #counters: CounterList | undefined;
 
   /** `capacity`: how many bytes its operations will probably have. */
   constructor(kind: BatchKind, capacity: number) {
@@ -124,15 +125,15 @@ export class Batch {
     this.#indexes.push(0);
   }
 
-  /** All operations are the sums of these handles, in this order. */
-  carry(handles: readonly CounterHandle[]): void {
-    this.#handles = handles;
-    this.operations = handles.length;
+  /** All operations are sums of these counters, in this order. */
+  carry(counters: CounterList): void {
+    this.#counters = counters;
+    this.operations = counters.rows.length;
   }
 
   /** Whether nobody waits for it any more and nobody was told that it is applied. */
   get isAbandoned(): boolean {
-    if (this.isPromised || this.#handles.length > 0 || this.#waiters.length === 0) return false;
+    if (this.isPromised || this.#counters || this.#waiters.length === 0) return false;
     return this.#waiters.every((waiter) => waiter.isSettled);
   }
 
@@ -202,22 +203,23 @@ export class Batch {
     this.#payload.bytes(EMPTY_ROOM);
     this.#waiters = [];
     this.#indexes = [];
-    this.#handles = [];
+    this.#counters = undefined;
     this.isReplaced = true;
   }
 
-  /** Whether its operations may be by ids. */
-  get hasHandles(): boolean {
-    return this.#handles.length > 0;
+  /** Whether its operations are sums, which may be by ids. */
+  get hasSums(): boolean {
+    return this.#counters !== undefined;
   }
 
   /**
-   * Writes the operations by name, for a server to which their ids mean nothing or other counters; the handles forget
+   * Writes the operations by name, for a server to which their ids mean nothing or other counters; the counters forget
    * their ids. False where that takes more than `limit` bytes. If the first form was applied, the server will find
    * that this one is in conflict with it, so that it counts once in any case.
    */
   rewriteByName(limit: number): boolean {
-    for (const handle of this.#handles) handle.forgetId();
+    const { tables, rows } = this.#counters ?? NONE;
+    for (let i = 0; i < tables.length; i++) tables[i]?.forgetId(rows[i] as number);
     const payload = new ByteWriter(ROOM + this.length * 4);
     payload.bytes(EMPTY_ROOM);
     this.#decode().forEach((operation, i) => {
@@ -234,7 +236,7 @@ export class Batch {
     this.state = BatchState.DONE;
     this.#payload = undefined;
     this.#waiters = [];
-    this.#handles = [];
+    this.#counters = undefined;
   }
 
   #settleChange(body: Uint8Array): { readonly position: number; readonly flushed: number } {
@@ -254,17 +256,20 @@ export class Batch {
 
   /** Whether failures go to the log: no caller waits, or callers were answered already. */
   get #isReported(): boolean {
-    return this.isPromised || this.#handles.length > 0;
+    return this.isPromised || this.#counters !== undefined;
   }
 
   #report(operation: Operation, index: number, error: TallystickError, failures: FailureLog): void {
-    const handle = this.#handles[index];
-    if (handle && error.code === 'ID_UNKNOWN') handle.giveBack(operation.delta);
+    const { tables, rows } = this.#counters ?? NONE;
+    const table = tables[index];
+    if (table && error.code === 'ID_UNKNOWN') table.giveBack(rows[index] as number, operation.delta);
     else failures.record(this.#nameOf(operation, index), operation.delta, error.code, error.outcome);
   }
 
   #nameOf({ key }: Operation, index: number): string {
-    return 'name' in key ? key.name : (this.#handles[index]?.name ?? '');
+    if ('name' in key) return key.name;
+    const { tables, rows } = this.#counters ?? NONE;
+    return tables[index]?.names[rows[index] as number] ?? '';
   }
 
   #decode(): Operation[] {

@@ -5,21 +5,21 @@
  */
 
 import { TallystickError } from '../errors.js';
+import { ByteWriter } from '../protocol/bytes.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import type { Extension } from '../protocol/request.js';
 import type { Backlog } from './backlog.js';
 import { Batch, type BatchKind } from './batch.js';
 import type { Waiter } from './call.js';
-import type { CounterHandle } from './counter.js';
+import { type CounterList, type CounterTable, exactDelta, Selection } from './counters.js';
 import type { FailureLog } from './failures.js';
 import type { Sender } from './sender.js';
+import { Sums } from './sums.js';
 
 /** Unanswered batches from which on a batch that is not full waits for an answer. */
 const MOST_PARTIAL = 2;
 /** More than an operation has beside its name: head, delta, fields, bounds, operation id. */
 const MOST_BESIDE_NAME = 64;
-/** Handles are loaded so many at a time before their sums are written: among a million, each would be a miss of its own. */
-const STAGE = 64;
 const SMALLEST_CAPACITY = 256;
 const LARGEST_CAPACITY = 65_536;
 
@@ -27,6 +27,9 @@ const NAMED: BatchKind = { opcode: Opcode.ADD, flags: Flag.VALUES, applied: fals
 const NAMED_APPLIED: BatchKind = { ...NAMED, applied: true };
 const SUMS: BatchKind = { opcode: Opcode.ADD, flags: 0, applied: false };
 const SUMS_APPLIED: BatchKind = { ...SUMS, applied: true };
+
+/** The operations of sums, until it is known how many bytes they take. */
+const scratch = new ByteWriter(LARGEST_CAPACITY);
 
 /** What a batch may have; bytes without the header and what precedes the operations. */
 export interface BatchLimits {
@@ -40,36 +43,39 @@ export interface BatchLimits {
 export interface BatcherContext {
   readonly backlog: Backlog;
   readonly limits: BatchLimits;
-  /** Whether handles' sums are acknowledged when applied. */
+  /** Whether sums are acknowledged when applied. */
   readonly applied: boolean;
-  readonly isClosed: boolean;
   /** Makes `endTurn` be called at the end of the turn. */
   schedule(batcher: Batcher): void;
   /** Asks for the ids of counters. */
-  openIds(batcher: Batcher, handles: readonly CounterHandle[]): void;
+  openIds(batcher: Batcher, counters: CounterList): void;
 }
 
 export class Batcher {
   readonly sender: Sender;
-  /** The life of the data directory in which new ids of this partition hold. */
-  epoch = -1;
   /** Whether it is to be called at the end of the turn. */
   isScheduled = false;
   readonly #context: BatcherContext;
   #named: Batch | undefined;
-  #dirty: CounterHandle[] = [];
+  readonly #sums = new Sums();
+  #epoch = 0;
   #takenBack = 0;
   #capacity = SMALLEST_CAPACITY;
-  /** Means nothing; keeps what `#touch` loads from being optimised away. */
-  touched = 0;
 
   constructor(sender: Sender, context: BatcherContext) {
     this.sender = sender;
     this.#context = context;
   }
 
-  get backlog(): Backlog {
-    return this.#context.backlog;
+  /** The life of the data directory in which new ids of this partition hold, as 32 bits with a sign. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  enterEpoch(epoch: number): void {
+    if (this.#epoch === (epoch | 0)) return;
+    this.#epoch = epoch | 0;
+    this.#sums.forgetIds();
   }
 
   /** How often sums came back to be sent again. */
@@ -111,37 +117,36 @@ export class Batcher {
     this.sender.enqueue(batch);
   }
 
-  /** Puts a handle on the list of those with a sum to be sent. Throws CLOSED. */
-  markDirty(handle: CounterHandle): void {
-    if (this.#context.isClosed) throw new TallystickError('CLOSED');
-    if (this.#dirty.length >= this.#context.limits.operations && !this.backlog.isFull) this.#sealSums(1);
-    this.#list(handle);
+  /** Adds to the sum of a counter: a safe integer, or a number of 64 bits that is none. */
+  add(table: CounterTable, row: number, delta: number | bigint): void {
+    if (this.#sums.merge(table, row, delta)) return;
+    const { limits, backlog } = this.#context;
+    if (this.#sums.length >= limits.operations && !backlog.isFull) this.#sealSums(1);
+    this.#list(table, row, delta);
   }
 
-  /** The same for a sum that a batch carried in vain, also while the client closes. */
-  takeBack(handle: CounterHandle): void {
+  /** The same for a sum that a batch carried in vain. It sends nothing: the answer of that batch is being taken. */
+  takeBack(table: CounterTable, row: number, sum: bigint): void {
     this.#takenBack++;
-    if (!handle.isDirty) this.#list(handle);
+    const delta = exactDelta(sum);
+    if (!this.#sums.merge(table, row, delta)) this.#list(table, row, delta);
   }
 
-  /** Sends the sum of one handle in a batch of its own. */
-  sendSum(handle: CounterHandle): void {
-    const batch = new Batch(this.#context.applied ? SUMS_APPLIED : SUMS, SMALLEST_CAPACITY);
-    handle.writeSum(batch.payload, this.epoch);
-    batch.carry([handle]);
-    this.sender.enqueue(batch);
+  /** What is to be sent of this counter goes by its name. */
+  forgetId(table: CounterTable, row: number): void {
+    this.#sums.forgetId(table, row);
   }
 
   /** Sends what was collected, unless enough is on its way: then the next answer does. */
   endTurn(): void {
     if (this.sender.unanswered >= MOST_PARTIAL) return;
     this.#sealNamed();
-    if (!this.backlog.isFull) this.#sealSums(Number.POSITIVE_INFINITY);
+    if (!this.#context.backlog.isFull) this.#sealSums(Number.POSITIVE_INFINITY);
   }
 
   /** After an answer: what waited for one goes at the end of the turn. */
   progressed(): void {
-    if (this.#named || this.#dirty.length > 0) this.#schedule();
+    if (this.#named || this.#sums.length > 0) this.#schedule();
   }
 
   /** Sends all that was collected and returns the sequence of the last batch. */
@@ -155,7 +160,7 @@ export class Batcher {
   fail(error: TallystickError, failures: FailureLog): void {
     if (this.#named) this.#named.fail(error, failures);
     this.#named = undefined;
-    for (const batch of this.#takeSums(Number.POSITIVE_INFINITY, [])) batch.fail(error, failures);
+    for (const batch of this.#takeSums(Number.POSITIVE_INFINITY, new Selection())) batch.fail(error, failures);
   }
 
   #sealNamed(): void {
@@ -167,57 +172,37 @@ export class Batcher {
   }
 
   #sealSums(mostBatches: number): void {
-    if (this.#dirty.length === 0) return;
-    const withoutId: CounterHandle[] = [];
-    for (const batch of this.#takeSums(mostBatches, withoutId)) this.sender.enqueue(batch);
-    if (withoutId.length > 0) this.#context.openIds(this, withoutId);
+    if (this.#sums.length === 0) return;
+    const toOpen = new Selection();
+    for (const batch of this.#takeSums(mostBatches, toOpen)) this.sender.enqueue(batch);
+    if (toOpen.rows.length > 0) this.#context.openIds(this, toOpen);
   }
 
-  /** Makes batches of the handles on the list. Those to be opened are added to `withoutId`. */
-  #takeSums(mostBatches: number, withoutId: CounterHandle[]): Batch[] {
-    const handles = this.#dirty;
+  /** Makes batches of the first sums, and adds the counters that are to get an id. */
+  #takeSums(mostBatches: number, toOpen: Selection): Batch[] {
+    const { limits, applied } = this.#context;
+    const mostBytes = limits.bytes - MOST_BESIDE_NAME - limits.name;
     const batches: Batch[] = [];
     let next = 0;
-    while (next < handles.length && batches.length < mostBatches) {
-      const batch = new Batch(this.#context.applied ? SUMS_APPLIED : SUMS, LARGEST_CAPACITY);
-      next = this.#fill(batch, handles, next, withoutId);
+    while (next < this.#sums.length && batches.length < mostBatches) {
+      const from = next;
+      scratch.reset();
+      next = this.#sums.write(scratch, from, limits.operations, mostBytes, toOpen);
+      const batch = new Batch(applied ? SUMS_APPLIED : SUMS, scratch.length);
+      batch.payload.bytes(scratch.view());
+      batch.carry(this.#sums.counters(from, next));
       batches.push(batch);
     }
-    this.#dirty = handles.slice(next);
+    this.#sums.removeFirst(next);
     return batches;
   }
 
-  /** Writes sums from the handle `from` on until the batch is full, and returns the next handle. */
-  #fill(batch: Batch, handles: readonly CounterHandle[], from: number, withoutId: CounterHandle[]): number {
-    const { limits } = this.#context;
-    const { epoch } = this;
-    const to = Math.min(handles.length, from + limits.operations);
-    const mostBytes = limits.bytes - MOST_BESIDE_NAME - limits.name;
-    let next = from;
-    for (; next < to && batch.length <= mostBytes; next++) {
-      if ((next - from) % STAGE === 0) this.#touch(handles, next, Math.min(to, next + STAGE));
-      const handle = handles[next] as CounterHandle;
-      handle.isDirty = false;
-      if (!handle.writeSum(batch.payload, epoch) && handle.startOpening()) withoutId.push(handle);
-    }
-    batch.carry(from === 0 && next === handles.length ? handles : handles.slice(from, next));
-    return next;
-  }
-
-  /** Loads handles into the cache. Nothing else in the loop, so that their misses overlap. */
-  #touch(handles: readonly CounterHandle[], from: number, to: number): void {
-    let sum = 0;
-    for (let i = from; i < to; i++) sum += (handles[i] as CounterHandle).touch();
-    this.touched = sum;
+  #list(table: CounterTable, row: number, delta: number | bigint): void {
+    this.#sums.append(table, row, delta, this.#epoch);
+    this.#schedule();
   }
 
   #schedule(): void {
     if (!this.isScheduled) this.#context.schedule(this);
-  }
-
-  #list(handle: CounterHandle): void {
-    handle.isDirty = true;
-    this.#dirty.push(handle);
-    this.#schedule();
   }
 }

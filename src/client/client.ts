@@ -2,6 +2,7 @@ import { TallystickError } from '../errors.js';
 import { PRODUCER_ID_BYTES, type ProducerRef, type StatsAnswer, type StatsRequest } from '../protocol/control.js';
 import { type BatchResult, bigintValue, Call, type CallOptions, numberValue, type ToValue } from './call.js';
 import type { Counter } from './counter.js';
+import type { Counters } from './counters.js';
 import { type ListedCounter, Lister, type ListOptions } from './lister.js';
 import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';
@@ -154,6 +155,13 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   /** The handle of a counter that is added to without waiting. Throws NAME_INVALID, CLOSED. */
   counter(name: string): Counter {
     return this.#writer.counter(name);
+  }
+
+  /**
+   * Counters that are added to by their index without waiting: the way to add to very many. Throws NAME_INVALID, CLOSED.
+   */
+  counters(names: readonly string[]): Counters {
+    return this.#writer.counters(names);
   }
 
   /**

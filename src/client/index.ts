@@ -9,6 +9,7 @@ export type { StatsAnswer } from '../protocol/control.js';
 export type { BatchResult, CallOptions, OperationResult } from './call.js';
 export type { Client, ConnectOptions } from './client.js';
 export type { Counter } from './counter.js';
+export type { Counters } from './counters.js';
 export { type FailedIncrement, FlushError } from './failures.js';
 export type { ListedCounter, ListOptions } from './lister.js';
 export { Position } from './position.js';

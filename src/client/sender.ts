@@ -285,7 +285,7 @@ export class Sender {
    * does not know are sent by name instead.
    */
   #giveUp(batch: Batch, error: TallystickError): void {
-    const isRewritable = error.code === 'ID_UNKNOWN' && batch.hasHandles && !batch.isReplaced;
+    const isRewritable = error.code === 'ID_UNKNOWN' && batch.hasSums && !batch.isReplaced;
     if (isRewritable && this.#rewrite(batch)) return;
     batch.fail(withOutcome(error, batch.isUncertain ? 'unknown' : error.outcome), this.#context.failures);
     this.#resize(batch, () => batch.empty());
@@ -339,7 +339,7 @@ export class Sender {
       if (batch.state === BatchState.DONE) continue;
       // what the new epoch knows of at all was flushed before it began
       batch.position = 0;
-      if (!batch.hasHandles || this.#rewrite(batch)) continue;
+      if (!batch.hasSums || this.#rewrite(batch)) continue;
       batch.fail(new TallystickError('EPOCH_MISMATCH', undefined, { outcome: 'unknown' }), this.#context.failures);
       this.#resize(batch, () => batch.empty());
     }

@@ -2,13 +2,14 @@ import type { Clock } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import { type HelloAnswer, type HelloRequest, PROTOCOL_VERSION, type ProducerRef } from '../protocol/control.js';
 import { LANE } from '../protocol/opcode.js';
+import { Additions, type AdditionsContext } from './additions.js';
 import { Backlog, type BacklogLimits, DEFAULT_BACKLOG } from './backlog.js';
 import { Backoff } from './backoff.js';
 import { BYTES_BESIDE_OPERATIONS } from './batch.js';
 import { Batcher, type BatcherContext, type BatchLimits } from './batcher.js';
 import type { Call, CallOptions } from './call.js';
 import { Connection } from './connection.js';
-import type { CounterHandle } from './counter.js';
+import type { CounterList } from './counters.js';
 import { FailureLog } from './failures.js';
 import { Lane, type LaneContext } from './lane.js';
 import { openIds } from './open-ids.js';
@@ -45,7 +46,7 @@ export interface SessionListener {
 }
 
 /** The connected lanes and the senders and batchers of their partitions: what readers and writers share. */
-export class Session implements LaneContext, SenderContext, BatcherContext {
+export class Session implements LaneContext, SenderContext, BatcherContext, AdditionsContext {
   readonly clock: Clock;
   readonly random: () => number;
   readonly transport: Transport;
@@ -55,6 +56,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
   readonly statistics: Statistics = { repeated: 0, resent: 0, reconnections: 0, batches: 0, operations: 0 };
   readonly lanes: Lane[] = [];
   readonly batchers: Batcher[] = [];
+  readonly additions = new Additions(this);
   readonly cursors = new Map<number, Uint8Array>();
   epoch = 0;
   limits: BatchLimits = { operations: 0, name: 0, bytes: 0 };
@@ -71,6 +73,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
   #seedConnection: Connection | undefined;
   #attempts = 0;
   #scheduled: Batcher[] = [];
+  #isTurnAwaited = false;
   #isOver = false;
 
   constructor(environment: Environment, seeds: readonly Address[], options: SessionOptions) {
@@ -132,6 +135,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
     for (const lane of this.lanes) lane.close();
     const refused = new TallystickError(error.code, error.detail, { outcome: 'refused', cause: error.cause });
     this.backlog.fail(refused);
+    this.additions.endTurn();
     for (const batcher of this.batchers) {
       batcher.fail(refused, this.failures);
       batcher.sender.fail(error);
@@ -170,7 +174,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
     if (!isFirst) this.statistics.reconnections++;
     lane.epoch = answer.epoch;
     this.epoch = answer.epoch;
-    for (const sender of lane.senders) this.batcherOf(sender.partition).epoch = answer.epoch;
+    for (const sender of lane.senders) this.batcherOf(sender.partition).enterEpoch(answer.epoch);
     for (const { partition, incarnation, next, cursor } of answer.producer?.partitions ?? []) {
       const { sender } = this.batcherOf(partition);
       sender.incarnation = incarnation;
@@ -201,15 +205,22 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
     this.listener.progressed();
   }
 
-  // --- for batchers ---
+  // --- for batchers and additions ---
 
   schedule(batcher: Batcher): void {
     batcher.isScheduled = true;
     this.#scheduled.push(batcher);
-    if (this.#scheduled.length > 1) return;
+    this.scheduleDelivery();
+  }
+
+  scheduleDelivery(): void {
+    if (this.#isTurnAwaited) return;
+    this.#isTurnAwaited = true;
     this.clock.endOfTurn(() => {
+      this.additions.endTurn();
       const batchers = this.#scheduled;
       this.#scheduled = [];
+      this.#isTurnAwaited = false;
       for (const due of batchers) {
         due.isScheduled = false;
         due.endTurn();
@@ -217,8 +228,8 @@ export class Session implements LaneContext, SenderContext, BatcherContext {
     });
   }
 
-  openIds(batcher: Batcher, handles: readonly CounterHandle[]): void {
-    openIds(this.laneOf(batcher.sender.partition), batcher, handles, this.limits);
+  openIds(batcher: Batcher, counters: CounterList): void {
+    openIds(this.laneOf(batcher.sender.partition), batcher.sender.partition, counters, this.limits);
   }
 
   // --- for readers ---

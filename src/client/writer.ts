@@ -15,7 +15,8 @@ import {
   ValueCall,
   type Waiter,
 } from './call.js';
-import { type Counter, CounterHandle, toInt64 } from './counter.js';
+import { type Counter, CounterHandle } from './counter.js';
+import { type Counters, CounterTable, toInt64 } from './counters.js';
 import { operationId } from './operation-id.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
@@ -82,6 +83,11 @@ export interface Deleted<V> {
 const STAGE = 64;
 /** Handles that `counter` gives again for the same name; older ones stay usable. */
 const MOST_CACHED_HANDLES = 1 << 20;
+/**
+ * Handles that share a table, whose memory is free again when all of them are. Each table is twice the last, so that few
+ * handles take little and a million share few tables, which stay in the cache.
+ */
+const HANDLES_OF_A_TABLE = { first: 256, last: 65_536 } as const;
 
 interface PendingFlush {
   readonly call: Call<Position>;
@@ -98,6 +104,7 @@ export class Writer<V extends bigint | number> {
   /** The name at hand in UTF-8. */
   readonly #name = new ByteWriter();
   readonly #handles = new Map<string, CounterHandle>();
+  #table: CounterTable | undefined;
   #flushes: PendingFlush[] = [];
   /** Means nothing; keeps what `#touch` loads from being optimised away. */
   touched = 0;
@@ -183,11 +190,21 @@ export class Writer<V extends bigint | number> {
   counter(name: string): Counter {
     const known = this.#handles.get(name);
     if (known) return known;
-    const handle = new CounterHandle(name, this.#session.batcherOf(this.partitionOf(name)));
+    const partition = this.partitionOf(name);
     this.#checkWritable();
+    const table = this.#tableWithRoom();
+    const handle = new CounterHandle(table, table.append(name, partition));
     if (this.#handles.size >= MOST_CACHED_HANDLES) this.#handles.delete(this.#handles.keys().next().value as string);
     this.#handles.set(name, handle);
     return handle;
+  }
+
+  counters(names: readonly string[]): Counters {
+    this.#checkWritable();
+    const table = new CounterTable(names.length, this.#session);
+    for (const name of names) table.append(name, this.partitionOf(name));
+    Object.freeze(table.names);
+    return table;
   }
 
   flush(options: CallOptions): Promise<Position> {
@@ -222,6 +239,15 @@ export class Writer<V extends bigint | number> {
     return partitionOf(this.#name.buffer, 0, end, this.#session.partitions);
   }
 
+  #tableWithRoom(): CounterTable {
+    const { first, last } = HANDLES_OF_A_TABLE;
+    if (!this.#table?.hasRoom) {
+      const capacity = this.#table ? Math.min(last, 2 * this.#table.capacity) : first;
+      this.#table = new CounterTable(capacity, this.#session);
+    }
+    return this.#table;
+  }
+
   #isApplied(ack: Ack | undefined): boolean {
     return ack === undefined ? this.#session.applied : ack === 'applied';
   }
@@ -248,7 +274,11 @@ export class Writer<V extends bigint | number> {
   #touch(operations: readonly BatchOperation[], from: number): void {
     const to = Math.min(operations.length, from + STAGE);
     let sum = 0;
-    for (let i = from; i < to; i++) sum += (operations[i] as BatchOperation).name?.length;
+    for (let i = from; i < to; i++) {
+      const { name } = operations[i] as BatchOperation;
+      // its last character: a name may lie in two lines of the cache, and its length is in the first
+      if (typeof name === 'string') sum += name.charCodeAt(name.length - 1);
+    }
     this.touched = sum;
   }
 
@@ -320,6 +350,7 @@ export class Writer<V extends bigint | number> {
   }
 
   #flush(call: Call<Position>): void {
+    this.#session.additions.deliver();
     const targets = this.#session.batchers.map((batcher) => batcher.flush());
     this.#flushes.push({ call, targets, takenBack: this.#takenBack() });
     this.#progressed();

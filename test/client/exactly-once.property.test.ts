@@ -8,8 +8,13 @@ import type { Fault } from '../support/model-server.js';
 
 /**
  * Random calls against a server to which random things happen. Each increment has a name of its own, so that the
- * server's values tell of each whether it was applied never, once or more often; handles are checked by their sums.
+ * server's values tell of each whether it was applied never, once or more often; handles and counters by index are
+ * checked by their sums.
  */
+
+/** Counters by index: more than are taken to their lists together. */
+const COUNTERS = 100;
+const counterName = (i: number) => `counter ${i}`;
 
 const faults = fc.oneof(
   { weight: 2, arbitrary: fc.constant(undefined) },
@@ -44,6 +49,13 @@ const steps = fc.oneof(
     handle: fc.integer({ min: 0, max: 5 }),
     delta: fc.integer({ min: -50, max: 50 }),
   }),
+  fc.record({
+    kind: fc.constant('addTo' as const),
+    first: fc.nat(COUNTERS - 1),
+    count: fc.constantFrom(1, 2, 70),
+    delta: fc.integer({ min: -50, max: 50 }),
+  }),
+  fc.record({ kind: fc.constant('forget' as const), which: fc.option(fc.nat(COUNTERS - 1)) }),
   fc.record({ kind: fc.constant('time' as const), milliseconds: fc.constantFrom(0, 0, 5, 40, 300) }),
   fc.record({ kind: fc.constant('hold' as const), holds: fc.boolean() }),
   fc.record({ kind: fc.constant('epoch' as const) }),
@@ -105,6 +117,7 @@ async function play(story: Story): Promise<void> {
     return chance / 2147483647;
   };
   const client = await world.connect({ ack: story.ack, direct: story.direct });
+  const counters = client.counters(Array.from({ length: COUNTERS }, (_, i) => counterName(i)));
   const told = new Told();
   const calls: Promise<void>[] = [];
   let names = 0;
@@ -150,6 +163,18 @@ async function play(story: Story): Promise<void> {
       case 'add':
         client.counter(`handle ${step.handle}`).add(step.delta);
         told.succeeded(`handle ${step.handle}`, BigInt(step.delta));
+        break;
+      case 'addTo':
+        for (let i = step.first; i < step.first + step.count; i++) {
+          counters.add(i % COUNTERS, step.delta);
+          told.succeeded(counterName(i % COUNTERS), BigInt(step.delta));
+        }
+        break;
+      case 'forget':
+        for (const partition of world.server.partitions) {
+          if (step.which === null) partition.forgetIds();
+          else partition.refuseIdOf(counterName(step.which));
+        }
         break;
       case 'time':
         await world.advance(step.milliseconds, 5);
