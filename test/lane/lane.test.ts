@@ -123,6 +123,20 @@ describe('A sequence', () => {
     expect(client.added(repeat).values).toEqual([1n]);
   });
 
+  test('whose answer is too long to be kept is told to be applied, and that too waits for its flush', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client(PRODUCER);
+    const operations = Array.from({ length: 6_000 }, () => ({ key: { name: NAME[0] }, delta: 2n ** 49n }));
+    const send = () => client.add(0, { sequence: { sequence: 1, unanswered: 0 }, operations }, Flag.VALUES);
+    send();
+    await harness.pass(1);
+    const repeat = send();
+    await harness.pass(1);
+    expect(client.isAnswered(repeat)).toBe(false);
+    await harness.flush();
+    expect(client.refusal(repeat)).toBe('ALREADY_APPLIED applied');
+  });
+
   test('with a gap, and one with another payload, is refused and changes nothing', async () => {
     const harness = await LaneHarness.start();
     const client = await harness.client(PRODUCER);
