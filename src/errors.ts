@@ -98,6 +98,12 @@ export const ERRORS = {
   ),
   // Starting and stopping; these never cross the wire
   LOG_CORRUPT: row(-1, false, 'refused', 'The log fails its checks. Nothing was changed. Restore a backup of it.'),
+  DATA_DAMAGED: row(
+    -1,
+    false,
+    'refused',
+    'The data directory is damaged. Nothing was changed. Restore a backup of it.',
+  ),
   BACKUP_INVALID: row(-1, false, 'refused', 'The backup is damaged or incomplete. Use another one.'),
   STATE_DIVERGED: row(
     -1,

@@ -6,6 +6,7 @@ import { systemClock } from './clock.js';
 import { configCommand } from './config-command.js';
 import { serveCommand } from './serve.js';
 import { VERSION } from './server.js';
+import { verifyCommand } from './verify/commands.js';
 
 /** The composition root of the command line. */
 const local = {
@@ -32,5 +33,6 @@ process.exitCode = await runCli(
     auditCommand(process.env, process.stdout),
     backupCommand(local),
     restoreCommand(local),
+    verifyCommand(local),
   ],
 );

@@ -17,24 +17,31 @@ const STATUS_OF: ReadonlyMap<ErrorCode, number> = new Map([
   ['DIRECTORY_INVALID', EXIT_DATA],
 ]);
 
-/** An error, with what to do about it where only the command knows. */
+/** An error, with what to do about it, and its exit status, where only the command knows. */
 export class Failure extends Error {
   readonly advice: string;
+  readonly status: number | undefined;
 
-  constructor(error: unknown, advice: string) {
+  constructor(error: unknown, advice: string, status?: number) {
     super(advice, { cause: error });
     this.advice = advice;
+    this.status = status;
   }
 }
 
 /** Prints `code: message` and what to do next, and gives the exit status. */
 export function reportFailure(thrown: unknown, command: string, stderr: Output): number {
   const error = thrown instanceof Failure ? thrown.cause : thrown;
-  const status = (error instanceof TallystickError && STATUS_OF.get(error.code)) || EXIT_FAILED;
+  const status = (thrown instanceof Failure && thrown.status) || statusOf(error);
   const known = thrown instanceof Failure ? thrown.advice : '';
   const advice = status === EXIT_USAGE && known === '' ? `See 'tallystick ${command} --help'.` : known;
   stderr.write(`${messageOf(error)}\n${advice === '' ? '' : `${escaped(advice)}\n`}`);
   return status;
+}
+
+/** The exit status of an error, where the command does not say another one. */
+export function statusOf(error: unknown): number {
+  return (error instanceof TallystickError && STATUS_OF.get(error.code)) || EXIT_FAILED;
 }
 
 function messageOf(error: unknown): string {

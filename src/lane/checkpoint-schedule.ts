@@ -1,9 +1,10 @@
 import type { Clock, Timer } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { type CheckpointManifest, LOG_BEGIN } from '../log/checkpoint.js';
+import type { CheckpointManifest } from '../log/checkpoint.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { microseconds, percentiles } from '../log/histogram.js';
 import type { Log, PartitionPlace } from '../log/log.js';
+import { LOG_BEGIN } from '../log/replay.js';
 import { PAGE_BYTES, type Partition } from '../partition/partition.js';
 import type { StatsMap } from '../protocol/control.js';
 import type { FromCheckpointer, MadeCheckpoint, ToCheckpointer } from './checkpoint-messages.js';

@@ -4,11 +4,11 @@ import {
   type CheckpointManifest,
   type CheckpointPage,
   type CheckpointStore,
-  LOG_BEGIN,
   type NewPage,
   PAGES_PER_WRITE,
 } from '../log/checkpoint.js';
 import type { AppendOutcome, LogReader } from '../log/log.js';
+import { LOG_BEGIN } from '../log/replay.js';
 import { KERNEL_VERSION, Partition } from '../partition/partition.js';
 import type {
   CheckpointOrder,

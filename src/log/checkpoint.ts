@@ -116,9 +116,6 @@ export interface CheckpointStore {
   close(): Promise<void>;
 }
 
-/** The place before the first record: that of a partition without a checkpoint. */
-export const LOG_BEGIN: PartitionPlace = { group: 0, records: 0, bytes: 0, sequence: 0, hash: 0n };
-
 export function encodeManifest(manifest: CheckpointManifest): Uint8Array {
   const { partition, kernelVersion, generation, place, milliseconds, pages } = manifest;
   const buffer = new ChecksummedBuffer(HEADER_BYTES + pages.length * PAGE_ENTRY_BYTES);

@@ -18,8 +18,8 @@ export interface LaneStorage {
   readonly checkpoints: CheckpointStore;
 }
 
-const checkpointPath = (directory: string) => join(directory, 'checkpoint.mdb');
-const markPath = (directory: string) => join(directory, 'head-mark');
+export const checkpointPath = (directory: string) => join(directory, 'checkpoint.mdb');
+export const markPath = (directory: string) => join(directory, 'head-mark');
 
 /**
  * Makes the directory of a lane with an empty log, synced when it resolves. One that was interrupted may be repeated;

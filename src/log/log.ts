@@ -94,6 +94,8 @@ export interface ReplayOptions {
    * Without `from`, everything that is kept is visited.
    */
   readonly from?: ReadonlyMap<number, PartitionPlace>;
+  /** Other places that the chains must pass through, by partition. What lies before the first record that is read is not looked at. */
+  readonly through?: readonly (readonly [partition: number, place: PartitionPlace])[];
   /** An entry's body is valid during the call only. An error that it throws ends the replay. */
   readonly visit: (entry: LogEntry) => void;
 }

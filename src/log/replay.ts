@@ -4,7 +4,10 @@ import type { ChainHead, LogPlace, LogShape, PartitionPlace, PartitionRange, Rep
 import { PartitionChain } from './partition-chain.js';
 import { LAST_OF_GROUP, RECORD_BYTES, RECORD_HEADER_BYTES, readRecordHeader, verifyRecord } from './record.js';
 
-/** Before the first record of a log. */
+/** The place before the first record: that of a partition without a checkpoint. */
+export const LOG_BEGIN: PartitionPlace = { group: 0, records: 0, bytes: 0, sequence: 0, hash: 0n };
+
+/** The same for all partitions of a log. */
 export function firstPlace({ partitions }: LogShape): LogPlace {
   const heads = new Map(partitions.map((partition) => [partition, { sequence: 0, hash: 0n }]));
   return { group: 0, records: 0, bytes: 0, heads };
@@ -47,7 +50,10 @@ export class Replay {
         return [partition, new PartitionChain(partition, headOf(begin, partition), visit)];
       }),
     );
-    if (options.from) this.#expect(options.from);
+    if (options.from) this.#reach(options.from);
+    for (const [partition, place] of options.through ?? []) {
+      if (place.group >= this.#group) this.#expect(partition, place);
+    }
     this.#checkMark();
   }
 
@@ -79,26 +85,27 @@ export class Replay {
    * @throws TallystickError LOG_CORRUPT
    */
   enter(begin: LogPlace): void {
-    const end = this.#place();
-    const agree =
-      !this.#withinGroup && begin.group === end.group && begin.records === end.records && begin.bytes === end.bytes;
-    if (!agree) {
-      throw corrupt(
-        `A segment begins after record ${begin.records} (group ${begin.group}), but the one before it ends ` +
-          `${this.#withinGroup ? 'within a group, ' : ''}with record ${end.records} (group ${end.group}).`,
-      );
+    checkNeighbours(this.boundary(), begin);
+  }
+
+  /** The entries that were visited. */
+  get entries(): number {
+    return this.#entries;
+  }
+
+  /** The place that it has come to. @throws TallystickError LOG_CORRUPT if that is within a group. */
+  boundary(): LogPlace {
+    if (this.#withinGroup) {
+      throw corrupt(`The log ends within group ${this.#group}, after record ${this.#records}.`);
     }
-    for (const partition of this.#chains.keys()) {
-      this.#compare(partition, begin.heads.get(partition), 'the next segment');
-    }
+    const heads = new Map([...this.#chains].map(([partition, { head }]) => [partition, head]));
+    return { group: this.#group, records: this.#records, bytes: this.#bytes, heads };
   }
 
   /** @throws TallystickError LOG_CORRUPT if the log ends within a group, before the mark or before a checkpoint. */
   end(): ReplayEnd {
     const { mark } = this.#options;
-    if (this.#withinGroup) {
-      throw corrupt(`The log ends within group ${this.#group}, after record ${this.#records}.`);
-    }
+    const place = this.boundary();
     if (this.#group < mark.group) {
       throw corrupt(
         `The log ends with group ${this.#group} (record ${this.#records}), but group ${mark.group} was flushed.`,
@@ -110,31 +117,26 @@ export class Replay {
           `${first?.[0]} is of group ${group}.`,
       );
     }
-    return { ...this.#place(), begin: this.#begin, entries: this.#entries };
+    return { ...place, begin: this.#begin, entries: this.#entries };
   }
 
-  #place(): LogPlace {
-    const heads = new Map([...this.#chains].map(([partition, { head }]) => [partition, head]));
-    return { group: this.#group, records: this.#records, bytes: this.#bytes, heads };
-  }
-
-  /** Every partition must be at its checkpoint already, or pass it. */
-  #expect(from: ReadonlyMap<number, PartitionPlace>): void {
+  /** No partition may have a checkpoint that lies before what is there. */
+  #reach(from: ReadonlyMap<number, PartitionPlace>): void {
     for (const [partition, { head }] of this.#chains) {
-      const place = from.get(partition);
-      if (place && place.group > this.#group) {
-        const others = this.#ahead.get(place.group) ?? [];
-        this.#ahead.set(place.group, [...others, [partition, place]]);
-      } else {
-        const { sequence, hash } = place ?? { sequence: 0, hash: 0n };
-        if (head.sequence > sequence) {
-          throw corrupt(
-            `The log begins after sequence ${head.sequence} of partition ${partition}, but its checkpoint is of sequence ${sequence}.`,
-          );
-        }
-        this.#compare(partition, { sequence, hash }, 'its checkpoint');
+      const place = from.get(partition) ?? LOG_BEGIN;
+      if (place.group <= this.#group && head.sequence > place.sequence) {
+        throw corrupt(
+          `The log begins after sequence ${head.sequence} of partition ${partition}, but its checkpoint is of sequence ${place.sequence}.`,
+        );
       }
+      this.#expect(partition, place);
     }
+  }
+
+  /** A partition must be at its checkpoint already, or pass it. */
+  #expect(partition: number, place: PartitionPlace): void {
+    if (place.group <= this.#group) this.#compare(partition, place, 'its checkpoint');
+    else this.#ahead.set(place.group, [...(this.#ahead.get(place.group) ?? []), [partition, place]]);
   }
 
   #endGroup(fail: (what: string) => TallystickError): void {
@@ -155,16 +157,36 @@ export class Replay {
   }
 
   #compare(partition: number, said: ChainHead | undefined, who: string): void {
-    const { sequence, hash } = this.#chains.get(partition)?.head ?? { sequence: 0, hash: 0n };
-    if (said?.sequence === sequence && said.hash === hash) return;
-    const what = said
-      ? `sequence ${said.sequence}${said.sequence === sequence ? ' with another hash' : ''}`
-      : 'nothing';
+    const at = { group: this.#group, records: this.#records };
+    compareHeads(at, partition, this.#chains.get(partition)?.head ?? LOG_BEGIN, said, who);
+  }
+}
+
+/** Whether a segment begins where the one before it ends. @throws TallystickError LOG_CORRUPT */
+export function checkNeighbours(end: LogPlace, begin: LogPlace): void {
+  if (begin.group !== end.group || begin.records !== end.records || begin.bytes !== end.bytes) {
     throw corrupt(
-      `After group ${this.#group} (record ${this.#records}) partition ${partition} is at sequence ${sequence}, ` +
-        `but ${who} says ${what}.`,
+      `A segment begins after record ${begin.records} (group ${begin.group}), but the one before it ends with record ` +
+        `${end.records} (group ${end.group}).`,
     );
   }
+  for (const [partition, head] of end.heads) {
+    compareHeads(end, partition, head, begin.heads.get(partition), 'the next segment');
+  }
+}
+
+function compareHeads(
+  { group, records }: Pick<LogPlace, 'group' | 'records'>,
+  partition: number,
+  { sequence, hash }: ChainHead,
+  said: ChainHead | undefined,
+  who: string,
+): void {
+  if (said?.sequence === sequence && said.hash === hash) return;
+  const what = said ? `sequence ${said.sequence}${said.sequence === sequence ? ' with another hash' : ''}` : 'nothing';
+  throw corrupt(
+    `After group ${group} (record ${records}) partition ${partition} is at sequence ${sequence}, but ${who} says ${what}.`,
+  );
 }
 
 /** Takes the records of one partition between two places, and passes over those of the others. */

@@ -61,8 +61,12 @@ export async function startScratchServer(): Promise<ScratchServer> {
   };
 }
 
-export function startProgram(args: readonly string[], env: Record<string, string> = {}): RunningProgram {
-  const child = spawn(process.execPath, [PROGRAM, ...args], { env: { ...process.env, ...env } });
+export function startProgram(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  program = PROGRAM,
+): RunningProgram {
+  const child = spawn(process.execPath, [program, ...args], { env: { ...process.env, ...env } });
   // A program that has read enough ends, and what is written to it then fails: that is no concern of the writer.
   child.stdin.on('error', () => {});
   const status = new Promise<number | null>((resolve, reject) => {

@@ -201,7 +201,7 @@ function neighbours(makeHome: MakeHome): void {
     test('are found where a segment is cut short', async () => {
       await fixture.writeSmall(7);
       await fixture.editAll((segments) => segments.get(5)?.records.delete(8));
-      await corrupted(/ends within a group, with record 7/);
+      await corrupted(/ends within group 4, after record 7/);
       await fixture.editAll((segments) => segments.get(5)?.records.delete(7));
       await corrupted(/begins after record 8 \(group 4\), but the one before it ends with record 6 \(group 3\)/);
     });
