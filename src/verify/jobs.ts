@@ -56,7 +56,7 @@ export interface ReplayJob {
   readonly partition: number;
   /** Where the log ends. */
   readonly end: PartitionPlace;
-  /** Whether the log reaches back to its first record. */
+  /** Whether the log reaches back to its first entry. */
   readonly isWhole: boolean;
 }
 

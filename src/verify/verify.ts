@@ -210,7 +210,9 @@ class LaneVerifier {
         shape: this.#shape,
         partition,
         end: { ...end, ...head },
-        isWhole: segments.every(({ findings }) => findings) && segments[0]?.firstRecord === 1,
+        isWhole:
+          segments.every(({ findings }) => findings) &&
+          segments[0]?.findings?.begin.heads.get(partition)?.sequence === 0,
       }),
     );
   }

@@ -113,6 +113,21 @@ describe('a sound directory', () => {
     expect(replayed).toEqual(states);
   });
 
+  test('is one that was restored too, whose log begins where the backup ends', async () => {
+    const [backup, dataDir] = ['state.backup', 'restored'].map((name) => join(directoryOfTest(), name)) as [
+      string,
+      string,
+    ];
+    for (const args of [
+      ['backup', backup, '--data-dir', copyOfData().dataDir],
+      ['restore', backup, '--data-dir', dataDir],
+    ]) {
+      expect(await startProgram(args).outcome).toMatchObject({ status: 0 });
+    }
+    const { status, report } = await verify(dataDir, '--replay');
+    expect({ status, faults: report.faults }).toEqual({ status: 0, faults: [] });
+  });
+
   test('is told to people too', async () => {
     const { out, status } = await startProgram(['verify', server.dataDir]).outcome;
     expect(status).toBe(0);
