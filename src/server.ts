@@ -11,7 +11,7 @@ import { DEFAULT_LIMITS } from './protocol/opcode.js';
  * A server in this process: binds configuration, data directory, log check and lanes. `tallystick serve` is this and
  * signals.
  *
- * Set UV_THREADPOOL_SIZE to the number of lanes plus 4 before Node starts: every lane's flushes take a thread of the
+ * Set UV_THREADPOOL_SIZE to twice the number of lanes plus 4 before Node starts: flushes of logs and checkpoints take threads of the
  * pool.
  */
 export interface Server {
