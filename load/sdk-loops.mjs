@@ -3,7 +3,7 @@ import { latencies, record } from './histogram.mjs';
 /** Closed loops through the public SDK. Each gives increments, seconds and a histogram. */
 
 /** Callers, each awaiting one batch of names after the other. */
-export function batchCalls(client, names, { callers, size, seconds, next }) {
+export function batchCalls(client, names, { callers, size, seconds, next, values = true }) {
   return timed(seconds, async (end, histogram) => {
     let done = 0;
     const caller = async () => {
@@ -11,7 +11,7 @@ export function batchCalls(client, names, { callers, size, seconds, next }) {
         const operations = [];
         for (let i = 0; i < size; i++) operations.push({ name: names[Math.floor(next() * names.length)] });
         const sent = performance.now();
-        await client.batch(operations);
+        await client.batch(operations, { values });
         record(histogram, performance.now() - sent);
         done += size;
       }

@@ -33,7 +33,6 @@ export interface BatchKind {
   readonly cursor?: Uint8Array;
 }
 
-const FILL_FLAGS = 0;
 const NONE: CounterList = { tables: [], rows: [] };
 
 /**
@@ -67,9 +66,7 @@ export class Batch {
 
   readonly applied: boolean;
   operations = 0;
-  #opcode: BatchKind['opcode'];
-  #flags: number;
-  #cursor: Uint8Array | undefined;
+  #kind: BatchKind;
   #payload: ByteWriter | undefined;
   #waiters: Waiter[] = [];
   #indexes: number[] = [];
@@ -78,9 +75,7 @@ export class Batch {
   /** `capacity`: how many bytes its operations will probably have. */
   constructor(kind: BatchKind, capacity: number) {
     this.applied = kind.applied;
-    this.#opcode = kind.opcode;
-    this.#flags = kind.flags;
-    this.#cursor = kind.cursor;
+    this.#kind = kind;
     this.#payload = new ByteWriter(ROOM + capacity);
     this.#payload.bytes(EMPTY_ROOM);
   }
@@ -98,8 +93,8 @@ export class Batch {
     return this.#payload as ByteWriter;
   }
 
-  get flags(): number {
-    return this.#flags;
+  get kind(): BatchKind {
+    return this.#kind;
   }
 
   /** Bytes of the operations. */
@@ -146,10 +141,10 @@ export class Batch {
   frame(partition: number, unanswered: number): Uint8Array {
     const payload = this.payload;
     head.reset();
-    const flags = this.#flags | Flag.SEQUENCED | (this.applied ? Flag.APPLIED : 0);
-    writeHeader(head, this.#opcode, flags, partition, 0);
-    writeSequence(head, this.sequence, unanswered, this.#cursor);
-    if (this.#opcode === Opcode.ADD) head.varint(this.operations);
+    const { opcode, flags, cursor } = this.#kind;
+    writeHeader(head, opcode, flags | Flag.SEQUENCED | (this.applied ? Flag.APPLIED : 0), partition, 0);
+    writeSequence(head, this.sequence, unanswered, cursor);
+    if (opcode === Opcode.ADD) head.varint(this.operations);
     const start = ROOM - head.length;
     payload.buffer.set(head.view(), start);
     finishFrame(payload, start);
@@ -158,8 +153,8 @@ export class Batch {
 
   /** Takes the answer and tells the callers. Throws BAD_REQUEST for a body that does not follow protocol.md. */
   settle(body: Uint8Array, failures: FailureLog): { readonly position: number; readonly flushed: number } {
-    if (this.#opcode !== Opcode.ADD) return this.#settleChange(body);
-    const values = (this.#flags & Flag.VALUES) !== 0;
+    if (this.#kind.opcode !== Opcode.ADD) return this.#settleChange(body);
+    const values = (this.#kind.flags & Flag.VALUES) !== 0;
     const answer = decodeAddAnswer(body, this.operations, values);
     const operations = this.#isReported && answer.refused.length > 0 ? this.#decode() : undefined;
     for (const { index, status } of answer.refused) {
@@ -176,7 +171,7 @@ export class Batch {
     return answer;
   }
 
-  /** The batch was applied before, its answer is lost: an error to who wants values, a success to who only adds. */
+  /** The batch was applied before, its answer is lost: an error to who waits, a success to sums. */
   settleWithoutAnswer(error: TallystickError): void {
     for (let i = 0; i < this.#waiters.length; i++) this.#waiters[i]?.fail(this.#indexes[i] as number, error);
     this.#promise();
@@ -195,9 +190,7 @@ export class Batch {
 
   /** Makes it a batch that does nothing but take its sequence. */
   empty(): void {
-    this.#opcode = Opcode.ADD;
-    this.#flags = FILL_FLAGS;
-    this.#cursor = undefined;
+    this.#kind = { opcode: Opcode.ADD, flags: 0, applied: this.applied };
     this.operations = 0;
     this.#payload = new ByteWriter(ROOM);
     this.#payload.bytes(EMPTY_ROOM);

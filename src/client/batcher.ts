@@ -23,10 +23,11 @@ const MOST_BESIDE_NAME = 64;
 const SMALLEST_CAPACITY = 256;
 const LARGEST_CAPACITY = 65_536;
 
-const NAMED: BatchKind = { opcode: Opcode.ADD, flags: Flag.VALUES, applied: false };
-const NAMED_APPLIED: BatchKind = { ...NAMED, applied: true };
-const SUMS: BatchKind = { opcode: Opcode.ADD, flags: 0, applied: false };
-const SUMS_APPLIED: BatchKind = { ...SUMS, applied: true };
+/** Of named operations whose values are answered. */
+export const VALUED: BatchKind = { opcode: Opcode.ADD, flags: Flag.VALUES, applied: false };
+export const VALUED_APPLIED: BatchKind = { ...VALUED, applied: true };
+export const PLAIN: BatchKind = { opcode: Opcode.ADD, flags: 0, applied: false };
+export const PLAIN_APPLIED: BatchKind = { ...PLAIN, applied: true };
 
 /** The operations of sums, until it is known how many bytes they take. */
 const scratch = new ByteWriter(LARGEST_CAPACITY);
@@ -89,7 +90,7 @@ export class Batcher {
     end: number,
     delta: number | bigint,
     extension: Extension | undefined,
-    applied: boolean,
+    kind: BatchKind,
     waiter: Waiter,
     index: number,
   ): void {
@@ -97,13 +98,13 @@ export class Batcher {
     let batch = this.#named;
     if (batch) {
       const isFull = batch.operations >= limits.operations || batch.length + end + MOST_BESIDE_NAME > limits.bytes;
-      if (isFull || batch.applied !== applied) {
+      if (isFull || batch.kind !== kind) {
         this.#sealNamed();
         batch = undefined;
       }
     }
     if (!batch) {
-      batch = new Batch(applied ? NAMED_APPLIED : NAMED, this.#capacity);
+      batch = new Batch(kind, this.#capacity);
       this.#named = batch;
       this.#schedule();
     }
@@ -188,7 +189,7 @@ export class Batcher {
       const from = next;
       scratch.reset();
       next = this.#sums.write(scratch, from, limits.operations, mostBytes, toOpen);
-      const batch = new Batch(applied ? SUMS_APPLIED : SUMS, scratch.length);
+      const batch = new Batch(applied ? PLAIN_APPLIED : PLAIN, scratch.length);
       batch.payload.bytes(scratch.view());
       batch.carry(this.#sums.counters(from, next));
       batches.push(batch);

@@ -188,8 +188,55 @@ export class BatchCall<V> extends Call<BatchResult<V>> implements Waiter {
   }
 }
 
+/** An operation of a batch that has an error: by its index among them. Its `outcome` says what became of it. */
+export interface FailedOperation {
+  readonly index: number;
+  readonly name: string;
+  readonly error: TallystickError;
+}
+
+/** A caller of many operations who wants no values. It never rejects: what fails is listed, in the order of operations. */
+export class PlainBatchCall extends Call<readonly FailedOperation[]> implements Waiter {
+  readonly #operations: readonly { readonly name: string }[];
+  readonly #failed: FailedOperation[] = [];
+  readonly #isDone: Uint8Array;
+  #open: number;
+
+  constructor(
+    operations: readonly { readonly name: string }[],
+    resolve: (failed: readonly FailedOperation[]) => void,
+    reject: (error: TallystickError) => void,
+  ) {
+    super(resolve, reject);
+    this.#operations = operations;
+    this.#isDone = new Uint8Array(operations.length);
+    this.#open = operations.length;
+  }
+
+  succeed(index: number): void {
+    if (this.isSettled || this.#isDone[index] === 1) return;
+    this.#isDone[index] = 1;
+    if (--this.#open === 0) this.resolve(this.#inOrder());
+  }
+
+  fail(index: number, error: TallystickError): void {
+    if (this.isSettled || this.#isDone[index] === 1) return;
+    this.#failed.push({ index, name: (this.#operations[index] as { name: string }).name, error });
+    this.succeed(index);
+  }
+
+  /** The error of every operation that has no result. */
+  override reject(error: TallystickError): void {
+    for (let i = 0; i < this.#isDone.length; i++) this.fail(i, error);
+  }
+
+  #inOrder(): readonly FailedOperation[] {
+    return this.#failed.sort((a, b) => a.index - b.index);
+  }
+}
+
 /** A caller of a batch that has no operations, only a cursor. */
-export class CursorCall<V> extends Call<BatchResult<V>> implements Waiter {
+export class CursorCall extends Call<readonly never[]> implements Waiter {
   succeed(): void {
     this.resolve([]);
   }

@@ -1,6 +1,14 @@
 import { TallystickError } from '../errors.js';
 import { PRODUCER_ID_BYTES, type ProducerRef, type StatsAnswer, type StatsRequest } from '../protocol/control.js';
-import { type BatchResult, bigintValue, Call, type CallOptions, numberValue, type ToValue } from './call.js';
+import {
+  type BatchResult,
+  bigintValue,
+  Call,
+  type CallOptions,
+  type FailedOperation,
+  numberValue,
+  type ToValue,
+} from './call.js';
 import type { Counter } from './counter.js';
 import type { Counters } from './counters.js';
 import { type ListedCounter, Lister, type ListOptions } from './lister.js';
@@ -11,6 +19,7 @@ import { type Environment, Session } from './session.js';
 import { parseAddress } from './transport.js';
 import {
   type Ack,
+  type BatchAnswer,
   type BatchOperation,
   type BatchOptions,
   type BatchToOptions,
@@ -42,6 +51,10 @@ export interface ConnectOptions {
   /** Ends the attempt to connect. */
   readonly signal?: AbortSignal;
 }
+
+/** Options that ask for what failed and no values. */
+type WithoutValues<O> = O & { readonly values: false };
+type WithValues<O> = O & { readonly values?: true };
 
 const DEFAULT_TIMEOUT_MILLISECONDS = 10_000;
 /** The longest that timers of JavaScript wait. */
@@ -97,9 +110,14 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
 
   /**
    * Many increments at once; answers a result or an error for each. `atomic` needs names of one partition
-   * (INVALID_ARGUMENT), which a common `{tag}` in the names gives.
+   * (INVALID_ARGUMENT), which a common `{tag}` in the names gives. With `values: false` it answers only what failed.
    */
-  batch(operations: readonly BatchOperation[], options: BatchOptions = {}): Promise<BatchResult<V>> {
+  batch(
+    operations: readonly BatchOperation[],
+    options: WithoutValues<BatchOptions>,
+  ): Promise<readonly FailedOperation[]>;
+  batch(operations: readonly BatchOperation[], options?: WithValues<BatchOptions>): Promise<BatchResult<V>>;
+  batch(operations: readonly BatchOperation[], options: BatchOptions = {}): Promise<BatchAnswer<V>> {
     return this.#writer.batch(operations, options);
   }
 
@@ -110,8 +128,18 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   batchTo(
     partition: number,
     operations: readonly BatchOperation[],
+    options: WithoutValues<BatchToOptions>,
+  ): Promise<readonly FailedOperation[]>;
+  batchTo(
+    partition: number,
+    operations: readonly BatchOperation[],
+    options?: WithValues<BatchToOptions>,
+  ): Promise<BatchResult<V>>;
+  batchTo(
+    partition: number,
+    operations: readonly BatchOperation[],
     options: BatchToOptions = {},
-  ): Promise<BatchResult<V>> {
+  ): Promise<BatchAnswer<V>> {
     return this.#writer.batchTo(partition, operations, options);
   }
 

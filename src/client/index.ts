@@ -6,7 +6,7 @@ import { tcpTransport } from './tcp.js';
 
 export { type ErrorCode, type Outcome, TallystickError } from '../errors.js';
 export type { StatsAnswer } from '../protocol/control.js';
-export type { BatchResult, CallOptions, OperationResult } from './call.js';
+export type { BatchResult, CallOptions, FailedOperation, OperationResult } from './call.js';
 export type { Client, ConnectOptions } from './client.js';
 export type { Counter } from './counter.js';
 export type { Counters } from './counters.js';

@@ -4,6 +4,7 @@ import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
 import { type Extension, encodeDelete, encodeSet } from '../protocol/request.js';
 import { Batch, type BatchKind } from './batch.js';
+import { PLAIN, PLAIN_APPLIED, VALUED, VALUED_APPLIED } from './batcher.js';
 import {
   BatchCall,
   type BatchResult,
@@ -11,6 +12,8 @@ import {
   type CallOptions,
   ChangeCall,
   CursorCall,
+  type FailedOperation,
+  PlainBatchCall,
   type ToValue,
   ValueCall,
   type Waiter,
@@ -50,6 +53,8 @@ export interface BatchOptions extends CallOptions {
   /** All operations or none; their names must share a partition. */
   readonly atomic?: boolean;
   readonly ack?: Ack;
+  /** `false`: answers only what failed, which takes less time and memory in the client and the server. */
+  readonly values?: boolean;
 }
 
 export interface BatchToOptions extends BatchOptions {
@@ -89,6 +94,10 @@ const MOST_CACHED_HANDLES = 1 << 20;
  */
 const HANDLES_OF_A_TABLE = { first: 256, last: 65_536 } as const;
 
+/** A result for each operation, or only what failed. */
+export type BatchAnswer<V> = BatchResult<V> | readonly FailedOperation[];
+type AnyBatchCall<V> = BatchCall<V> | PlainBatchCall | CursorCall;
+
 interface PendingFlush {
   readonly call: Call<Position>;
   /** For each partition the sequence up to which all must be durable. */
@@ -119,36 +128,36 @@ export class Writer<V extends bigint | number> {
   increment(name: string, delta: number | bigint, options: IncrementOptions): Promise<V> {
     return new Promise((resolve, reject) => {
       const call = new ValueCall(this.#toValue, resolve, reject);
-      const applied = this.#isApplied(options.ack);
-      this.#start(call, options, () => this.#append(call, 0, name, delta, options, applied));
+      const kind = this.#kindOf(options);
+      this.#start(call, options, () => this.#append(call, 0, name, delta, options, kind));
     });
   }
 
-  batch(operations: readonly BatchOperation[], options: BatchOptions): Promise<BatchResult<V>> {
+  batch(operations: readonly BatchOperation[], options: BatchOptions): Promise<BatchAnswer<V>> {
     if (operations.length === 0) return Promise.resolve([]);
     if (options.atomic) return this.#atomic(operations, options);
     return new Promise((resolve, reject) => {
-      const call = new BatchCall(operations, this.#toValue, resolve, reject);
-      const applied = this.#isApplied(options.ack);
+      const call = this.#batchCall(operations, options, resolve, reject);
+      const kind = this.#kindOf(options);
       this.#start(call, options, () => {
         for (let i = 0; i < operations.length; i++) {
           if (i % STAGE === 0) this.#touch(operations, i);
           const operation = operations[i] as BatchOperation;
-          this.#append(call, i, operation.name, operation.delta ?? 1, operation, applied);
+          this.#append(call, i, operation.name, operation.delta ?? 1, operation, kind);
         }
       });
     });
   }
 
-  batchTo(partition: number, operations: readonly BatchOperation[], options: BatchToOptions): Promise<BatchResult<V>> {
+  batchTo(partition: number, operations: readonly BatchOperation[], options: BatchToOptions): Promise<BatchAnswer<V>> {
     return new Promise((resolve, reject) => {
       const batch = this.#wholeBatch(partition, operations, options);
-      let call: Call<BatchResult<V>> & Waiter;
+      let call: AnyBatchCall<V>;
       if (operations.length > 0) {
-        call = new BatchCall(operations, this.#toValue, resolve, reject);
+        call = this.#batchCall(operations, options, resolve, reject);
         for (let i = 0; i < operations.length; i++) batch.waitFor(call, i);
       } else {
-        call = new CursorCall<V>(resolve, reject);
+        call = new CursorCall(resolve, reject);
         batch.waitForCursor(call);
       }
       this.#start(call, options, () => this.#session.batcherOf(partition).send(batch));
@@ -248,12 +257,28 @@ export class Writer<V extends bigint | number> {
     return this.#table;
   }
 
-  #isApplied(ack: Ack | undefined): boolean {
-    return ack === undefined ? this.#session.applied : ack === 'applied';
+  #kindOf({ ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {
+    const applied = ack === undefined ? this.#session.applied : ack === 'applied';
+    if (values) return applied ? VALUED_APPLIED : VALUED;
+    return applied ? PLAIN_APPLIED : PLAIN;
+  }
+
+  #batchCall(
+    operations: readonly BatchOperation[],
+    { values = true }: BatchOptions,
+    resolve: (answer: BatchAnswer<V>) => void,
+    reject: (error: TallystickError) => void,
+  ): AnyBatchCall<V> {
+    if (!values) return new PlainBatchCall(operations, resolve, reject);
+    return new BatchCall(operations, this.#toValue, resolve, reject);
   }
 
   /** Starts the wait and runs when there is room for more. */
-  #start<T>(call: Call<T>, options: CallOptions, run: () => void): void {
+  #start(
+    call: Pick<Call<unknown>, 'isSettled' | 'outcome' | 'limit' | 'reject'>,
+    options: CallOptions,
+    run: () => void,
+  ): void {
     this.#checkWritable();
     call.limit(this.#session.clock, options.timeout ?? this.#timeout, options.signal);
     if (call.isSettled) return;
@@ -297,20 +322,20 @@ export class Writer<V extends bigint | number> {
     name: string,
     delta: number | bigint,
     options: OperationOptions,
-    applied: boolean,
+    kind: BatchKind,
   ): void {
     try {
       const end = this.#encode(name);
       checkDelta(delta);
       const partition = partitionOf(this.#name.buffer, 0, end, this.#session.partitions);
       const batcher = this.#session.batcherOf(partition);
-      batcher.append(this.#name.buffer, end, delta, extensionOf(options), applied, waiter, index);
+      batcher.append(this.#name.buffer, end, delta, extensionOf(options), kind, waiter, index);
     } catch (error) {
       waiter.fail(index, error as TallystickError);
     }
   }
 
-  #atomic(operations: readonly BatchOperation[], options: BatchOptions): Promise<BatchResult<V>> {
+  #atomic(operations: readonly BatchOperation[], options: BatchOptions): Promise<BatchAnswer<V>> {
     return new Promise((resolve) => {
       const partitions = new Set(operations.map(({ name }) => this.partitionOf(name)));
       const [partition = 0] = partitions;
@@ -333,10 +358,11 @@ export class Writer<V extends bigint | number> {
       throw new TallystickError('INVALID_ARGUMENT', `A cursor has at most ${cursorLimit} bytes.`);
     }
     if (operations.length > limits.operations) throw new TallystickError('TOO_MANY_OPERATIONS');
+    const { opcode, flags, applied } = this.#kindOf(options);
     const kind: BatchKind = {
-      opcode: Opcode.ADD,
-      flags: Flag.VALUES | (options.atomic ? Flag.ATOMIC : 0),
-      applied: this.#isApplied(options.ack),
+      opcode,
+      flags: flags | (options.atomic ? Flag.ATOMIC : 0),
+      applied,
       ...(cursor && { cursor: cursor.slice() }),
     };
     const batch = new Batch(kind, 32 * operations.length);

@@ -1,5 +1,6 @@
 import type { Operation } from '../../src/cli/ingest/aggregate.js';
-import type { BatchEntry, IngestTarget } from '../../src/cli/ingest/ingest.js';
+import type { IngestTarget } from '../../src/cli/ingest/ingest.js';
+import type { FailedOperation } from '../../src/client/index.js';
 import { TallystickError } from '../../src/errors.js';
 
 const MIN_I64 = -(2n ** 63n);
@@ -26,16 +27,16 @@ export class FakeServer {
     return hash % this.partitions;
   }
 
-  apply(partition: number, operations: readonly Operation[], cursor: Uint8Array | undefined): BatchEntry[] {
+  apply(partition: number, operations: readonly Operation[], cursor: Uint8Array | undefined): FailedOperation[] {
     this.batches += 1;
     if (operations.length === 0) this.emptyBatches += 1;
     if (cursor !== undefined) this.cursors.set(partition, cursor.slice());
-    return operations.map(({ name, delta }) => {
+    return operations.flatMap(({ name, delta }, index) => {
       if (this.partitionOf(name) !== partition) throw new TallystickError('WRONG_PARTITION');
       const value = (this.values.get(name) ?? 0n) + delta;
-      if (value < MIN_I64 || value > MAX_I64) return { name, error: new TallystickError('OVERFLOW') };
+      if (value < MIN_I64 || value > MAX_I64) return [{ index, name, error: new TallystickError('OVERFLOW') }];
       this.values.set(name, value);
-      return { name };
+      return [];
     });
   }
 
@@ -80,7 +81,7 @@ export class FakeTarget implements IngestTarget {
     partition: number,
     operations: readonly Operation[],
     { cursor }: { cursor?: Uint8Array },
-  ): Promise<readonly BatchEntry[]> {
+  ): Promise<readonly FailedOperation[]> {
     const batch = this.#batches++;
     const { crash, turns, limits = { operations: 10_000, bytes: 1 << 20 } } = this.options;
     const bytes = operations.reduce((sum, { name }) => sum + Buffer.byteLength(name) + 12, 128);

@@ -135,7 +135,7 @@ describe('ingesting', () => {
     const server = new FakeServer(1);
     const target = new FakeTarget(server);
     target.batchTo = async (_, operations) =>
-      operations.map(({ name }) => ({ name, error: new TallystickError('MEMORY_FULL') }));
+      operations.map(({ name }, index) => ({ index, name, error: new TallystickError('MEMORY_FULL') }));
     const ingest = ingestOf(inputOf('shop,cents\nUlm,5\n'), target, csv);
     await expect(ingest.run()).rejects.toThrow('MEMORY_FULL');
     expect(ingest.outbox.refusals.map(({ name }) => name)).toEqual(['n:Ulm', 'cents:Ulm']);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { operationId } from '../../src/client/operation-id.js';
-import { Opcode } from '../../src/protocol/opcode.js';
+import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { Harness, once } from '../support/client-harness.js';
 import type { SeenRequest } from '../support/model-server.js';
 
@@ -133,6 +133,84 @@ describe('the conditions of an increment', () => {
     expect(await world.failure(client.increment('x', 1, { max: 0.5 }))).toMatchObject({ code: 'INVALID_ARGUMENT' });
     expect(await world.failure(client.increment('\udc00'))).toMatchObject({ code: 'NAME_INVALID' });
     expect(world.server.seen.filter(isAdd)).toEqual([]);
+  });
+});
+
+describe('a batch without values', () => {
+  const plain = { values: false } as const;
+
+  it('answers what failed, in the order of its operations, and nothing else', async () => {
+    const world = new Harness({ lanes: 2, partitions: 4 });
+    const client = await world.connect();
+    const operations = Array.from({ length: 500 }, (_, i) => ({ name: `n${i % 50}`, delta: i }));
+    const bad = [
+      { name: 'n0', delta: 1, max: 0 },
+      { name: '', delta: 1 },
+      { name: 'x', delta: 0.5 },
+    ];
+    const failed = await world.until(client.batch([...operations, ...bad], plain));
+    expect(failed.map(({ index, name, error }) => [index, name, error.code])).toEqual([
+      [500, 'n0', 'OUT_OF_BOUNDS'],
+      [501, '', 'NAME_INVALID'],
+      [502, 'x', 'INVALID_ARGUMENT'],
+    ]);
+    expect(await world.until(client.batch(operations, plain))).toEqual([]);
+    const sums = new Map<string, bigint>();
+    for (const { name, delta } of operations) sums.set(name, (sums.get(name) ?? 0n) + BigInt(2 * delta));
+    expect(world.server.values).toEqual(sums);
+    expect(world.server.seen.filter(isAdd).some(({ flags }) => flags & Flag.VALUES)).toBe(false);
+    expect(await client.batch([], plain)).toEqual([]);
+  });
+
+  it('goes apart from those with values, in the order of the calls', async () => {
+    const world = new Harness({ lanes: 1, partitions: 1 });
+    const client = await world.connect();
+    const calls = [
+      client.batch([{ name: 'x' }], plain),
+      client.batch([{ name: 'x' }, { name: 'x' }]),
+      client.batch([{ name: 'x', delta: 4 }], plain),
+      client.increment('x'),
+    ];
+    expect(await world.until(Promise.all(calls))).toEqual([
+      [],
+      [
+        { name: 'x', value: 2n },
+        { name: 'x', value: 3n },
+      ],
+      [],
+      8n,
+    ]);
+    expect(world.server.seen.filter(isAdd).map(({ flags }) => (flags & Flag.VALUES) !== 0)).toEqual([
+      false,
+      true,
+      false,
+      true,
+    ]);
+  });
+
+  it('lists what has no answer when the time is over, with an unknown outcome', async () => {
+    const world = new Harness({ lanes: 1, partitions: 2 });
+    const client = await world.connect({ timeout: 500 });
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    const slow = client.partitionOf('a');
+    world.server.script = (request) => (isAdd(request) && request.partition === slow ? { delay: 2000 } : undefined);
+    const operations = names.map((name) => ({ name }));
+    const failed = await world.until(client.batch(operations, plain));
+    expect(failed.map(({ name }) => name)).toEqual(names.filter((name) => client.partitionOf(name) === slow));
+    for (const { error } of failed) expect(error).toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' });
+  });
+
+  it('says so where it was applied, but nobody knows any more whether a part was refused', async () => {
+    const world = new Harness({ lanes: 1, partitions: 1 });
+    const client = await world.connect();
+    for (const partition of world.server.partitions) partition.keepsAnswers = false;
+    world.server.script = once(isAdd, { drop: 'after' });
+    const failed = await world.until(client.batchTo(0, [{ name: 'x' }, { name: 'y' }], plain));
+    expect(failed.map(({ index, error }) => [index, error.code, error.outcome])).toEqual([
+      [0, 'ALREADY_APPLIED', 'applied'],
+      [1, 'ALREADY_APPLIED', 'applied'],
+    ]);
+    expect(world.server.values.get('y')).toBe(1n);
   });
 });
 

@@ -1,3 +1,4 @@
+import type { FailedOperation } from '../../client/index.js';
 import type { Clock, Timer } from '../../clock.js';
 import { TallystickError } from '../../errors.js';
 import { Aggregate, type Operation } from './aggregate.js';
@@ -19,11 +20,9 @@ export interface IngestTarget {
   batchTo(
     partition: number,
     operations: readonly Operation[],
-    options: { cursor?: Uint8Array },
-  ): Promise<readonly BatchEntry[]>;
+    options: { readonly values: false; readonly cursor?: Uint8Array },
+  ): Promise<readonly FailedOperation[]>;
 }
-
-export type BatchEntry = { readonly name: string; readonly error?: TallystickError };
 
 export interface IngestOptions {
   readonly recipe: Recipe;

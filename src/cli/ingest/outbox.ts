@@ -1,6 +1,7 @@
+import type { FailedOperation } from '../../client/index.js';
 import { type ErrorCode, TallystickError } from '../../errors.js';
 import type { Operation, Pending } from './aggregate.js';
-import type { BatchEntry, IngestTarget } from './ingest.js';
+import type { IngestTarget } from './ingest.js';
 
 /** An increment that the server refused for good, while the rest of its batch was applied. */
 export interface Refusal {
@@ -67,19 +68,19 @@ export class Outbox {
 
   async #fly(partition: number, pending: Pending, cursor: Uint8Array | undefined): Promise<void> {
     const { operations } = pending;
-    const entries = await this.#apply(partition, operations, cursor);
-    const failure = entries.find(({ error }) => error !== undefined && !PASSED_OVER.has(error.code))?.error;
-    if (failure === undefined || entries.some(({ error }) => error === undefined)) {
+    const failed = await this.#apply(partition, operations, cursor);
+    const failure = failed.find(({ error }) => !PASSED_OVER.has(error.code))?.error;
+    if (failure === undefined || failed.length < operations.length) {
       this.batches += 1;
       this.increments += pending.increments;
     }
-    for (const [index, { name, error }] of entries.entries()) {
-      if (error?.outcome !== 'refused') continue;
+    for (const { index, name, error } of failed) {
+      if (error.outcome !== 'refused') continue;
       this.refused += 1;
       const { delta } = operations[index] as Operation;
       if (this.refused <= REFUSALS_KEPT) this.refusals.push({ name, delta, code: error.code });
     }
-    if (entries.some(({ error }) => error?.code === 'ALREADY_APPLIED')) this.answersLost += 1;
+    if (failed.some(({ error }) => error.code === 'ALREADY_APPLIED')) this.answersLost += 1;
     if (failure !== undefined) throw failure;
   }
 
@@ -87,9 +88,12 @@ export class Outbox {
     partition: number,
     operations: readonly Operation[],
     cursor: Uint8Array | undefined,
-  ): Promise<readonly BatchEntry[]> {
+  ): Promise<readonly FailedOperation[]> {
     try {
-      return await this.#target.batchTo(partition, operations, cursor === undefined ? {} : { cursor });
+      return await this.#target.batchTo(partition, operations, {
+        values: false,
+        ...(cursor && { cursor }),
+      });
     } catch (error) {
       // Applied once, before a lost connection; the server keeps only so many bytes of answers for the retry.
       if (!(error instanceof TallystickError) || error.code !== 'ALREADY_APPLIED') throw error;
