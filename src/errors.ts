@@ -97,12 +97,17 @@ export const ERRORS = {
     'Run the ingest with the file and the options that the producer began with, or name another --producer.',
   ),
   // Starting and stopping; these never cross the wire
-  LOG_CORRUPT: row(-1, false, 'refused', 'The log fails its checks. Nothing was changed. Restore a backup of it.'),
+  LOG_CORRUPT: row(
+    -1,
+    false,
+    'refused',
+    "The log fails its checks. Nothing was changed. Restore a backup of it, or see what 'tallystick repair' can save.",
+  ),
   DATA_DAMAGED: row(
     -1,
     false,
     'refused',
-    'The data directory is damaged. Nothing was changed. Restore a backup of it.',
+    'The data directory is damaged. Nothing was changed. Restore a backup of it, or see what repair can save.',
   ),
   BACKUP_INVALID: row(-1, false, 'refused', 'The backup is damaged or incomplete. Use another one.'),
   STATE_DIVERGED: row(

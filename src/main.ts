@@ -4,6 +4,7 @@ import { runCli } from './cli/cli.js';
 import { connect } from './client/index.js';
 import { systemClock } from './clock.js';
 import { configCommand } from './config-command.js';
+import { repairCommand } from './repair/commands.js';
 import { serveCommand } from './serve.js';
 import { VERSION } from './server.js';
 import { verifyCommand } from './verify/commands.js';
@@ -34,5 +35,6 @@ process.exitCode = await runCli(
     backupCommand(local),
     restoreCommand(local),
     verifyCommand(local),
+    repairCommand(local),
   ],
 );

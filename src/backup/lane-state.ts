@@ -61,7 +61,8 @@ async function read(
   }
 }
 
-function describe(
+/** The state of a partition at some place, as a checkpoint. */
+export function describe(
   number: number,
   partition: Partition,
   place: CheckpointManifest['place'],

@@ -1,0 +1,62 @@
+import type { LanePlace } from '../directory.js';
+import { type CheckpointManifest, type CheckpointStore, type NewPage, PAGES_PER_WRITE } from '../log/checkpoint.js';
+import { createLaneStorage, openCheckpoints } from '../log/lane-storage.js';
+import type { AppendOutcome, ChainHead } from '../log/log.js';
+import { KERNEL_VERSION } from '../partition/partition.js';
+
+/** A lane of a directory in the making: a checkpoint of each partition, and at last a log that begins where they end. */
+export class LaneTarget {
+  readonly place: LanePlace;
+  readonly heads = new Map<number, ChainHead>();
+  #checkpoints: CheckpointStore | undefined;
+
+  constructor(place: LanePlace) {
+    this.place = place;
+  }
+
+  /**
+   * Stores the state that a manifest describes. The log of the new directory begins at its sequence.
+   *
+   * @param pageOf is asked for the pages from the last to the first
+   * @throws TallystickError STORAGE_FULL, STORAGE_FAILED
+   */
+  async take(
+    manifest: CheckpointManifest,
+    pageOf: (index: number) => Uint8Array | Promise<Uint8Array>,
+    progressed: () => void = () => {},
+  ): Promise<void> {
+    const { partition, pages, place } = manifest;
+    const { sequence, hash } = place;
+    this.#checkpoints ??= await openCheckpoints(this.place.path, this.#shape);
+    const store = this.#checkpoints;
+    for (let index = pages.length - 1; index >= 0; ) {
+      const batch: NewPage[] = [];
+      for (; index >= 0 && batch.length < PAGES_PER_WRITE; index--) {
+        batch.push({ index, bytes: (await pageOf(index)).slice() });
+      }
+      mustBeFlushed(await store.write(partition, 1, batch));
+      progressed();
+    }
+    const fresh = pages.map((page) => ({ ...page, generation: 1 }));
+    const begin = { group: 0, records: 0, bytes: 0, sequence, hash };
+    mustBeFlushed(await store.publish({ ...manifest, generation: 1, place: begin, pages: fresh }));
+    this.heads.set(partition, { sequence, hash });
+  }
+
+  async close(): Promise<void> {
+    await this.#checkpoints?.close();
+  }
+
+  /** Once all partitions are there, and it is closed. */
+  async begin(): Promise<void> {
+    await createLaneStorage(this.place.path, this.#shape, { group: 0, records: 0, bytes: 0, heads: this.heads });
+  }
+
+  get #shape() {
+    return { partitions: this.place.partitions, kernelVersion: KERNEL_VERSION };
+  }
+}
+
+function mustBeFlushed(outcome: AppendOutcome): void {
+  if (outcome.kind !== 'flushed') throw outcome.error;
+}
