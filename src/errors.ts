@@ -109,6 +109,18 @@ export const ERRORS = {
     'refused',
     'The data directory is damaged. Nothing was changed. Restore a backup of it, or see what repair can save.',
   ),
+  CURSORS_DIFFER: row(
+    -1,
+    false,
+    'refused',
+    'A new partition would need two places of one input. Run the ingest of that producer to its end first.',
+  ),
+  OPERATION_IDS_LIVE: row(
+    -1,
+    true,
+    'refused',
+    'Operations could be applied again. Wait until their ids have expired, or give --forget-operation-ids.',
+  ),
   BACKUP_INVALID: row(-1, false, 'refused', 'The backup is damaged or incomplete. Use another one.'),
   STATE_DIVERGED: row(
     -1,

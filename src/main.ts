@@ -5,6 +5,7 @@ import { connect } from './client/index.js';
 import { systemClock } from './clock.js';
 import { configCommand } from './config-command.js';
 import { repairCommand } from './repair/commands.js';
+import { repartitionCommand } from './repartition/commands.js';
 import { serveCommand } from './serve.js';
 import { VERSION } from './server.js';
 import { verifyCommand } from './verify/commands.js';
@@ -36,5 +37,6 @@ process.exitCode = await runCli(
     restoreCommand(local),
     verifyCommand(local),
     repairCommand(local),
+    repartitionCommand(local),
   ],
 );

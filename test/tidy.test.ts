@@ -62,6 +62,18 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'wasm.ts',
   ],
   'child-job.ts': ['errors.ts'],
+  repartition: [
+    'backup',
+    'cli',
+    'clock.ts',
+    'config.ts',
+    'directory.ts',
+    'errors.ts',
+    'log',
+    'partition',
+    'protocol',
+    'wasm.ts',
+  ],
   repair: [
     'backup',
     'child-job.ts',

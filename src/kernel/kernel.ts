@@ -19,6 +19,7 @@ import {
   H_OPERATION_LIFE,
   H_PARTITION,
   H_PARTITIONS,
+  H_PRODUCER_ENTRIES,
   H_PRODUCER_IDLE,
   H_SEQUENCE,
   H_TIME,
@@ -54,6 +55,8 @@ import {
   findProducer,
   hasProducerRoom,
   incarnationOf,
+  isNamed,
+  isTaken,
   nextSequence,
   openProducer,
   producerAddress,
@@ -220,6 +223,17 @@ function describe(producer: u32): u32 {
   store<u32>(ANSWER + 16, cursorLength);
   memory.copy(ANSWER + 20, cursor + 4, cursorLength);
   return 20 + cursorLength;
+}
+
+/** Describes the producer with a number, its id and whether it is named before that; 0 where the number is free, -1 behind the last. */
+export function producerAt(producer: u32): i32 {
+  if (producer >= load<u32>(H_PRODUCER_ENTRIES)) return -1;
+  if (!isTaken(producer)) return 0;
+  const length = describe(producer);
+  memory.copy(ANSWER + PRODUCER_ID_BYTES + 1, ANSWER, length);
+  memory.copy(ANSWER, producerAddress(producer), PRODUCER_ID_BYTES);
+  store<u8>(ANSWER + PRODUCER_ID_BYTES, isNamed(producer) ? 1 : 0);
+  return <i32>(PRODUCER_ID_BYTES + 1 + length);
 }
 
 /** Bytes of the persistent state, from HEADER; 0 before the first configuration. */

@@ -136,6 +136,15 @@ export function checkProducer(producer: u32, incarnation: u32): u32 {
   return incarnation < load<u32>(entry + FIRST_INCARNATION) ? PRODUCER_UNKNOWN : PRODUCER_FENCED;
 }
 
+/** Whether a number that was given is that of a producer now. */
+export function isTaken(producer: u32): bool {
+  return (load<u16>(producerAddress(producer) + FLAGS) & TAKEN) !== 0;
+}
+
+export function isNamed(producer: u32): bool {
+  return (load<u16>(producerAddress(producer) + FLAGS) & NAMED) !== 0;
+}
+
 export function nextSequence(entry: u32): u64 {
   return load<u64>(entry + NEXT_SEQUENCE);
 }

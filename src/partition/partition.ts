@@ -28,7 +28,9 @@ const H_NEXT_PAGE = HEADER + 16;
 const H_MAXIMUM_PAGES = HEADER + 20;
 const H_COUNTERS = HEADER + 68;
 const H_NAMES = HEADER + 100;
+const H_TIME = HEADER + 56;
 const H_MAXIMUM_PRODUCERS = HEADER + 192;
+const H_INCARNATION = HEADER + 196;
 const H_LIVE_PRODUCERS = HEADER + 204;
 const H_PRODUCER_IDLE = HEADER + 216;
 const H_OPERATION_LIFE = HEADER + 224;
@@ -41,6 +43,7 @@ const INITIAL_PAGES = 64;
 export const MAXIMUM_PAGES = 65_535;
 export const PAGE_BYTES = 65_536;
 const CONFIGURATION_BYTES = 56;
+const PRODUCER_ID_BYTES = 16;
 
 interface KernelExports {
   apply(
@@ -55,6 +58,7 @@ interface KernelExports {
   read(length: number): number;
   list(length: number): number;
   lookUpProducer(): number;
+  producerAt(producer: number): number;
   stateBytes(): number;
   stateHash(): bigint;
   hashPages(first: number, count: number): bigint;
@@ -84,6 +88,13 @@ export interface ProducerState {
   readonly next: number;
   /** A copy; null if no batch carried one. */
   readonly cursor: Uint8Array | null;
+}
+
+/** A producer as it is listed. */
+export interface KnownProducer extends ProducerState {
+  /** 16 bytes. */
+  readonly id: Uint8Array;
+  readonly isNamed: boolean;
 }
 
 export interface PartitionStatistics {
@@ -206,6 +217,40 @@ export class Partition {
     this.#receive(id);
     const length = this.#kernel.lookUpProducer();
     return length === 0 ? undefined : decodeProducer(this.#bytes.subarray(ANSWER, ANSWER + length));
+  }
+
+  /** All producers, in the order of their numbers. */
+  *producers(): Generator<KnownProducer> {
+    for (let number = 0; ; number++) {
+      const length = this.#kernel.producerAt(number);
+      if (length < 0) return;
+      if (length === 0) continue;
+      const bytes = this.#bytes.slice(ANSWER, ANSWER + length);
+      const isNamed = bytes[PRODUCER_ID_BYTES] === 1;
+      yield {
+        id: bytes.slice(0, PRODUCER_ID_BYTES),
+        isNamed,
+        ...decodeProducer(bytes.subarray(PRODUCER_ID_BYTES + 1)),
+      };
+    }
+  }
+
+  /** The incarnation that was given last. */
+  get incarnation(): number {
+    return this.#view.getUint32(H_INCARNATION, true);
+  }
+
+  /**
+   * Begins the incarnations behind one: for a partition in the making that takes the place of others, so that no session of theirs
+   * is one of its own.
+   */
+  startIncarnations(after: number): void {
+    this.#view.setUint32(H_INCARNATION, after, true);
+  }
+
+  /** Milliseconds of the last body. */
+  get time(): number {
+    return Number(this.#view.getBigInt64(H_TIME, true));
   }
 
   /** Whether time alone has work here: operation ids or anonymous producers to forget. */

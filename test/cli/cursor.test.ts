@@ -7,7 +7,7 @@ const head = Buffer.alloc(HEAD_BYTES, 'line\n');
 
 describe('a cursor', () => {
   it('gives back its place, in at most 64 bytes', () => {
-    const cursors = new Cursors(recipe('csv', what), 16);
+    const cursors = new Cursors(recipe('csv', what));
     for (const place of [
       { offset: 5, lines: 1 },
       { offset: 2 ** 52 + 1, lines: 2 ** 40 },
@@ -21,29 +21,28 @@ describe('a cursor', () => {
   });
 
   it.each([
-    ['--format', 'ndjson', what, 16],
-    ['--count', 'csv', { ...what, count: ['a:{x}'] }, 16],
-    ['--count', 'csv', { ...what, count: ['a:{x}', 'b:{x}', 'b:{x}'] }, 16],
-    ['--sum', 'csv', { ...what, sum: ['s:{x}=z'] }, 16],
-    ['--where', 'csv', { ...what, where: ['z=2'] }, 16],
-    ['the number of partitions', 'csv', what, 8],
-    ['--format, --where', 'combined', { ...what, where: [] }, 16],
-  ] as const)('is refused where %s differs', (difference, format, changed, partitions) => {
-    const cursor = new Cursors(recipe('csv', what), 16).encode({ offset: 5, lines: 1 }, head);
-    const other = new Cursors(recipe(format, { ...changed, count: [...changed.count] } as typeof what), partitions);
+    ['--format', 'ndjson', what],
+    ['--count', 'csv', { ...what, count: ['a:{x}'] }],
+    ['--count', 'csv', { ...what, count: ['a:{x}', 'b:{x}', 'b:{x}'] }],
+    ['--sum', 'csv', { ...what, sum: ['s:{x}=z'] }],
+    ['--where', 'csv', { ...what, where: ['z=2'] }],
+    ['--format, --where', 'combined', { ...what, where: [] }],
+  ] as const)('is refused where %s differs', (difference, format, changed) => {
+    const cursor = new Cursors(recipe('csv', what)).encode({ offset: 5, lines: 1 }, head);
+    const other = new Cursors(recipe(format, { ...changed, count: [...changed.count] } as typeof what));
     expect(() => other.decode(cursor)).toThrow(
       `INPUT_CHANGED: The producer began with other options; what differs: ${difference}.`,
     );
   });
 
   it('does not mind the order of the options', () => {
-    const cursor = new Cursors(recipe('csv', what), 16).encode({ offset: 5, lines: 1 }, head);
-    const other = new Cursors(recipe('csv', { ...what, count: ['b:{x}', 'a:{x}'] }), 16);
+    const cursor = new Cursors(recipe('csv', what)).encode({ offset: 5, lines: 1 }, head);
+    const other = new Cursors(recipe('csv', { ...what, count: ['b:{x}', 'a:{x}'] }));
     expect(other.decode(cursor).offset).toBe(5);
   });
 
   it('is refused where something else wrote it', () => {
-    const cursors = new Cursors(recipe('csv', what), 16);
+    const cursors = new Cursors(recipe('csv', what));
     const cursor = cursors.encode({ offset: 5, lines: 1 }, head);
     cursor[0] = 2;
     for (const bytes of [cursor, new Uint8Array(0), new Uint8Array(64)])
@@ -51,7 +50,7 @@ describe('a cursor', () => {
   });
 
   it('knows its input by the bytes before the offset, 64 KiB of them at most', () => {
-    const cursors = new Cursors(recipe('csv', what), 16);
+    const cursors = new Cursors(recipe('csv', what));
     const grown = Buffer.concat([head.subarray(0, 10), Buffer.from('more')]);
     const early = { offset: 10, lines: 2 };
     const cursor = cursors.encode(early, head.subarray(0, 10));

@@ -270,6 +270,26 @@ describe('A producer', () => {
     expect(kernel.add(request, 0, session).status).toBe(ERRORS.PRODUCER_UNKNOWN.status);
   });
 
+  test('is listed with what it is, as long as it is there', () => {
+    const kernel = new Kernel();
+    const known = () => [...kernel.partition.producers()];
+    expect(known()).toEqual([]);
+    kernel.openProducer(idOf(1), true);
+    kernel.openProducer(idOf(2), false);
+    kernel.openProducer(idOf(3), true);
+    kernel.openProducer(idOf(3), true);
+    expect(kernel.partition.incarnation).toBe(4);
+    for (const each of known())
+      expect(each).toEqual({ ...kernel.partition.producer(each.id), id: each.id, isNamed: each.isNamed });
+    expect(known().map(({ id, isNamed }) => [id, isNamed])).toEqual([
+      [idOf(1), true],
+      [idOf(2), false],
+      [idOf(3), true],
+    ]);
+    passHours(kernel, 30);
+    expect(known().map(({ id }) => id)).toEqual([idOf(1), idOf(3)]);
+  });
+
   test('that writes does not go', () => {
     const kernel = new Kernel();
     const session = kernel.openProducer(idOf(2), false).answer as Session;

@@ -21,6 +21,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PARTS = [
   'bin',
   'dist',
+  'load',
   'scripts',
   'src',
   'test',
@@ -32,7 +33,7 @@ const PARTS = [
   'vitest.config.ts',
 ];
 /** What these run comes from dist, so that a patch needs a build there. */
-const FROM_DIST = /^test\/(integration|cli)\/|threads\.test\.ts$/;
+const FROM_DIST = /^test\/(integration|cli|repair|repartition|verify)\/|threads\.test\.ts$/;
 
 const patches = readPatches().filter(
   ({ name }) => positionals.length === 0 || positionals.some((part) => name.includes(part)),

@@ -8,12 +8,13 @@ import { FORMATS, type Recipe } from './plan.js';
  *
  *      0         1        2            4        12     20       28         44       52      60
  *      +---------+--------+------------+--------+------+--------+----------+--------+-------+
- *      | version | format | partitions | counts | sums | wheres | identity | offset | lines |
+ *      | version | format |     0      | counts | sums | wheres | identity | offset | lines |
  *      |   u8    |   u8   |    u16     |   8    |  8   |   8    |    16    |  u64   |  u64  |
  *      +---------+--------+------------+--------+------+--------+----------+--------+-------+
  *
  * Offsets are of the decompressed input, so that a log can go on after logrotate has packed it. The identity is
- * the hash of the first 64 KiB, or of what lies before the offset if that is less: it stays true when the log grows.
+ * the hash of the first 64 KiB, or of what lies before the offset if that is less: it stays true when the log grows. How many partitions
+ * there are is not in it, so that an ingest goes on after a repartition.
  */
 export const CURSOR_BYTES = 60;
 export const HEAD_BYTES = 65_536;
@@ -37,7 +38,6 @@ interface Part {
 
 const PARTS: readonly Part[] = [
   { at: 1, length: 1, what: '--format' },
-  { at: 2, length: 2, what: 'the number of partitions' },
   { at: 4, length: 8, what: '--count' },
   { at: 12, length: 8, what: '--sum' },
   { at: 20, length: 8, what: '--where' },
@@ -51,11 +51,10 @@ export class Cursors {
   /** A cursor of this run, without identity and place. */
   readonly #blank = Buffer.alloc(CURSOR_BYTES);
 
-  constructor(recipe: Recipe, partitions: number) {
+  constructor(recipe: Recipe) {
     const { format, counts, sums, wheres } = recipe;
     this.#blank.writeUInt8(VERSION, 0);
     this.#blank.writeUInt8(FORMATS.indexOf(format), 1);
-    this.#blank.writeUInt16LE(partitions, 2);
     this.#blank.set(hashOfAll(counts.map(({ source }) => [source])).subarray(0, 8), 4);
     this.#blank.set(hashOfAll(sums.map(({ template, field }) => [template.source, field])).subarray(0, 8), 12);
     this.#blank.set(hashOfAll(wheres.map(({ field, value }) => [field, value])).subarray(0, 8), 20);

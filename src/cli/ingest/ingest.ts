@@ -107,7 +107,7 @@ export class Ingest {
     this.#options = options;
     this.#limits = options.limits ?? DEFAULT_LIMITS;
     this.#aggregate = new Aggregate(target, { ...this.#limits, perRecord: recipe.counts.length + recipe.sums.length });
-    this.#cursors = new Cursors(recipe, target.partitions);
+    this.#cursors = new Cursors(recipe);
     this.#counted = Array.from({ length: target.partitions }, () => START);
     this.outbox = new Outbox(target);
   }
