@@ -53,6 +53,7 @@ const total = {
   crashes: 0,
   simulatedMilliseconds: 0,
   memoriesCompared: 0,
+  checkpointsMade: 0,
   faults: noFaults(),
 };
 let failed;

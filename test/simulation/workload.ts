@@ -277,6 +277,8 @@ export class Workload {
       const from = (first ??= position);
       told.push(...counters.map(({ name }) => name));
       if (cursor !== 0) return ask(cursor);
+      // A slow client may take the answer of a server that died since: what that one had not flushed is another history.
+      if (link.life !== this.#world.server.lives) return;
       oracle.judgeAt(partition, position, () => {
         const lasting = oracle.models[partition]?.lasting(from, position) ?? [];
         for (const name of lasting.filter((each) => each.startsWith(prefix))) {
