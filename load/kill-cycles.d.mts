@@ -6,6 +6,20 @@ export interface KillReport {
   readonly counted: number;
   /** Lanes whose checkpoint was being written at a kill. */
   readonly interruptedCheckpoints: number;
+  /** Starts that were killed before they served. */
+  readonly interruptedRecoveries: number;
+  readonly backups: {
+    readonly complete: number;
+    /** Of all: those during which the server was killed; and those that were killed with it. */
+    readonly interrupted: number;
+    readonly killed: number;
+    /** That did not end well although nobody killed them. */
+    readonly failed: number;
+    /** Unfinished ones that were taken for whole ones. */
+    readonly acceptedParts: number;
+    /** Restored partitions whose memory was not that of a replay to their sequence. */
+    readonly partitionsThatDiffer: number;
+  };
   /** That were made, by all servers. */
   readonly checkpoints: number;
   /** Of those that counted: after how many a batch that was sent again had been applied already. */
@@ -32,4 +46,5 @@ export function killCycles(options: {
   readonly clients?: number;
   readonly config?: ConfigInput;
   readonly interrupted?: number;
+  readonly kinds?: readonly ('load' | 'backup' | 'both' | 'recovery')[];
 }): Promise<KillReport>;

@@ -1,13 +1,15 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from '../dist/client/index.js';
 import { openCheckpoints } from '../dist/log/lane-storage.js';
 import { KERNEL_VERSION } from '../dist/partition/partition.js';
+import { Backups } from './kill-backups.mjs';
 import { killFromThread } from './killer.mjs';
 import { freePorts } from './ports.mjs';
 import { compareWithReplay } from './replay.mjs';
-import { startServerProcess } from './server.mjs';
+import { spawnServerProcess, startServerProcess } from './server.mjs';
 import { Workload } from './workload.mjs';
 
 /**
@@ -18,13 +20,24 @@ import { Workload } from './workload.mjs';
 const LANES = 4;
 /** The kill comes at a random moment within this time after every client is at work again. */
 const LONGEST_BEFORE_KILL_MILLISECONDS = 30;
+/** A start takes about so long. */
+const LONGEST_RECOVERY_MILLISECONDS = 1_500;
 const READ_AT_A_TIME = 5_000;
 
 /**
  * @param config  more of the server's configuration
  * @param interrupted  how many of the kills must have come while a checkpoint was being written
+ * @param kinds  what else is going on, in turns: nothing (`load`), a backup (`backup`), a backup that is killed too (`both`), or the
+ * recovery, in which the server is killed once more (`recovery`)
  */
-export async function killCycles({ cycles, clients = 4, config = {}, interrupted = 0, onCycle = () => {} }) {
+export async function killCycles({
+  cycles,
+  clients = 4,
+  config = {},
+  interrupted = 0,
+  kinds = ['load'],
+  onCycle = () => {},
+}) {
   const directory = mkdtempSync(join(tmpdir(), 'tallystick-torture-'));
   const dataDir = join(directory, 'data');
   const configFile = join(directory, 'config.json');
@@ -36,6 +49,20 @@ export async function killCycles({ cycles, clients = 4, config = {}, interrupted
   const kill = async () => {
     server.child.kill('SIGKILL');
     await server.exited;
+  };
+  const backups = new Backups(directory);
+  /** Whether it was killed before it served. */
+  const killRecovery = async (longest) => {
+    const { child, exited } = spawnServerProcess(dataDir, flags);
+    let isReady = false;
+    child.stdout.once('data', () => {
+      isReady = true;
+    });
+    await delay(Math.random() * longest);
+    const wasReady = isReady;
+    child.kill('SIGKILL');
+    await exited;
+    return !wasReady;
   };
   const restart = async () => {
     const before = performance.now();
@@ -49,7 +76,8 @@ export async function killCycles({ cycles, clients = 4, config = {}, interrupted
       workloads.push(await Workload.start(url, `client-${i}`, { inFlight, direct: i % 2 === 0 }));
     const all = [];
     while (!isEnough(all, cycles, interrupted)) {
-      const cycle = await killOnce(workloads, server, inFlight, dataDir, restart);
+      const kind = kinds[all.length % kinds.length];
+      const cycle = await killOnce({ workloads, server, inFlight, dataDir, restart, killRecovery, backups, kind });
       all.push(cycle);
       onCycle(cycle, all);
     }
@@ -60,9 +88,19 @@ export async function killCycles({ cycles, clients = 4, config = {}, interrupted
     await restart();
     const after = await statsOf(url);
     await kill();
+    const restored = await backups.restoreAll(['--config', configFile]);
     const differing = await compareWithReplay(dataDir, before, after);
+    const ofBackups = await compareWithReplay(dataDir, ...restored);
     return {
       ...summary(all, workloads),
+      backups: {
+        complete: backups.complete.length,
+        interrupted: backups.interrupted,
+        killed: backups.killed,
+        failed: backups.failed,
+        acceptedParts: backups.acceptedParts,
+        partitionsThatDiffer: ofBackups.length,
+      },
       checkpoints: (await checkpointsIn(dataDir)).made,
       ...counters,
       partitions: before.flatMap(({ partitions }) => partitions).length,
@@ -86,16 +124,21 @@ function isEnough(all, cycles, interrupted) {
   return counted.length >= cycles && (isShown || counted.length >= 3 * cycles);
 }
 
-async function killOnce(workloads, { child, exited }, counter, dataDir, restart) {
+async function killOnce({ workloads, server, inFlight: counter, dataDir, restart, killRecovery, backups, kind }) {
+  const { child, exited } = server;
   await roundOf(workloads);
   const repeatedBefore = sum(workloads, 'repeated');
+  const hasBackup = kind === 'backup' || kind === 'both';
+  if (hasBackup) await backups.begin(dataDir);
   const inFlight = await killFromThread(child.pid, Math.random() * LONGEST_BEFORE_KILL_MILLISECONDS, counter);
   await exited;
+  if (hasBackup) await backups.end(kind === 'both');
   const { interrupted } = await checkpointsIn(dataDir);
+  const recoveries = kind === 'recovery' && (await killRecovery(LONGEST_RECOVERY_MILLISECONDS)) ? 1 : 0;
   const milliseconds = await restart();
   // What was in flight is answered when each of the calls of that time has ended.
   await roundOf(workloads);
-  return { inFlight, interrupted, repeated: sum(workloads, 'repeated') - repeatedBefore, milliseconds };
+  return { inFlight, interrupted, recoveries, repeated: sum(workloads, 'repeated') - repeatedBefore, milliseconds };
 }
 
 const roundOf = (workloads) => Promise.all(workloads.map((workload) => workload.round()));
@@ -160,6 +203,7 @@ function summary(all, workloads) {
     cycles: all.length,
     counted: counted.length,
     interruptedCheckpoints: sum(all, 'interrupted'),
+    interruptedRecoveries: sum(all, 'recoveries'),
     withDedupHit: counted.filter(({ repeated }) => repeated > 0).length,
     repeatedBatches: sum(workloads, 'repeated'),
     acknowledged: sum(workloads, 'acknowledged'),

@@ -17,12 +17,18 @@ export function startServerUnder(nodeFlags, dataDir, ...flags) {
   return start(nodeFlags, dataDir, flags);
 }
 
-async function start(nodeFlags, dataDir, flags) {
+/** Starts it and waits for nothing. */
+export function spawnServerProcess(dataDir, flags, nodeFlags = []) {
   const own = ['--data-dir', dataDir, '--port', '0', '--log-level', 'warn'];
   const child = spawnChild(process.execPath, [...nodeFlags, PROGRAM, 'serve', ...own, ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+  return { child, exited };
+}
+
+async function start(nodeFlags, dataDir, flags) {
+  const { child, exited } = spawnServerProcess(dataDir, flags, nodeFlags);
   for await (const line of createInterface({ input: child.stdout })) {
     const ready = /^ready tcp=(\S+) /.exec(line);
     if (ready) return { child, exited, url: `tallystick://${ready[1]}` };

@@ -3,6 +3,8 @@ import { killCycles } from './kill-cycles.mjs';
 
 /**
  * kill -9 under load:   node load/torture.mjs [--cycles 50] [--json]
+ *
+ * Checkpoints are made all the while; of four kills one comes beside a backup, one kills the backup too, and after one the recovery is killed.
  * Exits with 1 if anything is not exactly right.
  */
 
@@ -12,6 +14,8 @@ if (!(Number.isSafeInteger(cycles) && cycles > 0)) throw new Error(`--cycles is 
 
 const report = await killCycles({
   cycles,
+  config: { checkpointTailBytes: 65_536 },
+  kinds: ['load', 'backup', 'both', 'recovery'],
   onCycle: ({ inFlight, repeated, milliseconds }, all) => {
     if (values.json) return;
     const restart = `restart ${Math.round(milliseconds)} ms`;
@@ -24,6 +28,9 @@ const isRight =
   report.wrongAnswers === 0 &&
   report.wrongCounters === 0 &&
   report.partitionsThatDiffer === 0 &&
+  report.backups.failed === 0 &&
+  report.backups.acceptedParts === 0 &&
+  report.backups.partitionsThatDiffer === 0 &&
   report.withDedupHit * 3 >= report.counted;
 if (values.json) console.log(JSON.stringify(report));
 else print();
@@ -35,6 +42,12 @@ function print() {
     ['… with a batch in flight', report.counted],
     ['… of those with a dedup hit afterwards', report.withDedupHit],
     ['batches sent again and recognised', report.repeatedBatches],
+    ['checkpoints made / interrupted by a kill', `${report.checkpoints} / ${report.interruptedCheckpoints}`],
+    ['recoveries interrupted by a kill', report.interruptedRecoveries],
+    ['backups under way at a kill / killed with it', `${report.backups.interrupted} / ${report.backups.killed}`],
+    ['complete backups / failed', `${report.backups.complete} / ${report.backups.failed}`],
+    ['restored partitions unlike a replay', report.backups.partitionsThatDiffer],
+    ['unfinished backups that were restored', report.backups.acceptedParts],
     ['increments acknowledged', report.acknowledged],
     ['calls refused / with an unknown outcome', `${report.refused} / ${report.unknownOutcomes}`],
     ['answers with a wrong value', report.wrongAnswers],
@@ -44,6 +57,6 @@ function print() {
     ['partitions / unlike a replay', `${report.partitions} / ${report.partitionsThatDiffer}`],
     ['restart median / max', `${report.restartMilliseconds.median} / ${report.restartMilliseconds.max} ms`],
   ];
-  for (const [label, value] of rows) console.log(`${label.padEnd(42)}${String(value).padStart(24)}`);
+  for (const [label, value] of rows) console.log(`${label.padEnd(46)}${String(value).padStart(24)}`);
   console.log(isRight ? '\nEverything is exactly right.' : '\nSOMETHING IS WRONG. Please report this.');
 }

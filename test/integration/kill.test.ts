@@ -11,10 +11,11 @@ function expectExact(report: KillReport): void {
     actualSum: report.expectedSum,
     partitions: 16,
     partitionsThatDiffer: 0,
+    backups: { failed: 0, acceptedParts: 0, partitionsThatDiffer: 0 },
   });
 }
 
-// `npm run torture` is the same with 50 kills.
+// `npm run torture` is both with 50 kills.
 test('kill -9 under load, five times: every sum is what was acknowledged, and memory is that of a replay', async () => {
   const report = await killCycles({ cycles: 5 });
   expectExact(report);
@@ -23,9 +24,11 @@ test('kill -9 under load, five times: every sum is what was acknowledged, and me
   expect(report.acknowledged).toBeGreaterThan(1_000);
 }, 400_000);
 
-test('kill -9 while checkpoints are written: the same, and each of them was whole or not there', async () => {
-  const report = await killCycles({ cycles: 5, config: { checkpointTailBytes: 65_536 }, interrupted: 3 });
+test('kill -9 while checkpoints and backups are written, and in the recovery: the same, and each of them was whole or not there', async () => {
+  const kinds = ['load', 'backup', 'both', 'recovery'] as const;
+  const report = await killCycles({ cycles: 5, config: { checkpointTailBytes: 65_536 }, interrupted: 3, kinds });
   expectExact(report);
   expect(report.interruptedCheckpoints).toBeGreaterThanOrEqual(3);
   expect(report.checkpoints).toBeGreaterThan(16);
+  expect(report.backups.complete).toBeGreaterThanOrEqual(1);
 }, 400_000);

@@ -1,0 +1,91 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { connect } from '../dist/client/index.js';
+import { spawnChild } from './child.mjs';
+import { startServerProcess } from './server.mjs';
+
+/** Backups beside a server that is killed, some of them killed themselves. */
+
+const PROGRAM = fileURLToPath(new URL('../bin/tallystick.cjs', import.meta.url));
+
+export class Backups {
+  /** Files that are whole, by what the command said. */
+  complete = [];
+  /** Those that did not end well although nobody killed them. */
+  failed = 0;
+  /** Those that were running when the server was killed, and when they were killed with it. */
+  interrupted = 0;
+  killed = 0;
+  /** What was left of a killed one, and taken for a whole one all the same. */
+  acceptedParts = 0;
+  #directory;
+  #running;
+  #number = 0;
+
+  constructor(directory) {
+    this.#directory = directory;
+  }
+
+  /** Starts one, and resolves when it has begun to write. */
+  async begin(dataDir) {
+    const path = join(this.#directory, `${this.#number++}.backup`);
+    const child = spawnChild(process.execPath, [PROGRAM, 'backup', path, '--data-dir', dataDir], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    const ended = new Promise((resolve) => child.once('close', (code) => resolve(code)));
+    let hasEnded = false;
+    void ended.then(() => {
+      hasEnded = true;
+    });
+    this.#running = { path, child, ended, isOver: () => hasEnded };
+    while (!hasEnded && !existsSync(`${path}.part`)) await delay(1);
+  }
+
+  /** To be called when the server was killed. @param isKilled whether the backup is killed too */
+  async end(isKilled) {
+    const { path, child, ended, isOver } = this.#running;
+    const wasRunning = !isOver();
+    if (wasRunning) this.interrupted++;
+    if (isKilled) child.kill('SIGKILL');
+    const code = await ended;
+    if (code === 0) {
+      this.complete.push(path);
+    } else if (isKilled && wasRunning) {
+      this.killed++;
+      if (existsSync(path) || (existsSync(`${path}.part`) && (await this.#isRestored(`${path}.part`))))
+        this.acceptedParts++;
+    } else {
+      this.failed++;
+    }
+  }
+
+  /** What servers on restored directories say of themselves; one entry for each complete backup. */
+  async restoreAll(flags) {
+    const stats = [];
+    for (const path of this.complete) {
+      const dataDir = `${path}.restored`;
+      if (!(await this.#isRestored(path, dataDir))) {
+        this.failed++;
+        continue;
+      }
+      const server = await startServerProcess(dataDir, ...flags);
+      const client = await connect(server.url, { producer: false });
+      stats.push(await client.stats({ stateHash: true }));
+      await client.close();
+      server.child.kill('SIGKILL');
+      await server.exited;
+    }
+    return stats;
+  }
+
+  #isRestored(path, dataDir = `${path}.restored`) {
+    return new Promise((resolve) => {
+      execFile(process.execPath, [PROGRAM, 'restore', path, '--data-dir', dataDir, '--lanes', '2'], (error) =>
+        resolve(!error),
+      );
+    });
+  }
+}
