@@ -58,14 +58,14 @@ export const SETTINGS = {
     unit: 'threads',
     flag: '<n>',
     defaultText: 'one a core',
-    about: 'fixed when the directory is made',
+    about: 'fixed when the directory is made; repartition makes another one',
   },
   partitions: {
     schema: whole(1, LANE - 1).optional(),
     unit: 'slices of the names',
     flag: '<n>',
     defaultText: String(DEFAULT_PARTITIONS),
-    about: 'fixed when the directory is made',
+    about: 'fixed when the directory is made; repartition makes another one',
   },
   memory: {
     schema: whole(1, Number.MAX_SAFE_INTEGER).default(() => Math.floor(availableBytes() / 2)),
@@ -101,6 +101,11 @@ export const SETTINGS = {
     schema: whole(65_536, Number.MAX_SAFE_INTEGER).default(256 * MiB),
     unit: 'bytes',
     about: "of a lane's log that a start may have to replay; beyond them writes wait for a checkpoint",
+  },
+  hotPerSecond: {
+    schema: whole(0, Number.MAX_SAFE_INTEGER).default(10_000),
+    unit: 'operations/s',
+    about: 'on one counter of which the server warns; 0 = never',
   },
   producers: {
     schema: whole(1, 1_000_000).default(65_536),

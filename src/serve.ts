@@ -44,7 +44,7 @@ export function configOptions(): Option[] {
 
 async function serve(config: Config): Promise<void> {
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
-  const server = await startServer(config);
+  const server = await startServer(config, (hot) => log.warn(hot, 'a counter is hot'));
   server.failed.then(
     (error) => {
       log.fatal({ code: error.code }, error.message);

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type Config, type ConfigInput, defaultShape, loadConfig } from './config.js';
 import { DataDirectory, type LanePlace } from './directory.js';
 import type { TallystickError } from './errors.js';
+import type { HotName } from './lane/hot-names.js';
 import { type LaneStatus, Supervisor, type SupervisorState } from './lane/supervisor.js';
 import { checkInChild } from './log/check.js';
 import { KERNEL_VERSION, MAXIMUM_PAGES, PAGE_BYTES } from './partition/partition.js';
@@ -34,20 +35,24 @@ export const VERSION: string = (
  * Starts a server and resolves when it serves.
  *
  * @param options any keys of the configuration (docs in README.md); missing ones have their defaults
+ * @param onHot is told every ten seconds of a counter that takes `hotPerSecond` operations a second or more
  * @throws TallystickError CONFIG_INVALID, DIRECTORY_IN_USE, DIRECTORY_INVALID, LOG_CORRUPT
  */
-export async function startServer(options: ConfigInput | Config = {}): Promise<Server> {
+export async function startServer(
+  options: ConfigInput | Config = {},
+  onHot: (hot: HotName) => void = () => {},
+): Promise<Server> {
   const config = loadConfig(options);
   const directory = DataDirectory.open(config.dataDir, config, defaultShape());
   try {
-    return await serve(config, directory);
+    return await serve(config, directory, onHot);
   } catch (error) {
     directory.close();
     throw error;
   }
 }
 
-async function serve(config: Config, directory: DataDirectory): Promise<Server> {
+async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotName) => void): Promise<Server> {
   const { manifest } = directory;
   const create = manifest.state === 'creating';
   const { lanes } = directory;
@@ -74,6 +79,8 @@ async function serve(config: Config, directory: DataDirectory): Promise<Server> 
       port: config.port,
       connections: config.connections,
       checkpointTailBytes: config.checkpointTailBytes,
+      hotPerSecond: config.hotPerSecond,
+      onHot,
       map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS },
       onFailed: tellFailed,
     },

@@ -158,6 +158,7 @@ describe('config print', () => {
       'logLevel | info | default',
       'connections | 10000 | connections | default',
       'checkpointTailBytes | 268435456 | bytes | default',
+      'hotPerSecond | 10000 | operations/s | default',
       'producers | 65536 | producers | default',
       'producerIdleSeconds | 60 | seconds | file',
       'operationIds | 262144 | operation ids | default',

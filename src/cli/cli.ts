@@ -3,6 +3,7 @@ import { TallystickError } from '../errors.js';
 import { decrCommand, deleteCommand, getCommand, incrCommand, setCommand } from './counters.js';
 import { exportCommand } from './export-command.js';
 import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
+import { hotCommand } from './hot-command.js';
 import { importCommand } from './import-command.js';
 import { ingestCommand } from './ingest-command.js';
 import type { CliIo, Output } from './io.js';
@@ -65,6 +66,7 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     importCommand(io),
     pingCommand(io),
     statsCommand(io),
+    hotCommand(io),
   ];
   for (const command of [...commands, ingestCommand(io)]) program.addCommand(command);
   boundTo(program, '', io);

@@ -21,7 +21,8 @@ export interface CliClient extends IngestTarget {
     names: readonly string[],
     options: { read: 'durable' | 'latest' },
   ): Promise<readonly { readonly name: string; readonly value: bigint }[]>;
-  stats(): Promise<unknown>;
+  /** For each lane what it tells. */
+  stats(options?: { readonly hot?: number }): Promise<unknown>;
   close(): Promise<void>;
 }
 

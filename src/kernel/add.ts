@@ -31,6 +31,7 @@ import {
   OVERFLOW,
   REGISTER_NEXT,
   REGISTER_OPERATION_IDS,
+  REGISTER_OPERATIONS,
   REGISTERS,
   SCRATCH,
   VALUES,
@@ -82,6 +83,7 @@ export function applyAdd(count: u32, flags: u32): u32 {
     refused = count;
     break;
   }
+  store<u32>(REGISTER_OPERATIONS, count);
   store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
   store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
   return writeAnswer(end, refused, (flags & VALUES) !== 0);

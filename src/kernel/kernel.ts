@@ -1,5 +1,6 @@
 import { applyAdd } from './add';
-import { decodeBatch, KEYS, OPERATIONS } from './batch';
+import { decodeBatch, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
+import { nameAt, slotAddress } from './cells';
 import { xxh64 } from './hash';
 import {
   ADD,
@@ -22,6 +23,7 @@ import {
   H_PRODUCER_ENTRIES,
   H_PRODUCER_IDLE,
   H_SEQUENCE,
+  H_SLOTS,
   H_TIME,
   H_VERSION,
   HEADER,
@@ -40,6 +42,8 @@ import {
   REGISTER_BODY,
   REGISTER_EFFECT,
   REGISTER_NEXT,
+  REGISTER_OPERATIONS,
+  SCRATCH,
   SEQUENCED,
   SET,
   TICK,
@@ -48,6 +52,7 @@ import {
 } from './layout';
 import { listCounters } from './list';
 import { growTo } from './memory';
+import { nameBytes, nameLength } from './names';
 import { expireOperations } from './operations';
 import {
   cursorOf,
@@ -87,6 +92,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   let body = RECEIVE;
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
   store<i64>(REGISTER_EFFECT, 0);
+  store<u32>(REGISTER_OPERATIONS, 0);
   const sequenced = (flags & SEQUENCED) !== 0;
   if (sequenced) {
     const status = admit(kind, flags, producer, incarnation, body, end);
@@ -223,6 +229,20 @@ function describe(producer: u32): u32 {
   store<u32>(ANSWER + 16, cursorLength);
   memory.copy(ANSWER + 20, cursor + 4, cursorLength);
   return 20 + cursorLength;
+}
+
+/** The slot + 1 of an operation of the ADD that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
+export function slotOfOperation(index: u32): u32 {
+  return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);
+}
+
+/** Copies the name in a slot to ANSWER: its length, 0 where there is none. */
+export function nameOfSlot(slot: u32): u32 {
+  const name = slot < load<u32>(H_SLOTS) ? nameAt(slotAddress(slot)) : 0;
+  if (!name) return 0;
+  const length = nameLength(name);
+  memory.copy(ANSWER, nameBytes(name), length);
+  return length;
 }
 
 /** Describes the producer with a number, its id and whether it is named before that; 0 where the number is free, -1 behind the last. */

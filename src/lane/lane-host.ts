@@ -11,6 +11,7 @@ import type { LaneConnection } from './answers.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import { CheckpointSchedule } from './checkpoint-schedule.js';
 import { type ServerMap, Session } from './greeting.js';
+import type { HotName } from './hot-names.js';
 import { Lane } from './lane.js';
 import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
@@ -35,6 +36,9 @@ export interface LaneHostParts {
   readonly connectCheckpointer: (hear: (message: FromCheckpointer) => void) => (message: ToCheckpointer) => void;
   /** Bytes of log records that recovery may have to read; at so many the lane waits for a checkpoint. */
   readonly checkpointTailBytes: number;
+  /** Operations a second on one counter that are worth a warning; 0: none are. */
+  readonly hotPerSecond: number;
+  readonly onHot: (hot: HotName) => void;
   /** The ways to the other lanes. */
   readonly links: readonly Link[];
   readonly isPoisoned: () => boolean;
@@ -128,12 +132,13 @@ export class LaneHost {
   }
 
   serve(map: ServerMap): void {
-    const { lane, clock, links, isPoisoned } = this.#parts;
+    const { lane, clock, links, hotPerSecond, onHot, isPoisoned } = this.#parts;
     const describe = () => this.describe();
     const describePartition = (partition: number) => this.#checkpoints.describePartition(partition);
     const commit = this.#commit;
     this.#lane = new Lane({
-      ...{ lane, partitions: this.partitions, commit, clock, map, links, isPoisoned, describe, describePartition },
+      ...{ lane, partitions: this.partitions, commit, clock, map, links, hotPerSecond, onHot },
+      ...{ isPoisoned, describe, describePartition },
     });
     this.#checkpoints.start();
   }

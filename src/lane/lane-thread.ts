@@ -70,6 +70,8 @@ async function run(): Promise<void> {
     clock: systemClock,
     connectCheckpointer,
     checkpointTailBytes: options.checkpointTailBytes,
+    hotPerSecond: options.hotPerSecond,
+    onHot: (hot) => tell({ kind: 'hot', hot }),
     links: options.links.map(({ bell, ...link }) => ({ ...link, wake: () => bell.postMessage(null) })),
     isPoisoned,
     onFailed: fail,

@@ -9,6 +9,7 @@ import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
 import { Answers, type LaneConnection, type Requester } from './answers.js';
 import { encodeAudit } from './audit.js';
 import type { ServerMap } from './greeting.js';
+import { type HotName, HotNames } from './hot-names.js';
 import type { Link } from './link.js';
 import { Mesh, type MeshHandler, type Source } from './mesh.js';
 import { Reads } from './reads.js';
@@ -33,6 +34,9 @@ export interface LaneParts {
   readonly map: ServerMap;
   /** The ways to the other lanes. */
   readonly links: readonly Link[];
+  /** Operations a second on one counter that are worth a warning; 0: none are. */
+  readonly hotPerSecond: number;
+  readonly onHot: (hot: HotName) => void;
   /** Reads the word that any thread sets when storage can no longer be trusted. */
   readonly isPoisoned: () => boolean;
   /** What STATS tells besides. */
@@ -53,6 +57,7 @@ export class Lane implements MeshHandler {
   readonly #reads: Reads;
   readonly #mesh: Mesh;
   readonly #shares: Shares;
+  readonly #hot: HotNames;
   /** Whoever is not read from until the open group has room. */
   readonly #held = new Set<Source>();
   #tick: Timer;
@@ -64,7 +69,10 @@ export class Lane implements MeshHandler {
     this.#answers = new Answers(parts.commit, parts.isPoisoned);
     this.#reads = new Reads(this.#answers, parts.clock, parts.map.epoch);
     this.#mesh = new Mesh(parts.links, parts.clock, this);
-    this.#shares = new Shares({ parts, answers: this.#answers, mesh: this.#mesh, repeated: () => this.#repeated });
+    const { partitions, clock, hotPerSecond, onHot } = parts;
+    const hot = new HotNames({ partitions, clock, threshold: hotPerSecond, warn: onHot });
+    this.#hot = hot;
+    this.#shares = new Shares({ parts, answers: this.#answers, mesh: this.#mesh, hot, repeated: () => this.#repeated });
     this.#tick = this.#scheduleTick();
   }
 
@@ -122,6 +130,7 @@ export class Lane implements MeshHandler {
   async drain(): Promise<void> {
     this.#draining = true;
     this.#tick.cancel();
+    this.#hot.close();
     this.#release();
     await this.#mesh.endRequests();
     await this.#parts.commit.drain();
@@ -175,6 +184,7 @@ export class Lane implements MeshHandler {
       const tail = hasEffect(kind) ? effectOf(partition) : undefined;
       commit.append(number, { kind, flags, producer, incarnation, milliseconds }, body, tail);
       if (tail) this.#audit(from, frame, partition, milliseconds);
+      this.#hot.take(number, partition);
     }
     this.#acknowledge(from, frame, partition, status);
     if (status === OK) this.#reads.moved(number, partition);

@@ -3,6 +3,7 @@ import type { ErrorCode } from '../errors.js';
 import type { Retention } from '../log/segments.js';
 import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
+import type { HotName } from './hot-names.js';
 import type { Link } from './link.js';
 
 /** What the supervisor and a lane's thread tell each other. Values that a message port can copy; no counts, no operations. */
@@ -26,6 +27,7 @@ export interface LaneOptions {
   readonly port: number;
   readonly connections: number;
   readonly checkpointTailBytes: number;
+  readonly hotPerSecond: number;
   /** One word: not 0 when storage can no longer be trusted. */
   readonly poison: SharedArrayBuffer;
   readonly links: readonly ThreadLink[];
@@ -42,6 +44,7 @@ export type ToLane =
 
 export type FromLane =
   | { readonly kind: 'listening'; readonly host: string; readonly port: number; readonly recovery: Recovery }
+  | { readonly kind: 'hot'; readonly hot: HotName }
   | { readonly kind: 'drained' }
   /** An error, as its code and its own part of the message. */
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string };

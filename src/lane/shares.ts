@@ -15,6 +15,7 @@ import { Opcode } from '../protocol/opcode.js';
 import { decodeSyncAnswer, encodeSyncAnswer, errorAnswer, errorOf } from '../protocol/response.js';
 import { type Answers, addressOf, type LaneConnection, type Requester } from './answers.js';
 import { decodeGrants, encodeGrants, type Grant, grant, producerId, Session } from './greeting.js';
+import type { HotNames } from './hot-names.js';
 import type { LaneParts } from './lane.js';
 import type { Mesh } from './mesh.js';
 
@@ -38,6 +39,7 @@ export interface SharesParts {
   readonly parts: LaneParts;
   readonly answers: Answers;
   readonly mesh: Mesh;
+  readonly hot: HotNames;
   /** Repeats that the lane has answered. */
   readonly repeated: () => number;
 }
@@ -46,12 +48,14 @@ export class Shares {
   readonly #parts: LaneParts;
   readonly #answers: Answers;
   readonly #mesh: Mesh;
+  readonly #hot: HotNames;
   readonly #repeated: () => number;
 
-  constructor({ parts, answers, mesh, repeated }: SharesParts) {
+  constructor({ parts, answers, mesh, hot, repeated }: SharesParts) {
     this.#parts = parts;
     this.#answers = answers;
     this.#mesh = mesh;
+    this.#hot = hot;
     this.#repeated = repeated;
   }
 
@@ -143,7 +147,7 @@ export class Shares {
 
   #statsShare(from: Requester, frame: FrameView): void {
     const { commit, lane, partitions, describe, describePartition } = this.#parts;
-    const { stateHash } = decodeStatsRequest(frame.body);
+    const { stateHash, hot } = decodeStatsRequest(frame.body);
     const writer = new ByteWriter();
     encodeStatsAnswer(writer, {
       lane,
@@ -157,6 +161,7 @@ export class Shares {
       })),
       ...describe(),
       mesh: { ...this.#mesh.stats },
+      ...(hot !== undefined && { hot: this.#hot.top(hot).map((each) => ({ ...each })) }),
     });
     this.#answers.send(from, frame, 0, writer.view());
   }

@@ -2,6 +2,7 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import { TallystickError } from '../errors.js';
 import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
+import type { HotName } from './hot-names.js';
 import { createRings, type Rings } from './link.js';
 import type { FromLane, LaneOptions, LogLimits, Recovery, ThreadLink, ToLane } from './messages.js';
 
@@ -25,6 +26,9 @@ export interface SupervisorOptions {
   readonly connections: number;
   /** Bytes of each lane's log that a start may have to read. */
   readonly checkpointTailBytes: number;
+  /** Operations a second on one counter of which `onHot` is told, every ten seconds; 0: it never is. */
+  readonly hotPerSecond: number;
+  readonly onHot: (hot: HotName) => void;
   readonly map: Omit<ServerMap, 'lanes' | 'partitions'>;
   /** Called once when the state becomes `failed`. */
   readonly onFailed: (error: TallystickError) => void;
@@ -127,7 +131,8 @@ export class Supervisor {
   }
 
   #spawn(lane: number, links: readonly ThreadLink[]): LaneThread {
-    const { create, configuration, log, host, port, connections, checkpointTailBytes, lanes } = this.#options;
+    const { create, configuration, log, host, port, connections, checkpointTailBytes, hotPerSecond, lanes } =
+      this.#options;
     const { path, partitions } = lanes[lane] as SupervisorOptions['lanes'][number];
     const workerData: LaneOptions = {
       lane,
@@ -140,6 +145,7 @@ export class Supervisor {
       port: port === 0 ? 0 : port + lane,
       connections,
       checkpointTailBytes,
+      hotPerSecond,
       poison: this.#poison,
       links,
     };
@@ -169,6 +175,7 @@ export class Supervisor {
 
   #hear(thread: LaneThread, message: FromLane): void {
     if (message.kind === 'listening') thread.listening.resolve(message);
+    else if (message.kind === 'hot') this.#options.onHot(message.hot);
     else if (message.kind === 'failed') this.#fail(new TallystickError(message.code, message.detail));
     else {
       thread.isDrained = true;

@@ -1,4 +1,5 @@
 import { TallystickError } from '../errors.js';
+import { ByteReader } from '../protocol/bytes.js';
 
 /**
  * The typed host of a kernel (src/kernel): one partition's linear memory and the calls into it. Synchronous and
@@ -18,6 +19,7 @@ export const KERNEL_VERSION = 2;
 const REGISTER_ANSWER_LENGTH = 20;
 const REGISTER_POSITION = 24;
 const REGISTER_EFFECT = 32;
+const REGISTER_OPERATIONS = 84;
 const RECEIVE = 0x1000;
 const RECEIVE_BYTES = 1_048_576;
 const ANSWER = 0x180000;
@@ -59,6 +61,8 @@ interface KernelExports {
   list(length: number): number;
   lookUpProducer(): number;
   producerAt(producer: number): number;
+  slotOfOperation(index: number): number;
+  nameOfSlot(slot: number): number;
   stateBytes(): number;
   stateHash(): bigint;
   hashPages(first: number, count: number): bigint;
@@ -175,6 +179,23 @@ export class Partition {
   /** The position at which a REPEATED (or ALREADY_APPLIED) body was applied; 0 if that is no longer known. */
   get repeatedPosition(): number {
     return this.#u64(REGISTER_POSITION);
+  }
+
+  /** How many operations the body had that was applied last; 0 where it was no ADD. */
+  get operations(): number {
+    return this.#view.getUint32(REGISTER_OPERATIONS, true);
+  }
+
+  /** The number of the counter that one of them stepped; undefined where it has none. To be asked before the next call. */
+  slotOfOperation(index: number): number | undefined {
+    const slot = this.#kernel.slotOfOperation(index);
+    return slot === 0 ? undefined : slot - 1;
+  }
+
+  /** The name that has this number now; undefined where none has it. */
+  nameOfSlot(slot: number): string | undefined {
+    const length = this.#kernel.nameOfSlot(slot);
+    return length === 0 ? undefined : new ByteReader(this.#bytes, ANSWER).name(length);
   }
 
   /** The delta that the last SET or DELETE caused. */

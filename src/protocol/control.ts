@@ -182,18 +182,27 @@ export function decodeHelloAnswer(body: Uint8Array): HelloAnswer {
   };
 }
 
+/** Hot counters of a lane that are told at once. */
+export const MOST_HOT = 100;
+
 export interface StatsRequest {
   /** Also hash the memory of each partition, which takes its lane about 0.1 s a GiB. */
   readonly stateHash?: boolean;
+  /** Also the counters of each lane that take the most operations, so many at most: 1 to 100. */
+  readonly hot?: number;
 }
 
-export function encodeStatsRequest(writer: ByteWriter, { stateHash }: StatsRequest = {}): void {
-  writeMap(writer, { stateHash });
+export function encodeStatsRequest(writer: ByteWriter, { stateHash, hot }: StatsRequest = {}): void {
+  writeMap(writer, { stateHash, hot });
 }
 
 export function decodeStatsRequest(body: Uint8Array): StatsRequest {
-  const stateHash = readMap(body, REQUEST_VALUES).get('stateHash');
-  return stateHash === undefined ? {} : { stateHash: flag(stateHash, 'stateHash') };
+  const map = readMap(body, REQUEST_VALUES);
+  const [stateHash, hot] = [map.get('stateHash'), map.get('hot')];
+  return {
+    ...(stateHash !== undefined && { stateHash: flag(stateHash, 'stateHash') }),
+    ...(hot !== undefined && { hot: integer(hot, 'hot', 1, MOST_HOT) }),
+  };
 }
 
 export function encodeStatsAnswer(writer: ByteWriter, answer: StatsAnswer): void {

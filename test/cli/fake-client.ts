@@ -55,7 +55,8 @@ export class FakeClient extends FakeTarget implements CliClient {
     return names.map((name) => ({ name, value: this.server.values.get(name) ?? 0n }));
   }
 
-  async stats(): Promise<unknown> {
+  async stats({ hot }: { hot?: number } = {}): Promise<unknown> {
+    if (hot !== undefined) return this.server.hot.map((lane) => ({ hot: lane.slice(0, hot) }));
     return { server: 'fake', lanes: [{ increments: 12n }, { increments: 3 }] };
   }
 

@@ -14,6 +14,8 @@ export class FakeServer {
   readonly reasons: string[] = [];
   /** The kind of each read. */
   readonly reads: string[] = [];
+  /** For each lane its hottest counters. */
+  readonly hot: { readonly name: string; readonly perSecond: number }[][] = [];
   /** Counters that lists have given. */
   listed = 0;
   batches = 0;

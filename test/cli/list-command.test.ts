@@ -68,3 +68,27 @@ describe('ls', () => {
     expect((await cli(['ls'], { server: many })).out.split('\n')).toHaveLength(50_001);
   });
 });
+
+describe('hot', () => {
+  const server = new FakeServer(4);
+  server.hot.push(
+    [
+      { name: 'a', perSecond: 900 },
+      { name: 'b\u001b', perSecond: 20 },
+    ],
+    [{ name: 'c', perSecond: 1_234 }],
+  );
+
+  it('prints the hottest counters of all lanes, hottest first', async () => {
+    expect((await cli(['hot'], { server })).out).toBe('c        1,234/s\na          900/s\nb\\u{1b}     20/s\n');
+    expect((await cli(['hot', '--top', '1'], { server })).out).toBe('c  1,234/s\n');
+    const { out, connections } = await cli(['hot', '--json', '--top', '2'], { server });
+    expect(JSON.parse(out)).toEqual([
+      { name: 'c', perSecond: 1_234 },
+      { name: 'a', perSecond: 900 },
+    ]);
+    expect(connections[0]?.options.producer).toBe(false);
+    for (const bad of ['0', '101', 'x', '-1'])
+      expect(await cli(['hot', '--top', bad], { server })).toMatchObject({ status: 2, connections: [] });
+  });
+});

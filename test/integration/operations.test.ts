@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Client } from '../../src/client/index.js';
 import { clientOfTest } from './clients.js';
-import { sharedServer } from './server-process.js';
+import { startProgram } from './ingest-programs.js';
+import { serverOfTest, sharedServer } from './server-process.js';
 
 const MAXIMUM = 2n ** 63n - 1n;
 const MINIMUM = -(2n ** 63n);
@@ -127,4 +128,22 @@ describe('operation ids', () => {
     expect(await client.get(`a${tag}`)).toBe(3n);
     expect(await client.get(`b${tag}`)).toBe(0n);
   });
+});
+
+test('the counters that take the most operations are told by STATS and by `hot`, of every lane', async () => {
+  const hotServer = await serverOfTest({ lanes: 2, partitions: 4 });
+  const client = await clientOfTest(hotServer);
+  const hot = ['hot:1', 'hot:2', 'hot:3', 'hot:4'];
+  for (let round = 0; round < 10; round++) {
+    await client.batch(
+      Array.from({ length: 2_000 }, (_, i) => ({ name: i % 2 === 0 ? (hot[i % 4] as string) : `cold:${i}` })),
+    );
+  }
+  const lanes = await client.stats({ hot: 5 });
+  const names = lanes.flatMap((lane) => lane['hot'] as readonly { name: string; perSecond: number }[]);
+  expect(names.slice(0, 20).filter(({ name }) => hot.includes(name)).length).toBeGreaterThan(0);
+  expect((await client.stats())[0]).not.toHaveProperty('hot');
+  const { out, status } = await startProgram(['hot', '--json', '--top', '2', '--server', hotServer.url]).outcome;
+  expect(status).toBe(0);
+  expect((JSON.parse(out) as { name: string }[]).map(({ name }) => name).sort()).toEqual(['hot:1', 'hot:3']);
 });

@@ -66,6 +66,8 @@ export class HostHarness {
       clock,
       connectCheckpointer: (hear) => this.#connect(hear),
       checkpointTailBytes: TAIL_BYTES,
+      hotPerSecond: 0,
+      onHot: () => {},
       links: [],
       isPoisoned: () => this.failures.length > 0,
       onFailed: (error) => this.failures.push(error),

@@ -1,5 +1,6 @@
 import { TallystickError } from '../../src/errors.js';
 import { type ServerMap, Session } from '../../src/lane/greeting.js';
+import type { HotName } from '../../src/lane/hot-names.js';
 import { Lane } from '../../src/lane/lane.js';
 import { configure, recover } from '../../src/lane/recovery.js';
 import { GroupCommit } from '../../src/log/group-commit.js';
@@ -88,6 +89,7 @@ export class LaneHarness {
   readonly checkpointDisk = new SimCheckpointDisk();
   readonly mark = new MemoryMark();
   readonly failures: TallystickError[] = [];
+  readonly hot: HotName[] = [];
   poisoned = false;
   log!: SimLog;
   checkpoints!: SimCheckpoints;
@@ -133,6 +135,8 @@ export class LaneHarness {
       clock,
       map: MAP,
       links: [],
+      hotPerSecond: 100,
+      onHot: (hot) => this.hot.push(hot),
       isPoisoned: () => this.poisoned,
       describe: () => ({}),
       describePartition: () => ({}),

@@ -94,6 +94,8 @@ export class MeshHarness {
         return (message) => checkpointer.hear(message);
       },
       checkpointTailBytes: TAIL_BYTES,
+      hotPerSecond: 0,
+      onHot: () => {},
       links: others.map((other) => ({
         lane: other,
         out: this.#rings[index]?.[other] as Rings,

@@ -123,6 +123,8 @@ export class SimLane {
       clock: this.clock,
       connectCheckpointer: (hear) => this.#connectCheckpointer(hear),
       checkpointTailBytes,
+      hotPerSecond: 1,
+      onHot: () => {},
       links: this.#links(),
       isPoisoned: this.#life.isPoisoned,
       onFailed: this.#life.onFailed,
