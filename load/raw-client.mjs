@@ -62,6 +62,7 @@ export class RawClient {
   #lanes = [];
   #sockets = [];
   #ports = [];
+  #isClosed = false;
   #next = 1;
   #waiting = new Map();
   /** Of each partition, the last one sent. */
@@ -101,6 +102,10 @@ export class RawClient {
     const socket = connect({ host, port, noDelay: true });
     await once(socket, 'connect');
     const reader = new FrameReader();
+    // Whoever waits for an answer would wait for ever, and the process end without a word.
+    socket.on('close', () => {
+      if (!this.#isClosed) throw new Error(`The server closed the connection to port ${port}.`);
+    });
     socket.on('data', (chunk) => reader.push(chunk, (frame) => this.#answered(frame)));
     const writer = new ByteWriter();
     encodeHelloRequest(writer, {
@@ -174,6 +179,7 @@ export class RawClient {
   }
 
   close() {
+    this.#isClosed = true;
     for (const socket of this.#sockets) socket.end();
   }
 }
