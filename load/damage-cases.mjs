@@ -198,7 +198,9 @@ const kindOfFile = (file) => basename(file).replace(/\d+/, 'N');
 function summary(cases) {
   const files = {};
   for (const { file, outcome } of cases) {
-    const row = (files[kindOfFile(file)] ??= { cases: 0, refused: 0, found: 0, harmless: 0, WRONG: 0, CRASHED: 0 });
+    const kind = kindOfFile(file);
+    files[kind] ??= { cases: 0, refused: 0, found: 0, harmless: 0, WRONG: 0, CRASHED: 0 };
+    const row = files[kind];
     row.cases++;
     row[outcome]++;
   }

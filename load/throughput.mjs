@@ -14,8 +14,8 @@ const KEYS = ['name', 'id'];
 const ACKS = ['durable', 'applied'];
 const CLIENTS = [1, 8, 64];
 /** Batches on their way, of all clients together, and batches made beforehand. */
-const IN_FLIGHT = { 1: 1_024, 100: 256, 1_000: 64, 10_000: 16 };
-const MADE = { 1: 100_000, 100: 20_000, 1_000: 2_000, 10_000: 320 };
+const IN_FLIGHT = { 1: 1_024, 100: 256, 1000: 64, 10000: 16 };
+const MADE = { 1: 100_000, 100: 20_000, 1000: 2_000, 10000: 320 };
 
 const CANONICAL = { size: 1_000, key: 'name', ack: 'durable', distribution: 'uniform', clients: 1 };
 

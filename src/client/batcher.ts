@@ -4,7 +4,7 @@
  * does not wait. A full batch goes at once.
  */
 
-import { TallystickError } from '../errors.js';
+import type { TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import type { Extension } from '../protocol/request.js';

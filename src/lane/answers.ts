@@ -1,4 +1,4 @@
-import { type ErrorCode, TallystickError } from '../errors.js';
+import type { ErrorCode, TallystickError } from '../errors.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { Kind, type Partition, type ProducerState } from '../partition/partition.js';
-import { ByteReader, ByteWriter } from '../protocol/bytes.js';
+import { ByteReader, type ByteWriter } from '../protocol/bytes.js';
 import { type HelloAnswer, type HelloRequest, PRODUCER_ID_BYTES, type ProducerRef } from '../protocol/control.js';
 import type { LaneParts } from './lane.js';
 

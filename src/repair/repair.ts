@@ -12,10 +12,8 @@ import type { Salvaged, SalvageJob } from './salvage.js';
 
 /** What can be saved of a damaged directory, and a sound directory of it. The damaged one is only read. */
 
-export interface RepairProgress {
-  /** Files are searched, partitions are replayed. */
-  (bytes: number, parts: number): void;
-}
+/** Is told how many bytes of files were searched, and how many files and partitions are done. */
+export type RepairProgress = (bytes: number, parts: number) => void;
 
 export interface SalvagedLane {
   readonly lane: number;
@@ -71,7 +69,10 @@ async function salvageAll(
   const salvaged: SalvagedLane[] = [];
   const done = { bytes: 0, parts: 0 };
   for (const [lane, place] of directory.lanes.entries()) {
-    const records = recordsOf(place, (bytes) => onProgress((done.bytes += bytes), ++done.parts));
+    const records = recordsOf(place, (bytes) => {
+      done.bytes += bytes;
+      onProgress(done.bytes, ++done.parts);
+    });
     const known = flushedOf(place);
     const partitions: Salvaged[] = [];
     for (const partition of place.partitions) {

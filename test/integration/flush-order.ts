@@ -133,23 +133,23 @@ function parseCall(text: string, begin: number, end: number): SystemCall[] {
   if (opened !== undefined) {
     const descriptor = Number(opened);
     return [
-      { name: 'openat', descriptor, target: unescape(path).toString(), data: Buffer.alloc(0), begin, end, result: 0 },
+      { name: 'openat', descriptor, target: unescaped(path).toString(), data: Buffer.alloc(0), begin, end, result: 0 },
     ];
   }
   const [, from, to] = /^rename\("([^"]*)", "([^"]*)"\) += 0/.exec(text) ?? [];
   if (from !== undefined && to !== undefined) {
-    const [data, target] = [unescape(from), unescape(to).toString()];
+    const [data, target] = [unescaped(from), unescaped(to).toString()];
     return [{ name: 'rename', descriptor: -1, target, data, begin, end, result: 0 }];
   }
   const match = /^(\w+)\((\d+)<(.*?)>(?:, (.*))?\) += (-?\d+)/.exec(text);
   if (!match) return [];
   const [, name = '', descriptor, target = '', rest = '', result] = match;
-  const strings = [...rest.matchAll(/"((?:\\x[0-9a-f]{2})*)"/g)].map(([, hexadecimal = '']) => unescape(hexadecimal));
+  const strings = [...rest.matchAll(/"((?:\\x[0-9a-f]{2})*)"/g)].map(([, hexadecimal = '']) => unescaped(hexadecimal));
   return [
     {
       name,
       descriptor: Number(descriptor),
-      target: target.startsWith('\\x') ? unescape(target).toString() : target,
+      target: target.startsWith('\\x') ? unescaped(target).toString() : target,
       data: Buffer.concat(strings).subarray(0, Math.max(0, Number(result))),
       begin,
       end,
@@ -158,7 +158,7 @@ function parseCall(text: string, begin: number, end: number): SystemCall[] {
   ];
 }
 
-const unescape = (hexadecimal: string): Buffer => Buffer.from(hexadecimal.replaceAll('\\x', ''), 'hex');
+const unescaped = (hexadecimal: string): Buffer => Buffer.from(hexadecimal.replaceAll('\\x', ''), 'hex');
 
 const O_DSYNC = 0o10000;
 

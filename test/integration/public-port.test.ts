@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { TallystickError } from '../../src/errors.js';
+import type { TallystickError } from '../../src/errors.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { decodeAllStats, encodeStatsRequest, type HelloAnswer } from '../../src/protocol/control.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';

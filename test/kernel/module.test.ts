@@ -69,14 +69,14 @@ describe('The module', () => {
 /** `export const NAME: u32 = value` of a file, with sums and products of names and numbers. */
 function constantsOf(path: string, pattern: RegExp): Map<string, number> {
   const constants = new Map<string, number>();
-  const valueOf = (text: string): number => {
+  const numberOf = (text: string): number => {
     const terms = text
       .split(' + ')
       .map((term) => term.split(' * ').map((factor) => constants.get(factor) ?? Number(factor.replaceAll('_', ''))));
     return terms.reduce((sum, factors) => sum + factors.reduce((product, factor) => product * factor, 1), 0);
   };
   const source = readFileSync(new URL(path, import.meta.url), 'utf8');
-  for (const [, name = '', text = ''] of source.matchAll(pattern)) constants.set(name, valueOf(text));
+  for (const [, name = '', text = ''] of source.matchAll(pattern)) constants.set(name, numberOf(text));
   return constants;
 }
 

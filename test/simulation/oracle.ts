@@ -227,7 +227,10 @@ export class Oracle {
     this.#progress(partition, position, flushed);
     this.#mustBeStored(partition, position, 'OPEN');
     ids.forEach((id, index) => {
-      if (id.slot === undefined) return this.#wrong(`OPEN refuses a name with ${codeOfStatus(id.status)}`);
+      if (id.slot === undefined) {
+        this.#wrong(`OPEN refuses a name with ${codeOfStatus(id.status)}`);
+        return;
+      }
       const wrong = this.#model(partition).learnId(id.slot, id.generation, names[index] as string, position);
       if (wrong) this.#wrong(wrong);
     });

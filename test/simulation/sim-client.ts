@@ -10,7 +10,7 @@ import { decodeAddAnswer, decodeSetAnswer, decodeSyncAnswer } from '../../src/pr
 import { bodyOf, Link, refusalOf } from './link.js';
 import type { Answer } from './requests.js';
 import { LANES, PARTITIONS, partitionsOf } from './shape.js';
-import { Batch, type BatchContent, type Ending, Stream } from './stream.js';
+import { type Batch, type BatchContent, type Ending, Stream } from './stream.js';
 import type { World } from './world.js';
 
 export interface ClientOptions {

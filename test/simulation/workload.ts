@@ -274,7 +274,8 @@ export class Workload {
       this.#expectRight(answer);
       if (refusalOf(answer)) return;
       const { position, cursor, counters } = decodeListAnswer(answer.body);
-      const from = (first ??= position);
+      first ??= position;
+      const from = first;
       told.push(...counters.map(({ name }) => name));
       if (cursor !== 0) return ask(cursor);
       // A slow client may take the answer of a server that died since: what that one had not flushed is another history.

@@ -146,7 +146,7 @@ describe('damage is found', () => {
     await expectFault(dataDir, segments[0] as string, /^Record \d+ .*its CRC32C differs\.$/);
     const { out } = await startProgram(['verify', dataDir]).outcome;
     expect(out).toMatch(
-      /log-0000000000000001\.mdb {2}DAMAGED\n[^]*\ndamaged: 1 fault\n {2}lane-0\/log-0000000000000001\.mdb: Record/,
+      /log-0000000000000001\.mdb {2}DAMAGED\n[\s\S]*\ndamaged: 1 fault\n {2}lane-0\/log-0000000000000001\.mdb: Record/,
     );
     const started = await serverOfTest({ dataDir, lanes: 1, partitions: 2 });
     await started.kill('SIGTERM');
