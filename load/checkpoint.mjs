@@ -25,7 +25,7 @@ import { rate, textTable, three } from './table.mjs';
  *   --counters 1000000   with names of 20 bytes
  *   --seconds 20         of full load by name in batches of 1,000, uniform; 1800 for the plot of what is bounded
  *   --tail BYTES         checkpointTailBytes
- *   --json   --out DIR (checkpoint.json and checkpoint.svg)
+ *   --json   --out DIR (checkpoint.json and checkpoint.svg)   --report NAME (of these files)
  *
  * Exits with 1 if a counter is wrong after the start, or the tail went past its bound.
  */
@@ -36,6 +36,8 @@ const MEMORY_BYTES = 16 * 2 ** 30;
 /** What a lane may have taken already when its tail comes to the bound: a group in flight, and one in the making. */
 const OVERRUN_BYTES = 2 * 4 * 2 ** 20;
 const MEBI = 2 ** 20;
+/** Kept in the report. */
+const MOST_SAMPLES = 360;
 
 const { values: options } = parseArgs({
   options: {
@@ -44,6 +46,7 @@ const { values: options } = parseArgs({
     tail: { type: 'string', default: String(256 * MEBI) },
     json: { type: 'boolean', default: false },
     out: { type: 'string' },
+    report: { type: 'string', default: 'checkpoint' },
   },
 });
 const count = Number(options.counters);
@@ -59,7 +62,7 @@ try {
   const report = { machine, counters: count, seconds, tailBound: Number(options.tail), ...(await run()) };
   if (options.json) console.log(JSON.stringify(report));
   else print(report);
-  if (options.out) writeReport(options.out, 'checkpoint', report, { 'checkpoint.svg': plot(report) });
+  if (options.out) writeReport(options.out, options.report, report, { [`${options.report}.svg`]: plot(report) });
   const isRight = report.sum.counted === report.sum.acknowledged && report.tailMost <= report.tailBound + OVERRUN_BYTES;
   if (!options.json) console.log(isRight ? '\nEverything is right.' : '\nSOMETHING IS WRONG.');
   process.exitCode = isRight ? 0 : 1;
@@ -89,7 +92,7 @@ async function run() {
   });
   const watch = watchServer(server.url, pid);
   const { increments, seconds: spent } = await closedLoop(clients, batches, { inFlight: 16, seconds });
-  const samples = await watch.stop();
+  const samples = thinned(await watch.stop());
   const lanes = await statsOf(server.url);
   for (const client of clients) client.close();
   const restart = await killAndStart();
@@ -146,6 +149,17 @@ function watchServer(url, pid) {
       return samples;
     },
   };
+}
+
+/** At most MOST_SAMPLES at equal distances, of each the largest figures of its stretch. */
+function thinned(samples) {
+  const stretch = Math.ceil(samples.length / MOST_SAMPLES);
+  const largest = (part, key) => Math.max(...part.map((sample) => sample[key]));
+  const keys = Object.keys(samples[0] ?? {});
+  return Array.from({ length: Math.ceil(samples.length / stretch) }, (_, i) => {
+    const part = samples.slice(i * stretch, (i + 1) * stretch);
+    return Object.fromEntries(keys.map((key) => [key, largest(part, key)]));
+  });
 }
 
 /** Bytes on the disk of the logs and of the checkpoints. */

@@ -31,6 +31,34 @@ export const BLOCKS = {
     `Redis ${versus.redis}. ${machineLine(versus.machine)}\n${printVersus(versus, markdownTable)}`,
   native: ({ native }) => `${machineLine(native.machine)}\n\n${markdownTable(ROW_HEAD, native.rows.map(rowCells))}`,
   profile: ({ profile }) => [machineLine(profile.machine), ...profile.cases.map(profiledCase)].join('\n\n'),
+  checkpoint: ({ checkpoint }) => {
+    const { counters, seconds, perSecond, samples, tailMost, tailBound } = checkpoint;
+    const [half, last] = [samples[samples.length >> 1], samples.at(-1)];
+    const row = (name, sample) => [name, mebibytes(sample.log), mebibytes(sample.checkpoint), mebibytes(sample.memory)];
+    return [
+      `${machineLine(checkpoint.machine)} ${counters.toLocaleString('en')} counters, ${seconds.toLocaleString('en')} s of full load by name: ${rate(perSecond)} durable increments a second. The longest tail of a lane was ${mebibytes(tailMost)}, its bound ${mebibytes(tailBound)}.`,
+      `![Bytes on the disk and in memory](performance/checkpoint.svg)`,
+      markdownTable(
+        ['after', 'log', 'checkpoints', 'memory of the server'],
+        [row(`${Math.round(half.seconds)} s`, half), row(`${Math.round(last.seconds)} s`, last)],
+      ),
+    ].join('\n\n');
+  },
+  restart: ({ restart: { machine, counters, restart } }) => {
+    const { totalSeconds, checkSeconds, lanes } = restart;
+    const rows = lanes.map((lane, number) => [
+      number,
+      mebibytes(lane.pages * 65_536),
+      milliseconds(lane.checkpointMilliseconds),
+      mebibytes(lane.bytes),
+      lane.entries.toLocaleString('en'),
+      milliseconds(lane.logMilliseconds),
+    ]);
+    return [
+      `${machineLine(machine)} ${counters.toLocaleString('en')} counters with names of 20 bytes, kill -9 under full load: ${three(totalSeconds)} s from the start of the process until it serves, of which the check in processes of its own takes ${three(checkSeconds)} s.`,
+      markdownTable(['lane', 'checkpoints', 'read in', 'log', 'entries replayed', 'in'], rows),
+    ].join('\n\n');
+  },
   growth: ({ growth }) =>
     [
       machineLine(growth.machine),
@@ -44,6 +72,8 @@ export const BLOCKS = {
         ),
     ].join('\n\n'),
 };
+
+const mebibytes = (bytes) => `${three(bytes / 2 ** 20)} MiB`;
 
 /** Beyond it other work took part of the cores. */
 const QUIET_LOAD = 0.5;
@@ -89,4 +119,6 @@ const NEEDS = {
   native: 'native',
   profile: 'profile',
   growth: 'growth',
+  checkpoint: 'checkpoint',
+  restart: 'restart',
 };
