@@ -12,16 +12,17 @@ import { startServerProcess } from './server.mjs';
 const PROGRAM = fileURLToPath(new URL('../bin/tallystick.cjs', import.meta.url));
 
 export class Backups {
-  /** Files that are whole, by what the command said. */
-  complete = [];
+  /** Those that ended well, or had their name already when they were killed. */
+  complete = 0;
   /** Those that did not end well although nobody killed them. */
   failed = 0;
   /** Those that were running when the server was killed, and when they were killed with it. */
   interrupted = 0;
   killed = 0;
-  /** What was left of a killed one, and taken for a whole one all the same. */
+  /** Files that a killed one left without their name, and that `restore` took: they must be whole like the others. */
   acceptedParts = 0;
   #directory;
+  #files = [];
   #running;
   #number = 0;
 
@@ -51,26 +52,24 @@ export class Backups {
     if (wasRunning) this.interrupted++;
     if (isKilled) child.kill('SIGKILL');
     const code = await ended;
-    if (code === 0) {
-      this.complete.push(path);
-    } else if (isKilled && wasRunning) {
-      this.killed++;
-      if (existsSync(path) || (existsSync(`${path}.part`) && (await this.#isRestored(`${path}.part`))))
-        this.acceptedParts++;
-    } else {
-      this.failed++;
-    }
+    const isInterrupted = isKilled && wasRunning && code !== 0;
+    if (isInterrupted) this.killed++;
+    // The name comes last: a kill between it and the end leaves a whole file
+    if (code === 0 || (isInterrupted && existsSync(path))) this.#files.push({ path, hasName: true });
+    else if (!isInterrupted) this.failed++;
+    else if (existsSync(`${path}.part`)) this.#files.push({ path: `${path}.part`, hasName: false });
   }
 
-  /** What servers on restored directories say of themselves; one entry for each complete backup. */
+  /** What servers on restored directories say of themselves: one entry for each file that `restore` took. */
   async restoreAll(flags) {
     const stats = [];
-    for (const path of this.complete) {
+    for (const { path, hasName } of this.#files) {
       const dataDir = `${path}.restored`;
-      if (!(await this.#isRestored(path, dataDir))) {
-        this.failed++;
-        continue;
-      }
+      const isRestored = await restore(path, dataDir);
+      if (hasName && isRestored) this.complete++;
+      else if (hasName) this.failed++;
+      else if (isRestored) this.acceptedParts++;
+      if (!isRestored) continue;
       const server = await startServerProcess(dataDir, ...flags);
       const client = await connect(server.url, { producer: false });
       stats.push(await client.stats({ stateHash: true }));
@@ -80,12 +79,12 @@ export class Backups {
     }
     return stats;
   }
+}
 
-  #isRestored(path, dataDir = `${path}.restored`) {
-    return new Promise((resolve) => {
-      execFile(process.execPath, [PROGRAM, 'restore', path, '--data-dir', dataDir, '--lanes', '2'], (error) =>
-        resolve(!error),
-      );
-    });
-  }
+function restore(path, dataDir) {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [PROGRAM, 'restore', path, '--data-dir', dataDir, '--lanes', '2'], (error) =>
+      resolve(!error),
+    );
+  });
 }

@@ -15,7 +15,7 @@ export interface KillReport {
     readonly killed: number;
     /** That did not end well although nobody killed them. */
     readonly failed: number;
-    /** Unfinished ones that were taken for whole ones. */
+    /** Files that a killed one left without their name, and that `restore` took. They are compared like the others. */
     readonly acceptedParts: number;
     /** Restored partitions whose memory was not that of a replay to their sequence. */
     readonly partitionsThatDiffer: number;

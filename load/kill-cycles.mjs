@@ -94,7 +94,7 @@ export async function killCycles({
     return {
       ...summary(all, workloads),
       backups: {
-        complete: backups.complete.length,
+        complete: backups.complete,
         interrupted: backups.interrupted,
         killed: backups.killed,
         failed: backups.failed,

@@ -228,7 +228,7 @@ export class Connection<Session = unknown> implements TransportHandler {
   }
 
   drain(): void {
-    this.readOn();
+    if (this.#paused) this.readOn();
   }
 
   closed(): void {

@@ -101,6 +101,8 @@ class TcpTransport implements Transport {
   #queuedBytes = 0;
   #closing = false;
   #read: (bytes: Uint8Array) => void = () => {};
+  // Told of each piece: the socket's event `drain` does not come after pieces that its own buffer had room for
+  #sent: (error?: Error | null) => void = () => {};
   readonly #ended: () => void;
 
   /** Reads through `buffer`, whose bytes are valid only while they are told. `ended` is called once, last of all. */
@@ -113,10 +115,11 @@ class TcpTransport implements Transport {
   start(handler: TransportHandler): void {
     const socket = this.#socket;
     this.#read = (bytes) => handler.data(bytes);
-    socket.on('drain', () => {
+    this.#sent = (error) => {
+      if (error) return;
       this.#pump();
       if (this.unsentBytes === 0) handler.drain();
-    });
+    };
     // Resets and broken pipes are the normal end of clients; `close` follows each error, and tells
     socket.on('error', () => socket.destroy());
     // A client that ended its side is answered no more: the socket then ends ours when it sent what it has
@@ -164,7 +167,7 @@ class TcpTransport implements Transport {
       if (piece.length < next.length) this.#queue[0] = next.subarray(SOCKET_BYTES);
       else this.#queue.shift();
       this.#queuedBytes -= piece.length;
-      socket.write(piece);
+      socket.write(piece, this.#sent);
     }
     if (this.#closing && this.#queue.length === 0) socket.end();
   }
