@@ -167,7 +167,7 @@ function sizes() {
   const bytes = { log: 0, checkpoint: 0 };
   for (const lane of readdirSync(dataDir).filter((name) => name.startsWith('lane-'))) {
     for (const name of readdirSync(join(dataDir, lane))) {
-      if (!name.endsWith('.mdb')) continue;
+      if (!/\.(mdb|seg)$/.test(name)) continue;
       const path = join(dataDir, lane, name);
       const size = existsSync(path) ? statSync(path).blocks * 512 : 0; // a segment may be dropped meanwhile
       bytes[name.startsWith('checkpoint') ? 'checkpoint' : 'log'] += size;

@@ -13,4 +13,5 @@ export function damageCases(options: {
   readonly truncations: number;
   readonly repairs: number;
   readonly seed: number;
+  readonly log?: 'lmdb' | 'files';
 }): Promise<DamageReport>;

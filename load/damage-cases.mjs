@@ -29,15 +29,16 @@ const SMALL = { logSegmentBytes: 65_536, checkpointTailBytes: 100_000 };
 const ROUNDS = 50;
 
 /**
+ * @param log what the log is kept in
  * @param onCase is told each case as it is done
  * @returns for each kind of file how its cases came out, and what must not have happened, by case
  */
-export async function damageCases({ flips, truncations, repairs, seed, onCase = () => {} }) {
+export async function damageCases({ flips, truncations, repairs, seed, log = 'lmdb', onCase = () => {} }) {
   const root = mkdtempSync(join(tmpdir(), 'tallystick-damage-'));
   try {
     const original = join(root, 'original');
     const configFile = join(root, 'config.json');
-    writeFileSync(configFile, JSON.stringify(SMALL));
+    writeFileSync(configFile, JSON.stringify({ ...SMALL, log }));
     const server = new Servers(configFile);
     const truth = await fillDirectory(server, original);
     const next = random(seed);

@@ -6,7 +6,7 @@ import { textTable } from './table.mjs';
 /**
  * Flipped bits and truncations, each in a copy of a real data directory:   npm run damage
  *
- *   --flips 1000  --truncations 200  --repairs 50 (as many of the cases, where they are refused)  --seed 1  --json
+ *   --flips 1000  --truncations 200  --repairs 50 (as many of the cases, where they are refused)  --seed 1  --log lmdb  --json
  *
  * Exits with 1 if a server served what it should not, crashed, or a repair did not lead to a sound directory.
  */
@@ -17,6 +17,7 @@ const { values } = parseArgs({
     truncations: { type: 'string', default: '200' },
     repairs: { type: 'string', default: '100' },
     seed: { type: 'string', default: '1' },
+    log: { type: 'string', default: 'lmdb' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -34,6 +35,7 @@ const report = await damageCases({
   truncations,
   repairs,
   seed,
+  log: values.log,
   onCase: ({ number }, total) => step(number + 1, total),
 });
 bar.stop();

@@ -2,19 +2,25 @@ import { parseArgs } from 'node:util';
 import { killCycles } from './kill-cycles.mjs';
 
 /**
- * kill -9 under load:   node load/torture.mjs [--cycles 50] [--json]
+ * kill -9 under load:   node load/torture.mjs [--cycles 50] [--log files] [--json]
  *
  * Checkpoints are made all the while; of four kills one comes beside a backup, one kills the backup too, and after one the recovery is killed.
  * Exits with 1 if anything is not exactly right.
  */
 
-const { values } = parseArgs({ options: { cycles: { type: 'string', default: '50' }, json: { type: 'boolean' } } });
+const { values } = parseArgs({
+  options: {
+    cycles: { type: 'string', default: '50' },
+    log: { type: 'string', default: 'lmdb' },
+    json: { type: 'boolean' },
+  },
+});
 const cycles = Number(values.cycles);
 if (!(Number.isSafeInteger(cycles) && cycles > 0)) throw new Error(`--cycles is a whole number, not ${values.cycles}.`);
 
 const report = await killCycles({
   cycles,
-  config: { checkpointTailBytes: 65_536 },
+  config: { log: values.log, checkpointTailBytes: 65_536 },
   kinds: ['load', 'backup', 'both', 'recovery'],
   onCycle: ({ inFlight, repeated, milliseconds }, all) => {
     if (values.json) return;

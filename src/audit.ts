@@ -28,7 +28,11 @@ export function auditCommand(environment: NodeJS.ProcessEnv, stdout: { write(tex
 async function auditOf(dataDir: string): Promise<AuditRecord[]> {
   const records: AuditRecord[] = [];
   for (const { path, partitions } of DataDirectory.lanesOf(dataDir)) {
-    const storage = await openLaneStorage(path, { partitions, kernelVersion: KERNEL_VERSION }, { readOnly: true });
+    const storage = await openLaneStorage(
+      path,
+      { partitions, kernelVersion: KERNEL_VERSION },
+      { readOnly: true, isGrowing: true },
+    );
     try {
       await storage.log.audit(({ value }) => records.push(decodeAudit(value)));
     } finally {

@@ -97,6 +97,12 @@ export const SETTINGS = {
     unit: 'connections',
     about: 'of a lane',
   },
+  log: {
+    schema: z.enum(['lmdb', 'files']).default('lmdb'),
+    unit: '',
+    flag: '<kind>',
+    about: 'what new segments of the log are kept in: lmdb, or plain files, which are flushed in half the time',
+  },
   checkpointTailBytes: {
     schema: whole(65_536, Number.MAX_SAFE_INTEGER).default(256 * MiB),
     unit: 'bytes',

@@ -69,6 +69,7 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       create,
       configuration: configurationOf(config, directory),
       log: {
+        kind: config.log,
         segmentBytes: config.logSegmentBytes,
         retention: {
           bytes: Math.floor(config.logRetentionBytes / lanes.length),

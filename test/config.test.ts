@@ -157,6 +157,7 @@ describe('config print', () => {
       'allowOpen | false | default',
       'logLevel | info | default',
       'connections | 10000 | connections | default',
+      'log | lmdb | default',
       'checkpointTailBytes | 268435456 | bytes | default',
       'hotPerSecond | 10000 | operations/s | default',
       'producers | 65536 | producers | default',

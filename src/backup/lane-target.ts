@@ -49,7 +49,9 @@ export class LaneTarget {
 
   /** Once all partitions are there, and it is closed. */
   async begin(): Promise<void> {
-    await createLaneStorage(this.place.path, this.#shape, { group: 0, records: 0, bytes: 0, heads: this.heads });
+    await createLaneStorage(this.place.path, this.#shape, {
+      begin: { group: 0, records: 0, bytes: 0, heads: this.heads },
+    });
   }
 
   get #shape() {

@@ -57,9 +57,10 @@ function connectCheckpointer(hear: (message: FromCheckpointer) => void): (messag
 async function run(): Promise<void> {
   const { lane, partitions, path, create, configuration } = options;
   const shape = { partitions, kernelVersion: KERNEL_VERSION };
-  if (create) await createLaneStorage(path, shape);
-  const { segmentBytes, retention } = options.log;
-  const storage = await openLaneStorage(path, shape, { segmentBytes, retention: { ...retention, clock: systemClock } });
+  const { kind, segmentBytes, retention } = options.log;
+  if (create) await createLaneStorage(path, shape, { kind });
+  const kept = { ...retention, clock: systemClock };
+  const storage = await openLaneStorage(path, shape, { kind, segmentBytes, retention: kept });
   const kernel = compileWasm('kernel');
   const host = await LaneHost.open({
     lane,

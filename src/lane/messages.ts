@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { ErrorCode } from '../errors.js';
+import type { LogKind } from '../log/segment-files.js';
 import type { Retention } from '../log/segments.js';
 import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
@@ -9,7 +10,9 @@ import type { Link } from './link.js';
 /** What the supervisor and a lane's thread tell each other. Values that a message port can copy; no counts, no operations. */
 
 /** Of the log of one lane. */
-export interface LogLimits {
+export interface LogSettings {
+  /** What new segments are kept in. */
+  readonly kind: LogKind;
   readonly segmentBytes: number;
   readonly retention: Retention;
 }
@@ -22,7 +25,7 @@ export interface LaneOptions {
   readonly create: boolean;
   readonly partitions: readonly number[];
   readonly configuration: Omit<PartitionConfiguration, 'partition'>;
-  readonly log: LogLimits;
+  readonly log: LogSettings;
   readonly host: string;
   readonly port: number;
   readonly connections: number;

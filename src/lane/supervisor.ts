@@ -4,7 +4,7 @@ import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
 import type { HotName } from './hot-names.js';
 import { createRings, type Rings } from './link.js';
-import type { FromLane, LaneOptions, LogLimits, Recovery, ThreadLink, ToLane } from './messages.js';
+import type { FromLane, LaneOptions, LogSettings, Recovery, ThreadLink, ToLane } from './messages.js';
 
 /**
  * Starts the lanes' threads, tells them of each other, and ends them.
@@ -19,7 +19,7 @@ export interface SupervisorOptions {
   readonly lanes: readonly { readonly path: string; readonly partitions: readonly number[] }[];
   readonly create: boolean;
   readonly configuration: Omit<PartitionConfiguration, 'partition'>;
-  readonly log: LogLimits;
+  readonly log: LogSettings;
   readonly host: string;
   /** Of the first lane; the others follow. 0 = any free ports. */
   readonly port: number;

@@ -4,14 +4,14 @@ import { dirname, join } from 'node:path';
 import type { CheckpointStore } from './checkpoint.js';
 import { HeadMarkFile } from './head-mark.js';
 import { LmdbCheckpoints } from './lmdb-checkpoints.js';
-import { LmdbLog, type LmdbLogOptions } from './lmdb-log.js';
-import { LmdbLogReader } from './lmdb-log-reader.js';
-import type { HeadMark, Log, LogReader, LogShape } from './log.js';
+import type { HeadMark, Log, LogPlace, LogReader, LogShape } from './log.js';
 import { corrupt, firstPlace } from './replay.js';
-import { Segment } from './segment.js';
-import { flush, segmentsIn } from './segment-files.js';
+import { createSegment } from './segment.js';
+import { flush, type LogKind, segmentsIn } from './segment-files.js';
+import { SegmentedLog, type SegmentedLogOptions } from './segmented-log.js';
+import { SegmentedLogReader } from './segmented-log-reader.js';
 
-/** What a lane keeps in its directory: the segments of its log, `checkpoint.mdb` (each with LMDB's `…-lock`), `head-mark`. */
+/** What a lane keeps in its directory: the segments of its log, `checkpoint.mdb` with LMDB's `…-lock`, `head-mark`. */
 export interface LaneStorage {
   readonly log: Log;
   readonly mark: HeadMark;
@@ -25,10 +25,15 @@ export const markPath = (directory: string) => join(directory, 'head-mark');
  * Makes the directory of a lane with an empty log, synced when it resolves. One that was interrupted may be repeated;
  * where a log is there already, nothing is changed.
  *
- * @param begin where the log begins: for a directory that begins with checkpoints of that place
+ * @param options.kind what its first segment is kept in
+ * @param options.begin where the log begins: for a directory that begins with checkpoints of that place
  * @throws TallystickError LOG_CORRUPT for a log without its mark, or a mark whose log is gone.
  */
-export async function createLaneStorage(directory: string, shape: LogShape, begin = firstPlace(shape)): Promise<void> {
+export async function createLaneStorage(
+  directory: string,
+  shape: LogShape,
+  { kind = 'lmdb', begin = firstPlace(shape) }: { readonly kind?: LogKind; readonly begin?: LogPlace } = {},
+): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const hasLog = segmentsIn(directory).length > 0;
   if (!existsSync(markPath(directory))) {
@@ -42,7 +47,7 @@ export async function createLaneStorage(directory: string, shape: LogShape, begi
     mark.close();
     if (group > 0) throw corrupt(`${directory} has a head mark (group ${group}) without its log.`);
     await new LmdbCheckpoints(checkpointPath(directory), shape).close();
-    await Segment.create(directory, begin);
+    await createSegment(kind, directory, begin);
   }
   // LMDB syncs what is in its file, not the file's name.
   await flush(directory, 'r');
@@ -58,7 +63,7 @@ export async function createLaneStorage(directory: string, shape: LogShape, begi
 export async function openLaneStorage(
   directory: string,
   shape: LogShape,
-  options: LmdbLogOptions = {},
+  options: SegmentedLogOptions = {},
 ): Promise<LaneStorage> {
   for (const path of [markPath(directory), checkpointPath(directory)]) {
     if (!existsSync(path)) throw corrupt(`${path} is missing.`);
@@ -68,7 +73,7 @@ export async function openLaneStorage(
   let checkpoints: CheckpointStore | undefined;
   try {
     checkpoints = new LmdbCheckpoints(checkpointPath(directory), shape, { readOnly });
-    return { mark, checkpoints, log: await LmdbLog.open(directory, shape, options) };
+    return { mark, checkpoints, log: await SegmentedLog.open(directory, shape, options) };
   } catch (error) {
     mark.close();
     await checkpoints?.close();
@@ -85,7 +90,8 @@ export async function openCheckpoints(directory: string, shape: LogShape): Promi
 /** The LMDB files that a lane writes to; the older segments it only reads. */
 export function writtenFiles(directory: string): string[] {
   const newest = segmentsIn(directory).at(-1);
-  return [checkpointPath(directory), ...(newest ? [newest.path] : [])].filter((path) => existsSync(path));
+  const paths = [checkpointPath(directory), ...(newest?.kind === 'lmdb' ? [newest.path] : [])];
+  return paths.filter((path) => existsSync(path));
 }
 
 /** To be called when nothing is unanswered. */
@@ -97,5 +103,5 @@ export async function closeLaneStorage({ log, mark, checkpoints }: LaneStorage):
 
 /** Opens the log of a lane for reading beside the thread that writes it. */
 export function openLogReader(directory: string, shape: LogShape): LogReader {
-  return new LmdbLogReader(directory, shape);
+  return new SegmentedLogReader(directory, shape);
 }

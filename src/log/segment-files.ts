@@ -2,21 +2,26 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
+/** What a segment is kept in: an LMDB environment, or a plain file. The segments of a log may be of both kinds. */
+export type LogKind = 'lmdb' | 'files';
+
 /**
- * The files of a lane's segments: `log-<number of the first record>.mdb`, each with LMDB's `-lock` beside it, which holds
- * nothing that must last. A segment appears under its name when it is whole and flushed.
+ * The files of a lane's segments: `log-<number of the first record>`, with `.seg`, or with `.mdb` and then LMDB's `-lock` beside
+ * it, which holds nothing that must last. A segment appears under its name when it is whole and flushed.
  */
 export interface SegmentFile {
   readonly path: string;
   readonly firstRecord: number;
+  readonly kind: LogKind;
 }
 
-const NAME = /^log-(\d{16})\.mdb$/;
+const NAME = /^log-(\d{16})\.(mdb|seg)$/;
+const EXTENSION: Readonly<Record<LogKind, string>> = { lmdb: 'mdb', files: 'seg' };
 const UNFINISHED = '.new';
 const LOCK = '-lock';
 
-export function segmentPath(directory: string, firstRecord: number): string {
-  return join(directory, `log-${String(firstRecord).padStart(16, '0')}.mdb`);
+export function segmentPath(directory: string, firstRecord: number, kind: LogKind): string {
+  return join(directory, `log-${String(firstRecord).padStart(16, '0')}.${EXTENSION[kind]}`);
 }
 
 /** Where a segment is made. */
@@ -29,8 +34,10 @@ export function segmentsIn(directory: string): SegmentFile[] {
   if (!existsSync(directory)) return [];
   return readdirSync(directory)
     .flatMap((name) => {
-      const digits = NAME.exec(name)?.[1];
-      return digits === undefined ? [] : [{ path: join(directory, name), firstRecord: Number(digits) }];
+      const [, digits, extension] = NAME.exec(name) ?? [];
+      if (digits === undefined) return [];
+      const kind: LogKind = extension === EXTENSION.lmdb ? 'lmdb' : 'files';
+      return [{ path: join(directory, name), firstRecord: Number(digits), kind }];
     })
     .sort((a, b) => a.firstRecord - b.firstRecord);
 }

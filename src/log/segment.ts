@@ -1,168 +1,74 @@
-import { existsSync } from 'node:fs';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
-import { decodeBegin, encodeBegin } from './begin.js';
-import { ChecksummedBuffer } from './checksum.js';
-import { LmdbEnvironment } from './lmdb.js';
+import { FileSegment } from './file-segment.js';
+import { LmdbSegment } from './lmdb-segment.js';
 import type { AppendOutcome, LogPlace, LogShape, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
 import { corrupt } from './replay.js';
-import { publish, removeUnfinished, type SegmentFile, segmentPath, unfinishedPath } from './segment-files.js';
+import type { LogKind, SegmentFile } from './segment-files.js';
 
 /** Records, or audit items, that are read in one turn of the event loop: at most 16 MiB. */
 export const ITEMS_PER_TURN = 256;
-const DATABASES = ['begin', 'records', 'audit'];
-const [BEGIN, RECORDS, AUDIT] = [0, 1, 2] as const;
 export const DEFAULT_RESERVE_BYTES = 64 * 1_048_576;
-const BEGIN_KEY = Buffer.alloc(1);
 
 export interface SegmentOptions {
   readonly readOnly?: boolean;
   /** It takes no group that would leave less free than this on its file system. */
   readonly reserveBytes?: number;
-  /** Another process may append while it is read: what comes later is not looked at. */
+  /** Others may append while it is read: what comes later is not looked at. */
   readonly isGrowing?: boolean;
 }
 
 /**
- * A segment of a lane's log, an LMDB environment: the place at which it begins, records by their numbers, audit items. A
- * group is one transaction, so it is there whole or not at all.
+ * A segment of a lane's log: the place at which it begins, records by their numbers, audit items. A group is there whole or
+ * not at all.
  */
-export class Segment {
+export interface Segment {
   /** The place before its first record. */
   readonly begin: LogPlace;
-  readonly #environment: LmdbEnvironment;
-  readonly #isGrowing: boolean;
-  readonly #scratch = new ChecksummedBuffer(AUDIT_SCRATCH_BYTES);
-
-  private constructor(environment: LmdbEnvironment, begin: LogPlace, isGrowing: boolean) {
-    this.#environment = environment;
-    this.#isGrowing = isGrowing;
-    this.begin = begin;
-  }
-
-  /**
-   * Makes an empty segment. What dies on the way leaves nothing, an unfinished file, or the whole segment; made once more,
-   * it is the same.
-   */
-  static async create(directory: string, begin: LogPlace): Promise<SegmentFile> {
-    const firstRecord = begin.records + 1;
-    const path = segmentPath(directory, firstRecord);
-    removeUnfinished(path);
-    try {
-      const environment = new LmdbEnvironment(unfinishedPath(path), DATABASES, { unsynced: true, reserveBytes: 0 });
-      try {
-        environment.database(BEGIN).putSync(BEGIN_KEY, encodeBegin(begin));
-      } finally {
-        await environment.close();
-      }
-      await publish(unfinishedPath(path), path);
-    } finally {
-      removeUnfinished(path);
-    }
-    return { path, firstRecord };
-  }
-
-  /** @throws TallystickError LOG_CORRUPT if it is not there, or does not begin as its name and the lane's shape say. */
-  static async open(file: SegmentFile, shape: LogShape, options: SegmentOptions = {}): Promise<Segment> {
-    const { path, firstRecord } = file;
-    if (!existsSync(path)) throw corrupt(`${path} is missing.`);
-    const { readOnly = false, reserveBytes = DEFAULT_RESERVE_BYTES } = options;
-    const environment = new LmdbEnvironment(path, DATABASES, { readOnly, reserveBytes });
-    try {
-      const stored = environment.read(() => environment.database(BEGIN).get(BEGIN_KEY));
-      const begin = stored && decodeBegin(stored);
-      if (!begin) throw corrupt(`${path} does not say whole where it begins.`);
-      const { heads, records } = begin;
-      if (records + 1 !== firstRecord) throw corrupt(`${path} begins with record ${records + 1}.`);
-      if (heads.size !== shape.partitions.length || !shape.partitions.every((partition) => heads.has(partition))) {
-        throw corrupt(`${path} is of partitions ${[...heads.keys()]} instead of ${shape.partitions}.`);
-      }
-      return new Segment(environment, begin, options.isGrowing ?? false);
-    } catch (error) {
-      await environment.close();
-      throw error;
-    }
-  }
-
-  async append(group: SealedGroup): Promise<AppendOutcome> {
-    const records = this.#environment.database(RECORDS);
-    const audit = this.#environment.database(AUDIT);
-    const items = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
-    return this.#environment.commit({
-      bytes: group.records.reduce((sum, { length }) => sum + length, 0),
-      change: () => {
-        group.records.forEach((record, index) => {
-          void records.put(recordKey(group.firstRecord + index), record);
-        });
-        for (const { key, value } of items) void audit.put(key, value);
-      },
-      isAbsent: () => group.records.every((_, index) => !records.get(recordKey(group.firstRecord + index))),
-    });
-  }
-
   /** The number of the last record, and that of the one before the first where it is empty. As of `refresh`. */
-  get lastRecord(): number {
-    return this.begin.records + this.#environment.count(RECORDS);
-  }
+  readonly lastRecord: number;
 
-  /** What is read from here on is what is committed by now, by whichever thread. */
-  refresh(): void {
-    this.#environment.refresh();
-  }
+  /** Never rejects; one at a time, and none after one that was `unknown`. */
+  append(group: SealedGroup): Promise<AppendOutcome>;
+
+  /** What is read from here on is what is stored by now, by whichever thread. */
+  refresh(): void;
 
   /** A record, valid until the next one is read. */
-  record(number: number): Uint8Array | undefined {
-    const bytes = this.#environment.read(() => this.#environment.database(RECORDS).getBinaryFast(recordKey(number)));
-    // What lmdb-js hands out is a buffer that is longer than it says.
-    return bytes?.subarray(0, bytes.length);
-  }
+  record(number: number): Uint8Array | undefined;
 
   /**
-   * Hands each record to `take`, in turns of the event loop.
+   * Hands each record to `take`, in turns of the event loop; undefined for one that is missing.
    *
-   * @throws TallystickError LOG_CORRUPT if there are other records than those from the first to the last.
+   * @throws TallystickError LOG_CORRUPT if there is more than a row of records from the first to the last.
    */
-  async walk(take: (number: number, record: Uint8Array | undefined) => void): Promise<void> {
-    this.refresh();
-    const last = this.lastRecord;
-    // There are as many keys as numbers, and each number is one of them: so there are no others.
-    for (let number = this.begin.records + 1; number <= last; number++) {
-      take(number, this.record(number));
-      if (number % ITEMS_PER_TURN === 0) await nextTurn();
-    }
-    if (!this.#isGrowing && this.record(last + 1))
-      throw corrupt(`The segment counts records up to ${last}, but has more.`);
-  }
+  walk(take: (number: number, record: Uint8Array | undefined) => void): Promise<void>;
 
   /** In the order of partition and sequence. @throws TallystickError LOG_CORRUPT */
-  async audit(visit: (item: AuditItem) => void): Promise<void> {
-    let start: Uint8Array = Buffer.alloc(1);
-    for (let full = true; full; ) {
-      const items = this.#environment.read(() => [
-        ...this.#environment.database(AUDIT).getRange({ start, limit: ITEMS_PER_TURN }),
-      ]);
-      for (const { key, value } of items) visit(decodeAuditItem(this.#scratch, key, value));
-      const last = items.at(-1);
-      full = items.length === ITEMS_PER_TURN;
-      // The smallest key that is greater than the last one.
-      if (last) start = Buffer.concat([last.key, Buffer.alloc(1)]);
-      await nextTurn();
-    }
-  }
+  audit(visit: (item: AuditItem) => void): Promise<void>;
 
-  stats(): { readonly usedBytes: number; readonly fileBytes: number } {
-    return this.#environment.stats();
-  }
+  stats(): { readonly usedBytes: number; readonly fileBytes: number };
 
-  async close(): Promise<void> {
-    await this.#environment.close();
-  }
+  close(): Promise<void>;
 }
 
-/** Big-endian, so that records lie in the order of their numbers. */
-function recordKey(number: number): Uint8Array {
-  const key = Buffer.alloc(8);
-  key.writeBigUInt64BE(BigInt(number));
-  return key;
+/**
+ * Makes an empty segment. What dies on the way leaves nothing, an unfinished file, or the whole segment; made once more, it is
+ * the same.
+ */
+export function createSegment(kind: LogKind, directory: string, begin: LogPlace): Promise<SegmentFile> {
+  return kind === 'lmdb' ? LmdbSegment.create(directory, begin) : FileSegment.create(directory, begin);
+}
+
+/** @throws TallystickError LOG_CORRUPT if it is not there, or does not begin as its name and the lane's shape say. */
+export async function openSegment(file: SegmentFile, shape: LogShape, options: SegmentOptions = {}): Promise<Segment> {
+  const segment =
+    file.kind === 'lmdb' ? await LmdbSegment.open(file.path, options) : await FileSegment.open(file.path, options);
+  const { heads, records } = segment.begin;
+  const fault =
+    (records + 1 !== file.firstRecord && `begins with record ${records + 1}`) ||
+    ((heads.size !== shape.partitions.length || !shape.partitions.every((partition) => heads.has(partition))) &&
+      `is of partitions ${[...heads.keys()]} instead of ${shape.partitions}`);
+  if (!fault) return segment;
+  await segment.close();
+  throw corrupt(`${file.path} ${fault}.`);
 }

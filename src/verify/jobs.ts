@@ -5,7 +5,7 @@ import { LmdbCheckpoints } from '../log/lmdb-checkpoints.js';
 import { LmdbFile } from '../log/lmdb-file.js';
 import type { LogPlace, LogShape, Mark, PartitionPlace } from '../log/log.js';
 import { corrupt, LOG_BEGIN, Replay } from '../log/replay.js';
-import { Segment } from '../log/segment.js';
+import { openSegment } from '../log/segment.js';
 import type { SegmentFile } from '../log/segment-files.js';
 import { Partition } from '../partition/partition.js';
 import { compileWasm } from '../wasm.js';
@@ -85,8 +85,8 @@ export const RUN: { readonly [K in JobKind]: Run<K> } = {
 
 /** Every record against its checksum and its chain, the mark, the checkpoints; and that SETs and DELETEs are audited. */
 async function verifySegment({ file, shape, mark, checkpoints }: SegmentJob): Promise<SegmentFindings> {
-  LmdbFile.check(file.path);
-  const segment = await Segment.open(file, shape, { readOnly: true });
+  if (file.kind === 'lmdb') LmdbFile.check(file.path);
+  const segment = await openSegment(file, shape, { readOnly: true });
   try {
     const audited = new Set<string>();
     let times: [number, number] | undefined;

@@ -166,7 +166,7 @@ class LaneVerifier {
       verified.push({ file: basename(path), bytes: sizeOf(path), firstRecord, findings });
       this.#onFile(path);
     }
-    if (verified.length === 0) this.#fault(join(this.#path, 'log-*.mdb'), 'The log is missing.');
+    if (verified.length === 0) this.#fault(join(this.#path, 'log-*'), 'The log is missing.');
     return verified;
   }
 

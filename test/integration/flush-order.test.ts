@@ -53,6 +53,21 @@ describe.skipIf(straceMissing)('system calls', () => {
     expect(segments).toBeGreaterThan(2);
   });
 
+  test('nor, in plain files, before its group is', async () => {
+    const environment = { ...SMALL_SEGMENTS, TALLYSTICK_LOG: 'files' };
+    const { violations, segments } = await violationsOf(await serverOfTest({ environment }));
+    expect(violations).toEqual([]);
+    expect(segments).toBeGreaterThan(2);
+  });
+
+  test('a server whose writes to plain files are not flushed is found out', async () => {
+    const program = patchedProgram('log/file-segment.js', 'O_RDWR | SYNCED_WRITE', 'O_RDWR');
+    const { violations } = await violationsOf(
+      await serverOfTest({ program, environment: { TALLYSTICK_LOG: 'files' } }),
+    );
+    expect(violations.filter((violation) => violation.includes('without a flush')).length).toBeGreaterThan(0);
+  });
+
   test('a server that answers before the flush is found out', async () => {
     const program = patchedProgram(
       'lane/answers.js',
@@ -96,6 +111,15 @@ describe('the judge of a record', () => {
     ]);
     expect(violations(pages, flush, answer)).toEqual(['traced: its meta page was never written']);
     expect(violations(pages, flush, metaBegins, metaReturns)).toEqual(['traced: the answer is not in the record']);
+  });
+
+  test('of a plain file, accepts an answer after the write that flushes, and no other write', () => {
+    const file = hex('/data/lane-0/log-0000000000000001.seg');
+    const group = (descriptor: number) =>
+      `11 pwritev(${descriptor}<${file}>, [{iov_base="${hex('traced')}", iov_len=6}], 1, 512) = 6`;
+    expect(violations(group(25), answer)).toEqual([]);
+    expect(violations(answer, group(25))).toEqual(['traced: answered at line 0, on the device at line 1']);
+    expect(violations(group(24), flush, answer)).toEqual(['traced: its group was written without a flush']);
   });
 
   describe('of a segment that was made meanwhile', () => {

@@ -9,7 +9,7 @@ import { ANSWER, Opcode } from '../../src/protocol/opcode.js';
  *
  *   pwrite64/writev of the pages to the segment ... fdatasync of it ... pwrite64 of the meta page through O_DSYNC
  *
- * and only when the last has returned a crash can't undo it. Where the segment was made meanwhile, the file must have been
+ * and only when the last has returned a crash can't undo it. In a plain file it is one pwritev through O_DSYNC. Where the segment was made meanwhile, the file must have been
  * flushed before it got its name, and the directory after it.
  */
 export const TRACED_CALLS = 'fdatasync,fsync,msync,write,pwrite64,writev,pwritev,sendto,sendmsg,openat,rename';
@@ -57,19 +57,35 @@ export function flushOrderViolations(
   });
 }
 
-/** The line at which the meta page of the transaction that wrote these bytes was on the device. */
+/** The line at which the group with these bytes was on the device, with all that makes it visible. */
 function endOfCommit(calls: readonly SystemCall[], content: string, synchronous: ReadonlySet<number>): number | string {
-  const written = calls.find(({ target, data }) => /\/log-\d+\.mdb$/.test(target) && data.includes(content));
+  const written = calls.find(({ target, data }) => /\/log-\d+\.(mdb|seg)$/.test(target) && data.includes(content));
   if (!written) return 'never written to the log';
+  const committed = written.target.endsWith('.seg')
+    ? endOfSyncedWrite(written, synchronous)
+    : endOfTransaction(calls, written, synchronous);
+  const named = endOfNaming(calls, written.target);
+  if (typeof committed === 'string' || typeof named === 'string')
+    return typeof committed === 'string' ? committed : named;
+  return Math.max(committed, named);
+}
+
+function endOfSyncedWrite({ descriptor, end }: SystemCall, synchronous: ReadonlySet<number>): number | string {
+  return synchronous.has(descriptor) ? end : 'its group was written without a flush';
+}
+
+function endOfTransaction(
+  calls: readonly SystemCall[],
+  written: SystemCall,
+  synchronous: ReadonlySet<number>,
+): number | string {
   const sameFile = calls.filter(({ target, result }) => target === written.target && result >= 0);
   const flushed = sameFile.find(({ name, begin }) => /^f(data)?sync$/.test(name) && begin > written.end);
   if (!flushed) return 'its pages were never flushed';
   const meta = sameFile.find(
     ({ name, begin, descriptor }) => name === 'pwrite64' && synchronous.has(descriptor) && begin > flushed.end,
   );
-  if (!meta) return 'its meta page was never written';
-  const named = endOfNaming(calls, written.target);
-  return typeof named === 'string' ? named : Math.max(meta.end, named);
+  return meta ? meta.end : 'its meta page was never written';
 }
 
 /** The line at which the name of a file that was made during the record was on the device; -1 for an older file. */

@@ -262,6 +262,24 @@ describe('When storage fails', () => {
     await harness.flush();
     expect(client.refusal(acknowledged)).toBe('STORAGE_FAILED unknown');
   });
+
+  test('that a repeat was applied before is unknown then too', async () => {
+    const harness = await MeshHarness.start();
+    const client = await harness.indirect(0, PRODUCER);
+    // Its values are too many to be kept, so the repeat is told no more than that it was applied
+    const operations = Array.from({ length: 6_000 }, () => ({ key: { name: NAME[1] as string }, delta: 2n ** 49n }));
+    const send = () => client.add(1, { sequence: { sequence: 1, unanswered: 0 }, operations }, Flag.VALUES);
+    const first = send();
+    await harness.flush();
+    expect(client.isAnswered(first)).toBe(true);
+    const repeat = send();
+    harness.lane(0).isBusy = true;
+    await harness.flush();
+    harness.poisoned = true;
+    harness.lane(0).isBusy = false;
+    await harness.flush();
+    expect(client.refusal(repeat)).toBe('STORAGE_FAILED unknown');
+  });
 });
 
 describe('Lanes that drain', () => {

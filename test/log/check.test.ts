@@ -16,7 +16,7 @@ describe('lane storage', () => {
   beforeEach(() => {
     const parent = temporaryDirectory();
     directory = join(parent, 'lane-0');
-    logPath = segmentPath(directory, 1);
+    logPath = segmentPath(directory, 1, 'lmdb');
     markPath = join(directory, 'head-mark');
   });
   afterEach(() => rmSync(join(directory, '..'), { recursive: true }));

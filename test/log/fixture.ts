@@ -1,9 +1,9 @@
 import { afterEach, beforeEach } from 'vitest';
-import type { LmdbLogOptions } from '../../src/log/lmdb-log.js';
 import type { Log, LogReader } from '../../src/log/log.js';
+import type { SegmentedLogOptions } from '../../src/log/segmented-log.js';
 import { bodyOf, LogWriter, replayAll } from './writer.js';
 
-export type LogOptions = Pick<LmdbLogOptions, 'segmentBytes' | 'retention'>;
+export type LogOptions = Pick<SegmentedLogOptions, 'segmentBytes' | 'retention'>;
 
 /** Where it begins (begin.ts), records by number, audit items by key in hex. */
 export interface StoredSegment {

@@ -1,14 +1,25 @@
-import { mkdtempSync, utimesSync } from 'node:fs';
+import { mkdtempSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Database, open } from 'lmdb';
+import {
+  blocksOf,
+  decodeFileHeader,
+  decodeFrameHeader,
+  encodeFileHeader,
+  encodeFrameHead,
+  FILE_HEADER_BYTES,
+  itemsOf,
+  recordLengths,
+  type StoredItem,
+} from '../../src/log/frame.js';
 import { LmdbCheckpoints } from '../../src/log/lmdb-checkpoints.js';
-import { LmdbLog } from '../../src/log/lmdb-log.js';
-import { LmdbLogReader } from '../../src/log/lmdb-log-reader.js';
 import { firstPlace } from '../../src/log/replay.js';
-import { Segment } from '../../src/log/segment.js';
-import { removeSegment, segmentPath, segmentsIn } from '../../src/log/segment-files.js';
+import { createSegment } from '../../src/log/segment.js';
+import { type LogKind, removeSegment, segmentPath, segmentsIn } from '../../src/log/segment-files.js';
+import { SegmentedLog } from '../../src/log/segmented-log.js';
+import { SegmentedLogReader } from '../../src/log/segmented-log-reader.js';
 import type { CheckpointsHome, StoredCheckpoints } from './checkpoint.conformance.js';
 import type { LogHome, StoredSegment, StoredSegments } from './fixture.js';
 import { SimCheckpointDisk, SimCheckpoints } from './sim-checkpoints.js';
@@ -32,13 +43,22 @@ export async function simHome(): Promise<LogHome> {
   };
 }
 
-export async function lmdbHome(): Promise<LogHome> {
+export const lmdbHome = () => diskHome('lmdb', lmdbEditor);
+export const filesHome = () => diskHome('files', filesEditor);
+
+/** Reads and writes what a closed segment has stored. */
+interface SegmentEditor {
+  read(path: string): Promise<StoredSegment>;
+  write(path: string, stored: StoredSegment): Promise<void>;
+}
+
+async function diskHome(kind: LogKind, editor: SegmentEditor): Promise<LogHome> {
   const directory = temporaryDirectory();
-  await Segment.create(directory, firstPlace(SHAPE));
+  await createSegment(kind, directory, firstPlace(SHAPE));
   return {
-    open: (options) => LmdbLog.open(directory, SHAPE, options),
-    read: () => new LmdbLogReader(directory, SHAPE),
-    edit: (change) => editLmdb(directory, change),
+    open: (options) => SegmentedLog.open(directory, SHAPE, { ...options, kind }),
+    read: () => new SegmentedLogReader(directory, SHAPE),
+    edit: (change) => edit(kind, editor, directory, change),
     touch: (milliseconds) => {
       for (const { path } of segmentsIn(directory)) utimesSync(path, milliseconds / 1_000, milliseconds / 1_000);
     },
@@ -46,14 +66,62 @@ export async function lmdbHome(): Promise<LogHome> {
   };
 }
 
+type Change = (segments: StoredSegments) => void;
+
+async function edit(kind: LogKind, editor: SegmentEditor, directory: string, change: Change): Promise<void> {
+  const segments: StoredSegments = new Map();
+  for (const { path, firstRecord } of segmentsIn(directory)) segments.set(firstRecord, await editor.read(path));
+  change(segments);
+  for (const { path, firstRecord } of segmentsIn(directory)) if (!segments.has(firstRecord)) await removeSegment(path);
+  for (const [firstRecord, stored] of segments) await editor.write(segmentPath(directory, firstRecord, kind), stored);
+}
+
+/** Writes each record as a frame of its own, and the audit items as one more, all of them whole. */
+const filesEditor: SegmentEditor = {
+  read: async (path) => {
+    const file = readFileSync(path);
+    const { salt, beginBytes } = decodeFileHeader(file) as { salt: bigint; beginBytes: number };
+    const stored = new SimSegment(firstPlace(SHAPE));
+    stored.begin = Uint8Array.from(file.subarray(FILE_HEADER_BYTES, FILE_HEADER_BYTES + beginBytes));
+    let at = blocksOf(FILE_HEADER_BYTES + beginBytes);
+    for (let header = decodeFrameHeader(file.subarray(at), salt); header; ) {
+      const head = file.subarray(at, at + header.headBytes);
+      let start = at + header.headBytes;
+      for (const [index, length] of recordLengths(head, header).entries()) {
+        stored.records.set(header.firstRecord + index, Uint8Array.from(file.subarray(start, start + length)));
+        start += length;
+      }
+      for (const { key, start: from, end } of itemsOf(head, header)) {
+        stored.audit.set(key.toString('hex'), Uint8Array.from(head.subarray(from, end)));
+      }
+      at += blocksOf(header.headBytes + header.bodyBytes);
+      header = decodeFrameHeader(file.subarray(at), salt);
+    }
+    return stored;
+  },
+  write: async (path, { begin, records, audit }) => {
+    const salt = 7n;
+    const frameOf = (number: number, bodies: readonly Uint8Array[], items: readonly StoredItem[]) => {
+      const frame = Buffer.concat([encodeFrameHead(salt, number, bodies, items), ...bodies]);
+      return Buffer.concat([frame, Buffer.alloc(blocksOf(frame.length) - frame.length)]);
+    };
+    const items = [...audit].map(([key, value]) => ({ key: Buffer.from(key, 'hex'), value }));
+    const numbers = [...records.keys()].sort((a, b) => a - b);
+    const frames = numbers.map((number) => frameOf(number, [records.get(number) as Uint8Array], []));
+    if (items.length > 0) frames.push(frameOf((numbers.at(-1) ?? 0) + 1, [], items));
+    writeFileSync(path, Buffer.concat([encodeFileHeader(salt, begin), ...frames]));
+  },
+};
+
 type Rows = Database<Uint8Array, Uint8Array>;
 
 /** Changes what the closed log in a directory has stored. */
-export async function editLmdb(directory: string, change: (segments: StoredSegments) => void): Promise<void> {
-  const segments: StoredSegments = new Map();
-  for (const { path, firstRecord } of segmentsIn(directory)) {
+export const editLmdb = (directory: string, change: Change) => edit('lmdb', lmdbEditor, directory, change);
+
+const lmdbEditor: SegmentEditor = {
+  read: async (path) => {
+    const stored = new SimSegment(firstPlace(SHAPE));
     await withTables(path, (begin, records, audit) => {
-      const stored = new SimSegment(firstPlace(SHAPE));
       stored.begin = Uint8Array.from(begin.get(Buffer.alloc(1)) as Uint8Array);
       for (const { key, value } of records.getRange()) {
         stored.records.set(Number(Buffer.from(key).readBigUInt64BE()), Uint8Array.from(value));
@@ -61,13 +129,26 @@ export async function editLmdb(directory: string, change: (segments: StoredSegme
       for (const { key, value } of audit.getRange()) {
         stored.audit.set(Buffer.from(key).toString('hex'), Uint8Array.from(value));
       }
-      segments.set(firstRecord, stored);
     });
-  }
-  change(segments);
-  for (const { path, firstRecord } of segmentsIn(directory)) if (!segments.has(firstRecord)) await removeSegment(path);
-  for (const [firstRecord, stored] of segments) await rewrite(segmentPath(directory, firstRecord), stored);
-}
+    return stored;
+  },
+  write: (path, stored) =>
+    withTables(path, (begin, records, audit) => {
+      begin.putSync(Buffer.alloc(1), stored.begin);
+      replaceAll(
+        records,
+        [...stored.records].map(([number, value]) => {
+          const key = Buffer.alloc(8);
+          key.writeBigUInt64BE(BigInt(number));
+          return [key, value];
+        }),
+      );
+      replaceAll(
+        audit,
+        [...stored.audit].map(([key, value]) => [Buffer.from(key, 'hex'), value]),
+      );
+    }),
+};
 
 async function withTables(path: string, use: (begin: Rows, records: Rows, audit: Rows) => void): Promise<void> {
   const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
@@ -77,24 +158,6 @@ async function withTables(path: string, use: (begin: Rows, records: Rows, audit:
   ) as [Rows, Rows, Rows];
   await root.transaction(() => use(begin, records, audit));
   await root.close();
-}
-
-function rewrite(path: string, stored: StoredSegment): Promise<void> {
-  return withTables(path, (begin, records, audit) => {
-    begin.putSync(Buffer.alloc(1), stored.begin);
-    replaceAll(
-      records,
-      [...stored.records].map(([number, value]) => {
-        const key = Buffer.alloc(8);
-        key.writeBigUInt64BE(BigInt(number));
-        return [key, value];
-      }),
-    );
-    replaceAll(
-      audit,
-      [...stored.audit].map(([key, value]) => [Buffer.from(key, 'hex'), value]),
-    );
-  });
 }
 
 function replaceAll(rows: Rows, items: [Uint8Array, Uint8Array][]): void {

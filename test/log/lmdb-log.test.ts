@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { LmdbLog, type LmdbLogOptions } from '../../src/log/lmdb-log.js';
 import { firstPlace } from '../../src/log/replay.js';
-import { Segment } from '../../src/log/segment.js';
+import { createSegment } from '../../src/log/segment.js';
 import { segmentPath } from '../../src/log/segment-files.js';
+import { SegmentedLog, type SegmentedLogOptions } from '../../src/log/segmented-log.js';
 import { temporaryDirectory } from './homes.js';
 import { bodyOf, LogWriter, replayAll, SHAPE } from './writer.js';
 
@@ -33,18 +33,18 @@ function canMount(): boolean {
 }
 
 /** Makes a log in a directory and opens it. */
-async function openNew(directory: string, options: LmdbLogOptions = {}): Promise<LmdbLog> {
-  await Segment.create(directory, firstPlace(SHAPE));
-  return LmdbLog.open(directory, SHAPE, options);
+async function openNew(directory: string, options: SegmentedLogOptions = {}): Promise<SegmentedLog> {
+  await createSegment('lmdb', directory, firstPlace(SHAPE));
+  return SegmentedLog.open(directory, SHAPE, options);
 }
 
-describe('LmdbLog', () => {
+describe('SegmentedLog', () => {
   let directory: string;
   let path: string;
 
   beforeEach(() => {
     directory = temporaryDirectory();
-    path = segmentPath(directory, 1);
+    path = segmentPath(directory, 1, 'lmdb');
   });
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -58,7 +58,7 @@ describe('LmdbLog', () => {
     let log = await openNew(directory);
     await log.close();
     const before = await transactions();
-    log = await LmdbLog.open(directory, SHAPE);
+    log = await SegmentedLog.open(directory, SHAPE);
     const writer = new LogWriter(log, await replayAll(log));
     for (let group = 0; group < 3; group++) {
       await writer.write(
@@ -107,7 +107,7 @@ describe('LmdbLog', () => {
   // pwrite64 calls are three meta pages, and then pages and meta pages in turn.
   describe.skipIf(!works('strace', '-f', 'true'))('when the device fails (needs strace)', () => {
     const outcomes = (injected: string): string[] => {
-      const file = segmentPath(join(directory, 'lane'), 1);
+      const file = segmentPath(join(directory, 'lane'), 1, 'lmdb');
       const calls = ['-f', '-qq', '-o', join(directory, 'trace'), '-P', file, '-e', 'trace=fdatasync,pwrite64'];
       const output = execFileSync(
         'strace',
@@ -143,7 +143,7 @@ describe('LmdbLog', () => {
   });
 });
 
-describe.skipIf(!canMount())('LmdbLog on a real full disk (needs the right to mount a tmpfs)', () => {
+describe.skipIf(!canMount())('SegmentedLog on a real full disk (needs the right to mount a tmpfs)', () => {
   let directory: string;
 
   beforeEach(() => {

@@ -1,12 +1,14 @@
 import { damageConformance } from './damage.conformance.js';
-import { lmdbHome, simHome } from './homes.js';
+import { filesHome, lmdbHome, simHome } from './homes.js';
 import { logConformance } from './log.conformance.js';
 import { readingConformance } from './reading.conformance.js';
 import { segmentsConformance } from './segments.conformance.js';
 
 for (const conformance of [logConformance, damageConformance, readingConformance]) {
   conformance('SimLog', simHome);
-  conformance('LmdbLog', lmdbHome);
+  conformance('LMDB', lmdbHome);
+  conformance('Files', filesHome);
 }
 segmentsConformance('SimLog', simHome, 60);
-segmentsConformance('LmdbLog', lmdbHome, 15);
+segmentsConformance('LMDB', lmdbHome, 15);
+segmentsConformance('Files', filesHome, 30);

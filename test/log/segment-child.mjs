@@ -1,17 +1,17 @@
 // Appends groups of one record to a log of tiny segments, drops what it may, and prints a line for each thing that is
-// done. Runs from dist/, under strace (lmdb-segments.test.ts).
+// done. Runs from dist/, under strace (segmented-log.test.ts).
 import { writeSync } from 'node:fs';
 import { Chain, Group } from '../../dist/log/group.js';
 import { createLaneStorage, openLaneStorage } from '../../dist/log/lane-storage.js';
 
-const [directory, groups] = process.argv.slice(2);
+const [directory, groups, kind] = process.argv.slice(2);
 const shape = { partitions: [0], kernelVersion: 1 };
 const say = (what) => writeSync(1, `${JSON.stringify(what)}\n`);
 // Three groups make a segment, and whatever may go goes.
 const retention = { bytes: 0, milliseconds: 0, clock: { wallMilliseconds: () => Date.now() } };
 
-await createLaneStorage(directory, shape);
-const { log, mark } = await openLaneStorage(directory, shape, { segmentBytes: 250, retention });
+await createLaneStorage(directory, shape, { kind });
+const { log, mark } = await openLaneStorage(directory, shape, { kind, segmentBytes: 250, retention });
 const start = await log.replay({ mark: mark.read(), visit: () => {} });
 const group = new Group(new Chain(shape, start));
 const header = { kind: 4, flags: 0, producer: 1, incarnation: 1, milliseconds: 1_700_000_000_000 };

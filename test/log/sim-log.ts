@@ -2,7 +2,6 @@ import { TallystickError } from '../../src/errors.js';
 import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from '../../src/log/audit.js';
 import { decodeBegin, encodeBegin } from '../../src/log/begin.js';
 import { ChecksummedBuffer } from '../../src/log/checksum.js';
-import type { LmdbLogOptions } from '../../src/log/lmdb-log.js';
 import type {
   AppendOutcome,
   Log,
@@ -17,6 +16,7 @@ import type {
 } from '../../src/log/log.js';
 import type { AuditItem } from '../../src/log/record.js';
 import { corrupt, firstPlace, PartitionReplay, Replay } from '../../src/log/replay.js';
+import type { SegmentedLogOptions } from '../../src/log/segmented-log.js';
 import { continues, DEFAULT_SEGMENT_BYTES, droppable, isFull, startOf } from '../../src/log/segments.js';
 
 /**
@@ -68,7 +68,7 @@ export class SimLog implements Log, LogReader {
   readonly #disk: SimDisk;
   readonly #shape: LogShape;
   readonly #commitLater: (commit: () => void) => void;
-  readonly #options: LmdbLogOptions;
+  readonly #options: SegmentedLogOptions;
   readonly #scratch = new ChecksummedBuffer(AUDIT_SCRATCH_BYTES);
   #end: LogPlace | undefined;
   #failure: AppendOutcome | undefined;
@@ -80,7 +80,7 @@ export class SimLog implements Log, LogReader {
     disk: SimDisk,
     shape: LogShape,
     commitLater: (commit: () => void) => void,
-    options: Pick<LmdbLogOptions, 'segmentBytes' | 'retention'> = {},
+    options: Pick<SegmentedLogOptions, 'segmentBytes' | 'retention'> = {},
   ) {
     this.#disk = disk;
     this.#shape = shape;

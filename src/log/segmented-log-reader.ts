@@ -1,14 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { LogReader, LogShape, PartitionRange } from './log.js';
 import { corrupt, PartitionReplay } from './replay.js';
-import { ITEMS_PER_TURN, Segment } from './segment.js';
+import { ITEMS_PER_TURN, openSegment, type Segment } from './segment.js';
 import { segmentsIn } from './segment-files.js';
 
 /**
  * Reads the log in a lane's directory beside the thread that writes it. Within one process no other thread opens the
  * same segments in the same moment but the writer, which has a segment open before there is a record in it.
  */
-export class LmdbLogReader implements LogReader {
+export class SegmentedLogReader implements LogReader {
   readonly #directory: string;
   readonly #shape: LogShape;
 
@@ -39,7 +39,7 @@ export class LmdbLogReader implements LogReader {
   async #open(number: number): Promise<Segment> {
     const file = segmentsIn(this.#directory).findLast(({ firstRecord }) => firstRecord <= number);
     if (!file) throw corrupt(`Record ${number} is missing.`);
-    const segment = await Segment.open(file, this.#shape, { readOnly: true });
+    const segment = await openSegment(file, this.#shape, { readOnly: true, isGrowing: true });
     segment.refresh();
     return segment;
   }

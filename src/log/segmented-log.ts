@@ -5,11 +5,13 @@ import { lacksRoom, notWritten, saysNoRoom, unknown } from './lmdb.js';
 import type { AppendOutcome, Log, LogPlace, LogShape, LogStats, ReplayEnd, ReplayOptions, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
 import { corrupt, Replay } from './replay.js';
-import { DEFAULT_RESERVE_BYTES, Segment, type SegmentOptions } from './segment.js';
-import { removeLeftovers, removeSegment, type SegmentFile, segmentsIn } from './segment-files.js';
+import { createSegment, DEFAULT_RESERVE_BYTES, openSegment, type Segment, type SegmentOptions } from './segment.js';
+import { type LogKind, removeLeftovers, removeSegment, type SegmentFile, segmentsIn } from './segment-files.js';
 import { continues, DEFAULT_SEGMENT_BYTES, droppable, isFull, type Retention, startOf } from './segments.js';
 
-export interface LmdbLogOptions extends SegmentOptions {
+export interface SegmentedLogOptions extends SegmentOptions {
+  /** What new segments are kept in; those that are there stay what they are. */
+  readonly kind?: LogKind;
   /** Record bytes after which the next group goes into a new segment. */
   readonly segmentBytes?: number;
   /** What is kept of what recovery does not need; without it everything is. */
@@ -20,10 +22,10 @@ export interface LmdbLogOptions extends SegmentOptions {
  * The log of a lane as a row of segments in its directory (segments.ts), of which only the newest is open all the time.
  * What recovery does not need is opened by `audit` alone.
  */
-export class LmdbLog implements Log {
+export class SegmentedLog implements Log {
   readonly #directory: string;
   readonly #shape: LogShape;
-  readonly #options: LmdbLogOptions;
+  readonly #options: SegmentedLogOptions;
   /** Oldest first; the last one is `#newest`. */
   readonly #files: SegmentFile[];
   #newest: Segment;
@@ -36,7 +38,7 @@ export class LmdbLog implements Log {
   private constructor(
     directory: string,
     shape: LogShape,
-    options: LmdbLogOptions,
+    options: SegmentedLogOptions,
     files: SegmentFile[],
     newest: Segment,
   ) {
@@ -49,12 +51,12 @@ export class LmdbLog implements Log {
   }
 
   /** @throws TallystickError LOG_CORRUPT if there is no segment, or the newest can't be opened. */
-  static async open(directory: string, shape: LogShape, options: LmdbLogOptions = {}): Promise<LmdbLog> {
+  static async open(directory: string, shape: LogShape, options: SegmentedLogOptions = {}): Promise<SegmentedLog> {
     if (!options.readOnly) removeLeftovers(directory);
     const files = segmentsIn(directory);
     const last = files.at(-1);
     if (!last) throw corrupt(`The log is missing in ${directory}.`);
-    return new LmdbLog(directory, shape, options, files, await Segment.open(last, shape, options));
+    return new SegmentedLog(directory, shape, options, files, await openSegment(last, shape, options));
   }
 
   get firstRecord(): number {
@@ -134,8 +136,8 @@ export class LmdbLog implements Log {
     const lacks = () => lacksRoom(this.#directory, this.#options.reserveBytes ?? DEFAULT_RESERVE_BYTES);
     try {
       if (lacks()) return notWritten(undefined);
-      const file = await Segment.create(this.#directory, end);
-      const segment = await Segment.open(file, this.#shape, this.#options);
+      const file = await createSegment(this.#options.kind ?? 'lmdb', this.#directory, end);
+      const segment = await openSegment(file, this.#shape, this.#options);
       const previous = this.#newest;
       this.#newest = segment;
       this.#files.push(file);
@@ -167,7 +169,7 @@ export class LmdbLog implements Log {
   /** Lends a segment: the newest one, which stays open, or another for the while. */
   async #with<T>(file: SegmentFile, use: (segment: Segment) => Promise<T>): Promise<T> {
     if (file === this.#files.at(-1)) return use(this.#newest);
-    const segment = await Segment.open(file, this.#shape, { readOnly: true });
+    const segment = await openSegment(file, this.#shape, { readOnly: true });
     try {
       return await use(segment);
     } finally {

@@ -1,0 +1,340 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, readSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { crc32 } from 'node:zlib';
+import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
+import { decodeBegin, encodeBegin } from './begin.js';
+import { ChecksummedBuffer } from './checksum.js';
+import {
+  BLOCK_BYTES,
+  blocksOf,
+  decodeFileHeader,
+  decodeFrameHeader,
+  encodeFileHeader,
+  encodeFrameHead,
+  FILE_HEADER_BYTES,
+  FRAME_HEADER_BYTES,
+  type FrameHeader,
+  isWholeHead,
+  itemsOf,
+  recordLengths,
+} from './frame.js';
+import { lacksRoom, notWritten, unknown } from './lmdb.js';
+import type { AppendOutcome, LogPlace, SealedGroup } from './log.js';
+import type { AuditItem } from './record.js';
+import { corrupt } from './replay.js';
+import { DEFAULT_RESERVE_BYTES, ITEMS_PER_TURN, type Segment, type SegmentOptions } from './segment.js';
+import { publish, removeUnfinished, type SegmentFile, segmentPath, unfinishedPath } from './segment-files.js';
+
+/** What is read of the file at a time, at least. */
+const WINDOW_BYTES = 262_144;
+/** So many zeros are written ahead of small groups: a flush that need not lengthen the file takes half the time. */
+const AHEAD_BYTES = 1_048_576;
+/** A group from this size on lengthens the file itself; its own bytes take longer than that. */
+const LARGE_GROUP_BYTES = 262_144;
+const ZEROS = Buffer.alloc(AHEAD_BYTES + BLOCK_BYTES);
+const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT']);
+/** On Linux a write can be its own flush: one call instead of two. Elsewhere it may mean less than `fdatasync`, which libuv knows. */
+const SYNCED_WRITE = process.platform === 'linux' ? constants.O_DSYNC : 0;
+const NO_BYTES = Buffer.alloc(0);
+
+/** Where a frame lies. */
+interface Frame extends FrameHeader {
+  readonly position: number;
+}
+
+/**
+ * A segment that is a plain file of frames (frame.ts), written by one `pwritev` for a group that is its flush too.
+ *
+ * A death in the middle of it leaves a part of a frame. That is no damage: the group was not reported flushed, and no frame
+ * comes behind it, since each group waits for the one before. Whoever opens the file for writing cuts it off after the last whole
+ * frame. A whole frame behind something else is damage, and so is an end before the head mark (head-mark.ts), which is found in
+ * the replay: that is how a damaged last frame differs from a torn one.
+ */
+export class FileSegment implements Segment {
+  readonly begin: LogPlace;
+  readonly #path: string;
+  readonly #descriptor: number;
+  /** For writing; undefined where it is only read. */
+  readonly #file: FileHandle | undefined;
+  readonly #salt: bigint;
+  readonly #reserveBytes: number;
+  readonly #frames: Frame[] = [];
+  readonly #scratch = new ChecksummedBuffer(AUDIT_SCRATCH_BYTES);
+  /** After the last whole frame. */
+  #end: number;
+  /** Up to where the file has been written. */
+  #allocated = 0;
+  #buffer = Buffer.allocUnsafeSlow(WINDOW_BYTES);
+  /** What of the file is in `#buffer`. */
+  #window = { position: 0, bytes: NO_BYTES };
+  /** The frame that was read last: where its records begin. */
+  #current: { frame: Frame; starts: readonly number[] } | undefined;
+
+  private constructor(
+    path: string,
+    descriptor: number,
+    file: FileHandle | undefined,
+    start: { readonly salt: bigint; readonly begin: LogPlace; readonly bytes: number },
+    reserveBytes: number,
+  ) {
+    this.#path = path;
+    this.#descriptor = descriptor;
+    this.#file = file;
+    this.#salt = start.salt;
+    this.begin = start.begin;
+    this.#end = start.bytes;
+    this.#reserveBytes = reserveBytes;
+  }
+
+  static async create(directory: string, begin: LogPlace): Promise<SegmentFile> {
+    const firstRecord = begin.records + 1;
+    const path = segmentPath(directory, firstRecord, 'files');
+    removeUnfinished(path);
+    try {
+      const file = await open(unfinishedPath(path), 'wx', 0o600);
+      try {
+        await file.writeFile(encodeFileHeader(randomBytes(8).readBigUInt64LE(), encodeBegin(begin)));
+      } finally {
+        await file.close();
+      }
+      await publish(unfinishedPath(path), path);
+    } finally {
+      removeUnfinished(path);
+    }
+    return { path, firstRecord, kind: 'files' };
+  }
+
+  static async open(path: string, options: SegmentOptions): Promise<FileSegment> {
+    if (!existsSync(path)) throw corrupt(`${path} is missing.`);
+    const { readOnly = false, isGrowing = false, reserveBytes = DEFAULT_RESERVE_BYTES } = options;
+    const descriptor = openSync(path, 'r');
+    let file: FileHandle | undefined;
+    try {
+      const start = startOf(path, descriptor);
+      file = readOnly ? undefined : await open(path, constants.O_RDWR | SYNCED_WRITE);
+      const segment = new FileSegment(path, descriptor, file, start, reserveBytes);
+      segment.#scan();
+      if (!isGrowing) segment.#checkRest();
+      if (file) await segment.#cutOff(file);
+      return segment;
+    } catch (error) {
+      closeSync(descriptor);
+      await file?.close();
+      throw error;
+    }
+  }
+
+  get lastRecord(): number {
+    const last = this.#frames.at(-1);
+    return last ? last.firstRecord + last.records - 1 : this.begin.records;
+  }
+
+  async append(group: SealedGroup): Promise<AppendOutcome> {
+    const items = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
+    const head = encodeFrameHead(this.#salt, group.firstRecord, group.records, items);
+    const bytes = head.length + group.records.reduce((sum, { length }) => sum + length, 0);
+    const end = this.#end + blocksOf(bytes);
+    const isAhead = end > this.#allocated && bytes < LARGE_GROUP_BYTES;
+    const zeros = end - this.#end - bytes + (isAhead ? AHEAD_BYTES : 0);
+    try {
+      if (lacksRoom(dirname(this.#path), bytes + zeros + this.#reserveBytes)) return notWritten(undefined);
+      await this.#write([head, ...group.records, ZEROS.subarray(0, zeros)], this.#end);
+    } catch (error) {
+      // A part of it may be there. The same group comes again, to the same place
+      if (NO_ROOM.has((error as NodeJS.ErrnoException).code)) return notWritten(error);
+      return unknown('The log could not be written', error);
+    }
+    const frame = decodeFrameHeader(Buffer.from(head), this.#salt) as FrameHeader;
+    this.#frames.push({ ...frame, position: this.#end });
+    this.#end = end;
+    this.#allocated = Math.max(this.#allocated, end + (isAhead ? AHEAD_BYTES : 0));
+    this.#forget();
+    return { kind: 'flushed' };
+  }
+
+  refresh(): void {
+    this.#forget();
+    // Who writes knows what is there, and that what is on its way does not count yet.
+    if (!this.#file) this.#scan();
+  }
+
+  record(number: number): Uint8Array | undefined {
+    const { frame } = this.#current ?? {};
+    const isCurrent = frame && number >= frame.firstRecord && number < frame.firstRecord + frame.records;
+    const { frame: found, starts } = (isCurrent ? this.#current : this.#enter(number)) ?? {};
+    if (!found || !starts) return undefined;
+    const index = number - found.firstRecord;
+    const start = starts[index] as number;
+    return this.#at(start, (starts[index + 1] as number) - start);
+  }
+
+  async walk(take: (number: number, record: Uint8Array | undefined) => void): Promise<void> {
+    this.refresh();
+    let walked = 0;
+    for (const { firstRecord, records } of [...this.#frames]) {
+      for (let number = firstRecord; number < firstRecord + records; number++) {
+        take(number, this.record(number));
+        if (++walked % ITEMS_PER_TURN === 0) await nextTurn();
+      }
+    }
+  }
+
+  async audit(visit: (item: AuditItem) => void): Promise<void> {
+    const items: { key: Buffer; position: number; length: number }[] = [];
+    for (const [number, frame] of [...this.#frames].entries()) {
+      if (frame.items > 0) {
+        for (const { key, start, end } of itemsOf(this.#headOf(frame), frame)) {
+          items.push({ key: Buffer.from(key), position: frame.position + start, length: end - start });
+        }
+      }
+      if (number % ITEMS_PER_TURN === 0) await nextTurn();
+    }
+    items.sort((a, b) => Buffer.compare(a.key, b.key));
+    for (const [number, { key, position, length }] of items.entries()) {
+      visit(decodeAuditItem(this.#scratch, key, this.#at(position, length)));
+      if (number % ITEMS_PER_TURN === 0) await nextTurn();
+    }
+  }
+
+  stats(): { readonly usedBytes: number; readonly fileBytes: number } {
+    return { usedBytes: this.#end, fileBytes: fstatSync(this.#descriptor).size };
+  }
+
+  async close(): Promise<void> {
+    closeSync(this.#descriptor);
+    if (!this.#file) return;
+    // What was written ahead: nobody reads it, and nobody needs it flushed.
+    if (this.#allocated > this.#end) await this.#file.truncate(this.#end);
+    await this.#file.close();
+  }
+
+  /** Takes the frames that follow, up to the first that is not whole. */
+  #scan(): void {
+    for (let frame = this.#frameAt(this.#end); frame && this.#isWhole(frame); frame = this.#frameAt(this.#end)) {
+      this.#frames.push(frame);
+      this.#end = frame.position + blocksOf(frame.headBytes + frame.bodyBytes);
+    }
+  }
+
+  /** Writes everything, and flushes it. */
+  async #write(buffers: readonly Uint8Array[], position: number): Promise<void> {
+    const file = this.#file as FileHandle;
+    let left = buffers.filter(({ length }) => length > 0);
+    let at = position;
+    while (left.length > 0) {
+      const { bytesWritten } = await file.writev(left, at);
+      at += bytesWritten;
+      left = without(left, bytesWritten);
+    }
+    if (!SYNCED_WRITE) await file.datasync();
+  }
+
+  /** What a death left behind the last whole frame goes, and what is there is flushed: a dead process may not have come to it. */
+  async #cutOff(file: FileHandle): Promise<void> {
+    ftruncateSync(file.fd, this.#end);
+    await file.sync();
+    this.#allocated = this.#end;
+    this.#forget();
+  }
+
+  /** @throws TallystickError LOG_CORRUPT if there is a frame behind the one that is not whole, or behind nothing. */
+  #checkRest(): void {
+    const size = fstatSync(this.#descriptor).size;
+    for (let position = this.#end + BLOCK_BYTES; position < size; position += BLOCK_BYTES) {
+      const frame = this.#frameAt(position);
+      if (frame) throw corrupt(`${this.#path} has record ${frame.firstRecord} behind bytes that are no whole group.`);
+    }
+  }
+
+  /** What begins as a frame at that position, and has a whole head. */
+  #frameAt(position: number): Frame | undefined {
+    const header = decodeFrameHeader(this.#at(position, FRAME_HEADER_BYTES), this.#salt);
+    if (!header) return undefined;
+    const { headBytes, bodyBytes } = header;
+    if (headBytes < FRAME_HEADER_BYTES || position + headBytes + bodyBytes > fstatSync(this.#descriptor).size)
+      return undefined;
+    const frame = { ...header, position };
+    return isWholeHead(this.#headOf(frame)) ? frame : undefined;
+  }
+
+  #isWhole({ position, headBytes, bodyBytes, bodyCrc }: Frame): boolean {
+    return crc32(this.#at(position + headBytes, bodyBytes)) === bodyCrc;
+  }
+
+  #headOf({ position, headBytes }: Frame): Buffer {
+    return this.#at(position, headBytes);
+  }
+
+  /** Makes the frame with that record the current one. */
+  #enter(number: number) {
+    const index = lastIndexOf(this.#frames, ({ firstRecord }) => firstRecord <= number);
+    const frame = this.#frames[index];
+    if (!frame || number >= frame.firstRecord + frame.records) return undefined;
+    let start = frame.position + frame.headBytes;
+    const starts = [start];
+    for (const length of recordLengths(this.#headOf(frame), frame)) {
+      start += length;
+      starts.push(start);
+    }
+    this.#current = { frame, starts };
+    return this.#current;
+  }
+
+  /** What was read before may have changed. */
+  #forget(): void {
+    this.#window = { position: 0, bytes: NO_BYTES };
+  }
+
+  /** Bytes of the file, valid until others are read; fewer where it ends. */
+  #at(position: number, length: number): Buffer {
+    const { position: from, bytes } = this.#window;
+    if (position < from || position + length > from + bytes.length) this.#read(position, length);
+    const offset = position - this.#window.position;
+    return this.#window.bytes.subarray(offset, offset + length);
+  }
+
+  #read(position: number, length: number): void {
+    if (this.#buffer.length < length) this.#buffer = Buffer.allocUnsafeSlow(length);
+    const count = readSync(this.#descriptor, this.#buffer, 0, this.#buffer.length, position);
+    this.#window = { position, bytes: this.#buffer.subarray(0, count) };
+  }
+}
+
+/** @throws TallystickError LOG_CORRUPT */
+function startOf(path: string, descriptor: number) {
+  const { size } = fstatSync(descriptor);
+  const read = (position: number, length: number) => {
+    const bytes = Buffer.alloc(Math.min(length, Math.max(0, size - position)));
+    readSync(descriptor, bytes, 0, bytes.length, position);
+    return bytes;
+  };
+  const header = decodeFileHeader(read(0, FILE_HEADER_BYTES));
+  const begin = header && decodeBegin(read(FILE_HEADER_BYTES, header.beginBytes));
+  if (!begin) throw corrupt(`${path} does not say whole where it begins.`);
+  return { salt: header.salt, begin, bytes: blocksOf(FILE_HEADER_BYTES + header.beginBytes) };
+}
+
+/** The buffers without their first bytes. */
+function without(buffers: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let skipped = bytes;
+  return buffers.flatMap((buffer) => {
+    const cut = Math.min(skipped, buffer.length);
+    skipped -= cut;
+    return cut < buffer.length ? [buffer.subarray(cut)] : [];
+  });
+}
+
+/** The index of the last one for which it holds, which it does up to there and not behind it; -1 for none. */
+function lastIndexOf<T>(items: readonly T[], holds: (item: T) => boolean): number {
+  let low = -1;
+  let high = items.length;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (holds(items[middle] as T)) low = middle;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,136 @@
+import { existsSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
+import { decodeBegin, encodeBegin } from './begin.js';
+import { ChecksummedBuffer } from './checksum.js';
+import { LmdbEnvironment } from './lmdb.js';
+import type { AppendOutcome, LogPlace, SealedGroup } from './log.js';
+import type { AuditItem } from './record.js';
+import { corrupt } from './replay.js';
+import { DEFAULT_RESERVE_BYTES, ITEMS_PER_TURN, type Segment, type SegmentOptions } from './segment.js';
+import { flush, publish, removeUnfinished, type SegmentFile, segmentPath, unfinishedPath } from './segment-files.js';
+
+const DATABASES = ['begin', 'records', 'audit'];
+const [BEGIN, RECORDS, AUDIT] = [0, 1, 2] as const;
+const BEGIN_KEY = Buffer.alloc(1);
+
+/** A segment that is an LMDB environment. A group is one transaction, so it is there whole or not at all. */
+export class LmdbSegment implements Segment {
+  readonly begin: LogPlace;
+  readonly #environment: LmdbEnvironment;
+  readonly #isGrowing: boolean;
+  readonly #scratch = new ChecksummedBuffer(AUDIT_SCRATCH_BYTES);
+
+  private constructor(environment: LmdbEnvironment, begin: LogPlace, isGrowing: boolean) {
+    this.#environment = environment;
+    this.#isGrowing = isGrowing;
+    this.begin = begin;
+  }
+
+  static async create(directory: string, begin: LogPlace): Promise<SegmentFile> {
+    const firstRecord = begin.records + 1;
+    const path = segmentPath(directory, firstRecord, 'lmdb');
+    removeUnfinished(path);
+    try {
+      const environment = new LmdbEnvironment(unfinishedPath(path), DATABASES, { unsynced: true, reserveBytes: 0 });
+      try {
+        environment.database(BEGIN).putSync(BEGIN_KEY, encodeBegin(begin));
+      } finally {
+        await environment.close();
+      }
+      await publish(unfinishedPath(path), path);
+    } finally {
+      removeUnfinished(path);
+    }
+    return { path, firstRecord, kind: 'lmdb' };
+  }
+
+  static async open(path: string, options: SegmentOptions): Promise<LmdbSegment> {
+    if (!existsSync(path)) throw corrupt(`${path} is missing.`);
+    const { readOnly = false, reserveBytes = DEFAULT_RESERVE_BYTES } = options;
+    // A process that died may not have come to the flush of what it wrote last.
+    if (!readOnly) await flush(path, 'r');
+    const environment = new LmdbEnvironment(path, DATABASES, { readOnly, reserveBytes });
+    try {
+      const stored = environment.read(() => environment.database(BEGIN).get(BEGIN_KEY));
+      const begin = stored && decodeBegin(stored);
+      if (!begin) throw corrupt(`${path} does not say whole where it begins.`);
+      return new LmdbSegment(environment, begin, options.isGrowing ?? false);
+    } catch (error) {
+      await environment.close();
+      throw error;
+    }
+  }
+
+  async append(group: SealedGroup): Promise<AppendOutcome> {
+    const records = this.#environment.database(RECORDS);
+    const audit = this.#environment.database(AUDIT);
+    const items = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
+    return this.#environment.commit({
+      bytes: group.records.reduce((sum, { length }) => sum + length, 0),
+      change: () => {
+        group.records.forEach((record, index) => {
+          void records.put(recordKey(group.firstRecord + index), record);
+        });
+        for (const { key, value } of items) void audit.put(key, value);
+      },
+      isAbsent: () => group.records.every((_, index) => !records.get(recordKey(group.firstRecord + index))),
+    });
+  }
+
+  get lastRecord(): number {
+    return this.begin.records + this.#environment.count(RECORDS);
+  }
+
+  refresh(): void {
+    this.#environment.refresh();
+  }
+
+  record(number: number): Uint8Array | undefined {
+    const bytes = this.#environment.read(() => this.#environment.database(RECORDS).getBinaryFast(recordKey(number)));
+    // What lmdb-js hands out is a buffer that is longer than it says.
+    return bytes?.subarray(0, bytes.length);
+  }
+
+  async walk(take: (number: number, record: Uint8Array | undefined) => void): Promise<void> {
+    this.refresh();
+    const last = this.lastRecord;
+    // There are as many keys as numbers, and each number is one of them: so there are no others.
+    for (let number = this.begin.records + 1; number <= last; number++) {
+      take(number, this.record(number));
+      if (number % ITEMS_PER_TURN === 0) await nextTurn();
+    }
+    if (!this.#isGrowing && this.record(last + 1))
+      throw corrupt(`The segment counts records up to ${last}, but has more.`);
+  }
+
+  async audit(visit: (item: AuditItem) => void): Promise<void> {
+    let start: Uint8Array = Buffer.alloc(1);
+    for (let full = true; full; ) {
+      const items = this.#environment.read(() => [
+        ...this.#environment.database(AUDIT).getRange({ start, limit: ITEMS_PER_TURN }),
+      ]);
+      for (const { key, value } of items) visit(decodeAuditItem(this.#scratch, key, value));
+      const last = items.at(-1);
+      full = items.length === ITEMS_PER_TURN;
+      // The smallest key that is greater than the last one.
+      if (last) start = Buffer.concat([last.key, Buffer.alloc(1)]);
+      await nextTurn();
+    }
+  }
+
+  stats(): { readonly usedBytes: number; readonly fileBytes: number } {
+    return this.#environment.stats();
+  }
+
+  async close(): Promise<void> {
+    await this.#environment.close();
+  }
+}
+
+/** Big-endian, so that records lie in the order of their numbers. */
+function recordKey(number: number): Uint8Array {
+  const key = Buffer.alloc(8);
+  key.writeBigUInt64BE(BigInt(number));
+  return key;
+}
