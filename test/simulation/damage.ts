@@ -68,15 +68,15 @@ function loseRecord(random: Random, disk: LaneDisk): Damage | undefined {
 }
 
 function loseFlushedTail(random: Random, disk: LaneDisk): Damage | undefined {
-  if (disk.mark.group < 1) return undefined;
-  const last = random.below(disk.mark.group);
+  if (disk.promisedGroup < 1) return undefined;
+  const last = random.below(disk.promisedGroup);
   const lost = recordsOf(disk).filter(({ bytes }) => groupOf(bytes) > last);
   // Where the segment that recovery begins in is empty, or has only what the mark does not know, nothing flushed is lost.
   if (!lost.some(isFlushed(disk))) return undefined;
   for (const { records, number } of lost) records.delete(number);
   return {
     fault: 'lost flushed tail',
-    what: `ends with group ${last} of ${disk.mark.group}`,
+    what: `ends with group ${last} of ${disk.promisedGroup}`,
     mend: () => {
       for (const { records, number, bytes } of lost) records.set(number, bytes);
     },
@@ -179,8 +179,8 @@ function recordsOf(disk: LaneDisk): StoredRecord[] {
   );
 }
 
-function isFlushed({ mark }: LaneDisk): (record: StoredRecord) => boolean {
-  return ({ bytes }) => groupOf(bytes) <= mark.group;
+function isFlushed({ promisedGroup }: LaneDisk): (record: StoredRecord) => boolean {
+  return ({ bytes }) => groupOf(bytes) <= promisedGroup;
 }
 
 function pick<T>(random: Random, items: readonly T[]): T | undefined {

@@ -18,6 +18,8 @@ export class LaneDisk {
   /** For each partition the last sequence that is on the device, and the record that is the last one. */
   readonly stored = new Map<number, number>();
   storedGroup = 0;
+  /** The group up to which the head mark must say that all was flushed, whatever it says. */
+  promisedGroup = 0;
 
   constructor(shape: LogShape) {
     this.shape = shape;
@@ -33,6 +35,12 @@ export class LaneDisk {
   addMark({ group, heads }: Mark): void {
     this.marks.push({ group, heads });
     if (this.marks.length > KEPT_MARKS) this.marks.shift();
+  }
+
+  /** A loss of power: the newest marks were not on the device. */
+  loseMarks(count: number): void {
+    this.marks.splice(Math.max(1, this.marks.length - count));
+    this.promisedGroup = Math.min(this.promisedGroup, this.mark.group);
   }
 
   isStored({ group, heads }: SealedGroup): void {
@@ -55,6 +63,8 @@ export class DiskFaults {
 /** The log of one life of a lane: SimLog, whose appends are seen, take time and meet the faults of the machine. */
 export class WatchedLog extends SimLog {
   #appendedAt = 0;
+  /** Of those that were appended in this life; -1 before the first. */
+  #lastFlushed = -1;
   readonly #world: World;
   readonly #disk: LaneDisk;
   readonly #onAppend: (group: SealedGroup) => void;
@@ -85,6 +95,8 @@ export class WatchedLog extends SimLog {
 
   override append(group: SealedGroup) {
     const { random, faults, tally, trace } = this.#world;
+    // The next group comes when the one before is flushed and marked.
+    if (group.group === this.#lastFlushed + 1) this.#disk.promisedGroup = this.#lastFlushed;
     this.#onAppend(group);
     this.#appendedAt = this.#world.clock.now;
     this.#delay.milliseconds = random.chance(0.05) ? random.milliseconds(5, 40) : random.milliseconds(0.2, 2);
@@ -107,7 +119,10 @@ export class WatchedLog extends SimLog {
       this.script.push({ kind: planned, stored: this.#seen.isStored, segment: random.chance(0.5) });
     }
     trace('append', group.group, group.records.length, group.entries);
-    return super.append(group);
+    return super.append(group).then((outcome) => {
+      if (outcome.kind === 'flushed') this.#lastFlushed = group.group;
+      return outcome;
+    });
   }
 
   /** Whether the device takes longer than usual. */

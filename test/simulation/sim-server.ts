@@ -87,7 +87,7 @@ export class SimServer {
     const older = random.below(4);
     if (power && older > 0) {
       tally['older head mark']++;
-      for (const { marks } of this.disks) marks.splice(Math.max(1, marks.length - older));
+      for (const disk of this.disks) disk.loseMarks(older);
     }
     this.#isDown();
   }
