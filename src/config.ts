@@ -113,6 +113,11 @@ export const SETTINGS = {
     unit: 'operations/s',
     about: 'on one counter of which the server warns; 0 = never',
   },
+  quotaPerSecond: {
+    schema: whole(0, Number.MAX_SAFE_INTEGER).default(0),
+    unit: 'operations/s',
+    about: 'that clients may write, all together until there are tokens; 0 = any',
+  },
   producers: {
     schema: whole(1, 1_000_000).default(65_536),
     unit: 'producers',

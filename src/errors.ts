@@ -78,6 +78,12 @@ export const ERRORS = {
   POSITION_UNAVAILABLE: row(31, true, 'refused', 'The position asked for was not reached in time. Retry.'),
   EPOCH_MISMATCH: row(32, false, 'refused', 'The position or id is of another life of the data directory. Read anew.'),
   INTERNAL: row(33, false, 'unknown', 'A defect of the server. Please report it with its log.'),
+  QUOTA_EXCEEDED: row(
+    34,
+    true,
+    'refused',
+    'The operations a second that clients may write are used up. Back off, retry.',
+  ),
   // The client; these never cross the wire
   TIMEOUT: row(-1, true, 'unknown', 'No answer within the timeout.'),
   CONNECTION_LOST: row(-1, true, 'unknown', 'The connection was lost. Check that the server runs and the address.'),

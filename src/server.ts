@@ -81,6 +81,7 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       connections: config.connections,
       checkpointTailBytes: config.checkpointTailBytes,
       hotPerSecond: config.hotPerSecond,
+      quotaPerSecond: config.quotaPerSecond,
       onHot,
       map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS },
       onFailed: tellFailed,

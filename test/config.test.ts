@@ -160,6 +160,7 @@ describe('config print', () => {
       'log | lmdb | default',
       'checkpointTailBytes | 268435456 | bytes | default',
       'hotPerSecond | 10000 | operations/s | default',
+      'quotaPerSecond | 0 | operations/s | default',
       'producers | 65536 | producers | default',
       'producerIdleSeconds | 60 | seconds | file',
       'operationIds | 262144 | operation ids | default',

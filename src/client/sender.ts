@@ -67,6 +67,7 @@ const PASSES_LATER: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'STORAGE_FULL',
   'STORAGE_FAILED',
   'OVERLOADED',
+  'QUOTA_EXCEEDED',
   'SHUTTING_DOWN',
 ]);
 /** Finished batches at the front of the array before it is cut. */

@@ -15,6 +15,7 @@ import type { HotName } from './hot-names.js';
 import { Lane } from './lane.js';
 import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
+import type { Quota } from './quota.js';
 import { configure, replayBehind, restoreCheckpoints } from './recovery.js';
 
 /**
@@ -39,6 +40,8 @@ export interface LaneHostParts {
   /** Operations a second on one counter that are worth a warning; 0: none are. */
   readonly hotPerSecond: number;
   readonly onHot: (hot: HotName) => void;
+  /** What clients may write; undefined where it has no bound. */
+  readonly quota: Quota | undefined;
   /** The ways to the other lanes. */
   readonly links: readonly Link[];
   readonly isPoisoned: () => boolean;
@@ -132,12 +135,12 @@ export class LaneHost {
   }
 
   serve(map: ServerMap): void {
-    const { lane, clock, links, hotPerSecond, onHot, isPoisoned } = this.#parts;
+    const { lane, clock, links, hotPerSecond, onHot, quota, isPoisoned } = this.#parts;
     const describe = () => this.describe();
     const describePartition = (partition: number) => this.#checkpoints.describePartition(partition);
     const commit = this.#commit;
     this.#lane = new Lane({
-      ...{ lane, partitions: this.partitions, commit, clock, map, links, hotPerSecond, onHot },
+      ...{ lane, partitions: this.partitions, commit, clock, map, links, hotPerSecond, onHot, quota },
       ...{ isPoisoned, describe, describePartition },
     });
     this.#checkpoints.start();

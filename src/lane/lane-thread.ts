@@ -9,6 +9,7 @@ import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js'
 import type { CheckpointThreadOptions } from './checkpoint-thread.js';
 import { LaneHost } from './lane-host.js';
 import type { FromLane, LaneOptions, ToLane } from './messages.js';
+import { Quota } from './quota.js';
 
 /**
  * The thread of a lane: opens and replays its log, listens, serves, drains. When something breaks it says `failed` and
@@ -55,7 +56,7 @@ function connectCheckpointer(hear: (message: FromCheckpointer) => void): (messag
 }
 
 async function run(): Promise<void> {
-  const { lane, partitions, path, create, configuration } = options;
+  const { lane, partitions, path, create, configuration, quotaPerSecond } = options;
   const shape = { partitions, kernelVersion: KERNEL_VERSION };
   const { kind, segmentBytes, retention } = options.log;
   if (create) await createLaneStorage(path, shape, { kind });
@@ -72,6 +73,7 @@ async function run(): Promise<void> {
     connectCheckpointer,
     checkpointTailBytes: options.checkpointTailBytes,
     hotPerSecond: options.hotPerSecond,
+    quota: quotaPerSecond > 0 ? new Quota(options.quota, quotaPerSecond, systemClock) : undefined,
     onHot: (hot) => tell({ kind: 'hot', hot }),
     links: options.links.map(({ bell, ...link }) => ({ ...link, wake: () => bell.postMessage(null) })),
     isPoisoned,

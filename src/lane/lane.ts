@@ -12,6 +12,7 @@ import type { ServerMap } from './greeting.js';
 import { type HotName, HotNames } from './hot-names.js';
 import type { Link } from './link.js';
 import { Mesh, type MeshHandler, type Source } from './mesh.js';
+import type { Quota } from './quota.js';
 import { Reads } from './reads.js';
 import { EFFECT_BYTES, hasEffect } from './recovery.js';
 import { Shares } from './shares.js';
@@ -37,6 +38,8 @@ export interface LaneParts {
   /** Operations a second on one counter that are worth a warning; 0: none are. */
   readonly hotPerSecond: number;
   readonly onHot: (hot: HotName) => void;
+  /** What clients may write; undefined where it has no bound. */
+  readonly quota: Quota | undefined;
   /** Reads the word that any thread sets when storage can no longer be trusted. */
   readonly isPoisoned: () => boolean;
   /** What STATS tells besides. */
@@ -169,22 +172,24 @@ export class Lane implements MeshHandler {
   }
 
   #write(from: Requester, frame: FrameView, partition: Partition): void {
-    const { commit, clock } = this.#parts;
+    const { commit, clock, quota } = this.#parts;
     const { opcode: kind, partition: number, body } = frame;
     const flags = frame.flags & KERNEL_FLAGS;
     const { producer, incarnation } = from.session.handle(number);
     const milliseconds = clock.wallMilliseconds();
-    const mayApply = commit.writable && commit.canAppend(number, body.length + EFFECT_BYTES);
+    const isSpent = quota?.isSpent ?? false;
+    const mayApply = commit.writable && commit.canAppend(number, body.length + EFFECT_BYTES) && !isSpent;
     const status = mayApply
       ? partition.apply(kind, flags, producer, incarnation, milliseconds, body)
       : partition.judge(kind, flags, producer, incarnation, body);
     // A repeat is answered even now; what is new is refused before it is applied.
-    if (!mayApply && status === OK) throw refusal(commit);
+    if (!mayApply && status === OK) throw refusal(commit, isSpent);
     if (status === OK) {
       const tail = hasEffect(kind) ? effectOf(partition) : undefined;
       commit.append(number, { kind, flags, producer, incarnation, milliseconds }, body, tail);
       if (tail) this.#audit(from, frame, partition, milliseconds);
       this.#hot.take(number, partition);
+      quota?.take(Math.max(1, partition.operations)); // a SET or DELETE counts as one
     }
     this.#acknowledge(from, frame, partition, status);
     if (status === OK) this.#reads.moved(number, partition);
@@ -252,8 +257,9 @@ function isOfLanes({ opcode }: FrameView): boolean {
 }
 
 /** Why nothing can be applied now. */
-function refusal(commit: GroupCommit): TallystickError {
-  return new TallystickError(commit.obstacle?.code ?? 'OVERLOADED', undefined, { outcome: 'refused' });
+function refusal(commit: GroupCommit, isSpent: boolean): TallystickError {
+  const code = commit.obstacle?.code ?? (isSpent ? 'QUOTA_EXCEEDED' : 'OVERLOADED');
+  return new TallystickError(code, undefined, { outcome: 'refused' });
 }
 
 /** SET and DELETE log the delta that they caused behind their bodies. */

@@ -31,6 +31,9 @@ export interface LaneOptions {
   readonly connections: number;
   readonly checkpointTailBytes: number;
   readonly hotPerSecond: number;
+  /** Operations that clients may write; 0: any. What they have written is in `quota`, which all lanes share. */
+  readonly quotaPerSecond: number;
+  readonly quota: SharedArrayBuffer;
   /** One word: not 0 when storage can no longer be trusted. */
   readonly poison: SharedArrayBuffer;
   readonly links: readonly ThreadLink[];

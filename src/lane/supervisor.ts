@@ -5,6 +5,7 @@ import type { ServerMap } from './greeting.js';
 import type { HotName } from './hot-names.js';
 import { createRings, type Rings } from './link.js';
 import type { FromLane, LaneOptions, LogSettings, Recovery, ThreadLink, ToLane } from './messages.js';
+import { createQuota } from './quota.js';
 
 /**
  * Starts the lanes' threads, tells them of each other, and ends them.
@@ -28,6 +29,7 @@ export interface SupervisorOptions {
   readonly checkpointTailBytes: number;
   /** Operations a second on one counter of which `onHot` is told, every ten seconds; 0: it never is. */
   readonly hotPerSecond: number;
+  readonly quotaPerSecond: number;
   readonly onHot: (hot: HotName) => void;
   readonly map: Omit<ServerMap, 'lanes' | 'partitions'>;
   /** Called once when the state becomes `failed`. */
@@ -66,6 +68,7 @@ class Deferred<T> {
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #poison = new SharedArrayBuffer(4);
+  readonly #quota = createQuota();
   readonly #threads: LaneThread[] = [];
   #state: SupervisorState = 'starting';
   #lanes: readonly LaneStatus[] = [];
@@ -131,8 +134,18 @@ export class Supervisor {
   }
 
   #spawn(lane: number, links: readonly ThreadLink[]): LaneThread {
-    const { create, configuration, log, host, port, connections, checkpointTailBytes, hotPerSecond, lanes } =
-      this.#options;
+    const {
+      create,
+      configuration,
+      log,
+      host,
+      port,
+      connections,
+      checkpointTailBytes,
+      hotPerSecond,
+      quotaPerSecond,
+      lanes,
+    } = this.#options;
     const { path, partitions } = lanes[lane] as SupervisorOptions['lanes'][number];
     const workerData: LaneOptions = {
       lane,
@@ -146,6 +159,8 @@ export class Supervisor {
       connections,
       checkpointTailBytes,
       hotPerSecond,
+      quotaPerSecond,
+      quota: this.#quota,
       poison: this.#poison,
       links,
     };

@@ -96,7 +96,13 @@ describe('a refusal of a whole batch', () => {
   });
 
   it('that may pass later is met with the same bytes under the same sequence, after a delay', async () => {
-    for (const refuse of ['STORAGE_FULL', 'OVERLOADED', 'SHUTTING_DOWN', 'WINDOW_EXCEEDED'] as const) {
+    for (const refuse of [
+      'STORAGE_FULL',
+      'OVERLOADED',
+      'QUOTA_EXCEEDED',
+      'SHUTTING_DOWN',
+      'WINDOW_EXCEEDED',
+    ] as const) {
       const { world, client, sequences } = await connected();
       let isFull = true;
       world.server.script = (request) => (isAdd(request) && isFull ? { refuse } : undefined);

@@ -147,3 +147,20 @@ test('the counters that take the most operations are told by STATS and by `hot`,
   expect(status).toBe(0);
   expect((JSON.parse(out) as { name: string }[]).map(({ name }) => name).sort()).toEqual(['hot:1', 'hot:3']);
 });
+
+test('beyond the quota, which all lanes share, batches are refused, and the SDK sends them again until each has counted once', async () => {
+  const quota = 2_000;
+  const bounded = await serverOfTest({
+    lanes: 2,
+    partitions: 4,
+    environment: { TALLYSTICK_QUOTA_PER_SECOND: String(quota) },
+  });
+  const client = await clientOfTest(bounded);
+  const batch = (round: number) => client.batch(Array.from({ length: 500 }, (_, i) => ({ name: `${round % 2}:${i}` })));
+  const outcomes = await Promise.all(Array.from({ length: 10 }, (_, round) => batch(round)));
+  expect(outcomes.flat().every(({ error }) => error === undefined)).toBe(true);
+  const counted = await client.read(Array.from({ length: 1_000 }, (_, i) => `${i % 2}:${i >> 1}`));
+  expect(counted.every(({ value }) => value === 5n)).toBe(true);
+  const refused = (await client.stats()).map((lane) => Number(lane['refused']));
+  expect(refused.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
+});

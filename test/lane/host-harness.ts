@@ -67,6 +67,7 @@ export class HostHarness {
       connectCheckpointer: (hear) => this.#connect(hear),
       checkpointTailBytes: TAIL_BYTES,
       hotPerSecond: 0,
+      quota: undefined,
       onHot: () => {},
       links: [],
       isPoisoned: () => this.failures.length > 0,

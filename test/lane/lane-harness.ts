@@ -2,6 +2,7 @@ import { TallystickError } from '../../src/errors.js';
 import { type ServerMap, Session } from '../../src/lane/greeting.js';
 import type { HotName } from '../../src/lane/hot-names.js';
 import { Lane } from '../../src/lane/lane.js';
+import { createQuota, Quota } from '../../src/lane/quota.js';
 import { configure, recover } from '../../src/lane/recovery.js';
 import { GroupCommit } from '../../src/log/group-commit.js';
 import { KERNEL_VERSION, Partition } from '../../src/partition/partition.js';
@@ -82,6 +83,11 @@ function partitionFor(name: string): number {
   return partitionOf(bytes, 0, bytes.length, PARTITIONS.length);
 }
 
+interface HarnessOptions {
+  readonly groupBytes?: number;
+  readonly quotaPerSecond?: number;
+}
+
 /** A whole lane, from bytes to bytes, over a simulated clock, disk and network. It can crash and come back. */
 export class LaneHarness {
   readonly clock = new ManualClock();
@@ -96,11 +102,11 @@ export class LaneHarness {
   commit!: GroupCommit;
   lane!: Lane;
   partitions!: ReadonlyMap<number, Partition>;
-  #groupBytes: number | undefined;
+  #options: HarnessOptions = {};
 
-  static async start(groupBytes?: number): Promise<LaneHarness> {
+  static async start(options: HarnessOptions = {}): Promise<LaneHarness> {
     const harness = new LaneHarness();
-    harness.#groupBytes = groupBytes;
+    harness.#options = options;
     await harness.recover();
     return harness;
   }
@@ -108,6 +114,7 @@ export class LaneHarness {
   /** Starts from what is on the disk. */
   async recover(): Promise<void> {
     const { clock, mark } = this;
+    const { groupBytes, quotaPerSecond = 0 } = this.#options;
     const log = new SimLog(this.disk, SHAPE, (commit) => clock.setTimer(FLUSH_MILLISECONDS, commit));
     this.log = log;
     this.partitions = new Map(PARTITIONS.map((number) => [number, new Partition(MODULE)]));
@@ -124,7 +131,7 @@ export class LaneHarness {
       start,
       isPoisoned: () => this.poisoned,
       onFailed: (error) => this.failures.push(error),
-      ...(this.#groupBytes !== undefined && { groupBytes: this.#groupBytes }),
+      ...(groupBytes !== undefined && { groupBytes }),
     });
     configure(this.partitions, this.commit, CONFIGURATION, clock.wallMilliseconds());
     await this.pass(FLUSH_MILLISECONDS * 2);
@@ -136,6 +143,7 @@ export class LaneHarness {
       map: MAP,
       links: [],
       hotPerSecond: 100,
+      quota: quotaPerSecond > 0 ? new Quota(createQuota(), quotaPerSecond, clock) : undefined,
       onHot: (hot) => this.hot.push(hot),
       isPoisoned: () => this.poisoned,
       describe: () => ({}),

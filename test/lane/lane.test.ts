@@ -349,6 +349,35 @@ describe('STATS', () => {
   });
 });
 
+describe('When the quota is spent', () => {
+  test('what is new is refused before it is applied, a repeat is answered, reads go on, and time pays for it', async () => {
+    const harness = await LaneHarness.start({ quotaPerSecond: 10 });
+    const client = await harness.client(PRODUCER);
+    // A second's worth is kept, and the batch that meets the end of it still goes
+    const operations = Array.from({ length: 10 }, () => ({ key: { name: NAME[0] }, delta: 1n }));
+    const first = client.add(0, { sequence: { sequence: 1, unanswered: 0 }, operations }, Flag.VALUES);
+    const last = client.numbered(1, 1);
+    await harness.flush();
+    expect(client.added(first).values?.at(-1)).toBe(10n);
+    expect(client.added(last).values).toEqual([1n]);
+
+    const state = harness.stateHashes();
+    const fresh = client.numbered(1, 2);
+    const repeat = client.numbered(1, 1);
+    const read = client.get(0, [NAME[0]]);
+    await harness.flush();
+    expect(client.refusal(fresh)).toBe('QUOTA_EXCEEDED refused');
+    expect(client.added(repeat).values).toEqual([1n]);
+    expect(client.got(read)).toEqual([10n]);
+    expect(harness.stateHashes()).toEqual(state);
+
+    await harness.pass(100);
+    const later = client.numbered(1, 2);
+    await harness.flush();
+    expect(client.added(later).values).toEqual([2n]);
+  });
+});
+
 describe('On a full disk', () => {
   test('writes are refused before they are applied, what met it is unknown, reads go on, and service resumes', async () => {
     const harness = await LaneHarness.start();
@@ -419,7 +448,7 @@ describe('When storage fails', () => {
 
 describe('A group that is full', () => {
   test('holds the reading, and loses and reorders nothing', async () => {
-    const harness = await LaneHarness.start(0);
+    const harness = await LaneHarness.start({ groupBytes: 0 });
     const client = await harness.client(PRODUCER);
     const name = NAME[0];
     const operations = Array.from({ length: 10_000 }, () => ({ key: { name }, delta: 1n }));

@@ -95,6 +95,7 @@ export class MeshHarness {
       },
       checkpointTailBytes: TAIL_BYTES,
       hotPerSecond: 0,
+      quota: undefined,
       onHot: () => {},
       links: others.map((other) => ({
         lane: other,

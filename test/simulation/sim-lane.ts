@@ -124,6 +124,7 @@ export class SimLane {
       connectCheckpointer: (hear) => this.#connectCheckpointer(hear),
       checkpointTailBytes,
       hotPerSecond: 1,
+      quota: undefined,
       onHot: () => {},
       links: this.#links(),
       isPoisoned: this.#life.isPoisoned,
