@@ -26,11 +26,13 @@ const MADE_OPERATIONS = 2_000_000;
 export async function batchFigures({ names: keys, seconds, runs, progress }) {
   const servers = await Promise.all(Object.keys(MODES).map((mode) => Redis.start(mode)));
   const ours = await OurBatches.start(keys);
+  const onFiles = await OurBatches.start(keys, '--log', 'files');
   try {
     const depth = await bestDepth(servers[0], keys, seconds);
     const contestants = [
       ...servers.flatMap((redis) => [pipelined(redis, keys, depth.best, seconds), scripted(redis, keys, seconds)]),
-      ...ours.contestants(depth.best * CONNECTIONS, seconds),
+      ...ours.contestants(['durable', 'applied'], '', depth.best * CONNECTIONS, seconds),
+      ...onFiles.contestants(['durable'], ' on files', depth.best * CONNECTIONS, seconds),
     ];
     const figures = new Map(contestants.map(({ name }) => [name, []]));
     for (let run = 0; run < runs; run++) {
@@ -45,7 +47,7 @@ export async function batchFigures({ names: keys, seconds, runs, progress }) {
         });
       }
     }
-    await ours.check();
+    await Promise.all([ours, onFiles].map((each) => each.check()));
     return {
       connections: CONNECTIONS,
       nameBytes: NAME_BYTES,
@@ -55,7 +57,7 @@ export async function batchFigures({ names: keys, seconds, runs, progress }) {
       ratios: ratios(figures),
     };
   } finally {
-    await Promise.all([...servers, ours].map((server) => server.stop()));
+    await Promise.all([...servers, ours, onFiles].map((server) => server.stop()));
   }
 }
 
@@ -105,9 +107,9 @@ class OurBatches {
   #counters;
   #sent = 0;
 
-  static async start(keys) {
+  static async start(keys, ...flags) {
     const ours = new OurBatches();
-    ours.#server = await Tallystick.start();
+    ours.#server = await Tallystick.start(...flags);
     const first = await RawClient.connect(ours.#server.url, 'versus-0');
     ours.#clients.push(first);
     while (ours.#clients.length < CONNECTIONS / first.lanes.length)
@@ -118,19 +120,20 @@ class OurBatches {
     return ours;
   }
 
-  contestants(inFlight, seconds) {
-    const equal = ['durable', 'applied'].flatMap((ack) =>
-      ['name', 'id'].map((key) => this.#contestant(key, ack, inFlight, seconds)),
+  /** @param where goes into their names */
+  contestants(acks, where, inFlight, seconds) {
+    const equal = acks.flatMap((ack) =>
+      ['name', 'id'].map((key) => this.#contestant(key, ack, inFlight, seconds, where)),
     );
     const largest = LARGEST_BATCH * CONNECTIONS;
     if (inFlight === largest) return equal;
     return [
       ...equal,
-      ...['name', 'id'].map((key) => this.#contestant(key, 'durable', largest, seconds, ', larger batches')),
+      ...['name', 'id'].map((key) => this.#contestant(key, 'durable', largest, seconds, where, ', larger batches')),
     ];
   }
 
-  #contestant(key, ack, inFlight, seconds, note = '') {
+  #contestant(key, ack, inFlight, seconds, where, note = '') {
     const size = Math.min(LARGEST_BATCH, Math.max(1, inFlight / CONNECTIONS));
     const count = Math.max(32, Math.ceil(Math.min(MADE_OPERATIONS, 8 * this.#counters.count) / size));
     const pick = DISTRIBUTIONS.uniform(this.#counters.count, random(1));
@@ -146,7 +149,7 @@ class OurBatches {
       this.#sent += increments;
       return { increments, perSecond: increments / spent };
     };
-    return { name: `tallystick ${ack}, by ${key}${note}`, pid: this.#server.pid, once };
+    return { name: `tallystick ${ack}${where}, by ${key}${note}`, pid: this.#server.pid, once };
   }
 
   /** A number of increments that was not counted would be worth nothing. */

@@ -20,6 +20,7 @@ const RATES = [10_000, 50_000];
 /** Who plays against whom. */
 const PAIRS = [
   ['tallystick durable', 'redis always'],
+  ['tallystick durable on files', 'redis always'],
   ['tallystick applied', 'redis everysec'],
 ];
 
@@ -51,27 +52,29 @@ async function withContestants(work) {
   const always = await Redis.start('always');
   const everysec = await Redis.start('everysec');
   const tallystick = await Tallystick.start();
+  const onFiles = await Tallystick.start('--log', 'files');
   const clients = [];
   const redis = ({ port }) => {
     const client = new RedisClient({ host: '127.0.0.1', port, enableAutoPipelining: true });
     clients.push({ close: () => client.quit() });
     return (name) => client.incr(name);
   };
-  const ours = async (ack) => {
-    const client = await connect(tallystick.url, { ack, timeout: 60_000 });
+  const ours = async ({ url }, ack) => {
+    const client = await connect(url, { ack, timeout: 60_000 });
     clients.push(client);
     return (name) => client.increment(name);
   };
   try {
     return await work({
-      'tallystick durable': await ours('durable'),
+      'tallystick durable': await ours(tallystick, 'durable'),
+      'tallystick durable on files': await ours(onFiles, 'durable'),
       'redis always': redis(always),
-      'tallystick applied': await ours('applied'),
+      'tallystick applied': await ours(tallystick, 'applied'),
       'redis everysec': redis(everysec),
     });
   } finally {
     for (const client of clients) await client.close();
-    for (const server of [always, everysec, tallystick]) await server.stop();
+    for (const server of [always, everysec, tallystick, onFiles]) await server.stop();
   }
 }
 

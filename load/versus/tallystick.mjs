@@ -9,9 +9,14 @@ export class Tallystick {
   dataDir = mkdtempSync(join(tmpdir(), 'tallystick-versus-'));
   url;
   #server;
+  #flags;
 
-  static async start() {
-    const tallystick = new Tallystick();
+  constructor(flags) {
+    this.#flags = flags;
+  }
+
+  static async start(...flags) {
+    const tallystick = new Tallystick(flags);
     await tallystick.launch();
     return tallystick;
   }
@@ -23,7 +28,7 @@ export class Tallystick {
   /** Starts the process, also again after `kill`; resolves with the seconds until it answered about the name. */
   async launch(name = 'nothing') {
     const start = performance.now();
-    this.#server = await startServerProcess(this.dataDir);
+    this.#server = await startServerProcess(this.dataDir, ...this.#flags);
     this.url = this.#server.url;
     const client = await connect(this.url, { producer: false, timeout: 600_000 });
     await client.get(name);
