@@ -139,7 +139,7 @@ function lookForHang(lanes) {
   for (const lane of lanes) {
     const state = `${lane.report.frames} ${lane.report.connections} ${lane.inFlight}`;
     const before = last.get(lane);
-    if (before?.state !== state) last.set(lane, { state, at: performance.now() });
+    if (lane.inFlight === 0 || before?.state !== state) last.set(lane, { state, at: performance.now() });
     else if (performance.now() - before.at > HANG_MILLISECONDS) {
       console.error(`HANG: no answer for ${HANG_MILLISECONDS / 1000} s, after ${lane.describe()}`);
       process.exit(1);

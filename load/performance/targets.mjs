@@ -16,9 +16,9 @@ function bestRatio({ versus }, ours) {
   return all?.length ? Math.max(...all.map(({ ratio }) => ratio.median)) : undefined;
 }
 
-function callersRatio({ versus }, callers, figure) {
+function callersRatio({ versus }, callers, figure, ours = 'tallystick durable') {
   const row = versus?.callers?.callers.find(({ setting }) => setting === callers);
-  return row?.ratios.find(({ ours }) => ours === 'tallystick durable')?.[figure].median;
+  return row?.ratios.find((ratio) => ratio.ours === ours)?.[figure].median;
 }
 
 function nativeRatio({ native }, layer, start) {
@@ -49,6 +49,11 @@ export const TARGETS = [
   ['64 callers, durable, times ioredis on Redis always', atLeast(1.3), (r) => callersRatio(r, 64, 'throughput')],
   ['1,024 callers, durable, times ioredis on Redis always', atLeast(5), (r) => callersRatio(r, 1_024, 'throughput')],
   ["1 caller, durable, p50 in Redis always's", atMost(1.5), (r) => callersRatio(r, 1, 'p50')],
+  [
+    "1 caller, durable on files, p50 in Redis always's",
+    atMost(1.5),
+    (r) => callersRatio(r, 1, 'p50', 'tallystick durable on files'),
+  ],
   ["applied, owner's connection, 1 in flight, p50 ms", atMost(0.15), (r) => throughput(r, ALONE)?.p50],
   ["applied, owner's connection, 1 in flight, p99 ms", atMost(1), (r) => throughput(r, ALONE)?.p99],
   ['kernel by name, of C with prefetching', atLeast(0.8), (r) => nativeRatio(r, 'kernel', 'by name, 1,000,000')],

@@ -20,6 +20,7 @@ const FLAGS: u32 = 14;
 
 /** Set by the first change: a counter that was only opened is absent. */
 const EXISTS: u16 = 1;
+const NO_GENERATION: u32 = 0xffffffff;
 
 export function slotAddress(slot: u32): u32 {
   return load<u32>(SLOT_DIRECTORY + ((slot >> SEGMENT_SHIFT) << 2)) + ((slot & SEGMENT_MASK) << 4);
@@ -92,6 +93,12 @@ export function generationAt(address: u32): u32 {
 
 export function existsAt(address: u32): bool {
   return (load<u16>(address + FLAGS) & EXISTS) !== 0;
+}
+
+/** The generation of a counter that exists; no generation at all where none does. */
+export function existingGeneration(address: u32): u32 {
+  const word = load<u64>(address + NAME);
+  return <u32>word ? <u32>(word >> 32) ^ ((<u32>EXISTS) << 16) : NO_GENERATION;
 }
 
 /** Writes a value; the counter exists from now on. */

@@ -5,6 +5,7 @@ import { xxh64 } from './hash';
 import {
   ADD,
   ANSWER,
+  ATOMIC,
   BAD_REQUEST,
   CONFIGURE,
   DELETE,
@@ -42,6 +43,7 @@ import {
   REGISTER_EFFECT,
   REGISTER_NEXT,
   REGISTER_OPERATIONS,
+  REGISTER_STEPS,
   SCRATCH,
   SEQUENCED,
   SET,
@@ -67,6 +69,7 @@ import {
 } from './producers';
 import { applyDelete, applyOpen, applySet, checkDelete, checkOpen, checkSet, readValues } from './requests';
 import { admit, conclude } from './sequence';
+import { applySteps, decodeSteps, STEP_BYTES, STEP_SLOT } from './steps';
 
 export { growTo };
 
@@ -98,7 +101,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
     if (status) return status;
     body = load<u32>(REGISTER_BODY);
   }
-  const status = check(kind, body, end);
+  const status = check(kind, flags, body, end);
   if (status === UNCHANGED) store<u32>(REGISTER_ANSWER_LENGTH, applyOpen(load<u32>(REGISTER_NEXT)));
   if (status) return status;
 
@@ -121,10 +124,10 @@ export function judge(kind: u32, flags: u32, producer: u32, incarnation: u32, le
   return flags & SEQUENCED ? admit(kind, flags, producer, incarnation, RECEIVE, RECEIVE + length) : OK;
 }
 
-function check(kind: u32, body: u32, end: u32): u32 {
+function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
   if (kind === CONFIGURE) return checkConfiguration(body, end);
   if (!isConfigured()) return BAD_REQUEST;
-  if (kind === ADD) return decodeBatch(body, end, OPERATIONS);
+  if (kind === ADD) return checkAdd(flags, body, end);
   if (kind === SET) return checkSet(body, end);
   if (kind === DELETE) return checkDelete(body, end);
   if (kind === OPEN) return checkOpen(body, end);
@@ -134,8 +137,17 @@ function check(kind: u32, body: u32, end: u32): u32 {
   return findProducer(body) || hasProducerRoom() ? OK : PRODUCERS_FULL;
 }
 
+function checkAdd(flags: u32, body: u32, end: u32): u32 {
+  const isSteps = !(flags & ATOMIC) && decodeSteps(body, end);
+  store<u32>(REGISTER_STEPS, isSteps ? 1 : 0);
+  return isSteps ? OK : decodeBatch(body, end, OPERATIONS);
+}
+
 function change(kind: u32, flags: u32): u32 {
-  if (kind === ADD) return applyAdd(load<u32>(REGISTER_NEXT), flags);
+  if (kind === ADD) {
+    const count = load<u32>(REGISTER_NEXT);
+    return load<u32>(REGISTER_STEPS) ? applySteps(count, flags) : applyAdd(count, flags);
+  }
   if (kind === SET) return applySet();
   if (kind === DELETE) return applyDelete();
   if (kind === OPEN) return applyOpen(load<u32>(REGISTER_NEXT));
@@ -232,6 +244,7 @@ function describe(producer: u32): u32 {
 
 /** The slot + 1 of an operation of the ADD that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
 export function slotOfOperation(index: u32): u32 {
+  if (load<u32>(REGISTER_STEPS)) return load<u32>(SCRATCH + index * STEP_BYTES + STEP_SLOT);
   return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);
 }
 

@@ -1,0 +1,116 @@
+import { existingGeneration, slotAddress } from './cells';
+import {
+  ANSWER,
+  H_APPLIED,
+  H_REFUSED,
+  H_SLOTS,
+  MAX_OPERATIONS,
+  OVERFLOW,
+  REGISTER_NEXT,
+  REGISTER_OPERATIONS,
+  SCRATCH,
+  VALUES,
+} from './layout';
+import { EXPIRE_STEP, expireOperations } from './operations';
+import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag } from './varint';
+
+/**
+ * Batches in which every operation steps an existing counter, by id, by a delta alone: what a client sends that knows its counters.
+ * Nothing of such a batch can be refused but a step that overflows, so a short record is enough. Each operation becomes one in SCRATCH:
+ *
+ *   0           4              8              16
+ *   | u32 cell  | u32 slot + 1 | i64 delta,   |
+ *   | later 0 = |              | later the    |
+ *   | overflow  |              | value        |
+ *
+ * Whatever is not of this kind is left to batch.ts, which says what is wrong with it. The memory and the answer are the same either way.
+ */
+export const STEP_BYTES: u32 = 16;
+export const STEP_SLOT: u32 = 4;
+const DELTA: u32 = 8;
+const VALUE: u32 = 8;
+
+/** Decodes `count | operations` up to `end` into SCRATCH: whether all are of this kind. The count goes to REGISTER_NEXT. */
+export function decodeSteps(start: u32, end: u32): bool {
+  const packed = readVarint(start);
+  if (packed === TOO_LONG) return false;
+  const count = packed & VALUE_MASK;
+  if (count > <u64>MAX_OPERATIONS) return false;
+  const slots = load<u32>(H_SLOTS);
+  const last = SCRATCH + <u32>count * STEP_BYTES;
+  let p = start + <u32>(packed >> 56);
+  for (let record = SCRATCH; record < last; record += STEP_BYTES) {
+    if (p >= end) return false;
+    // Head, generation and delta are six bytes at most here. Of most counters the head has three bytes: taken for granted, the next
+    // operation is begun before this one's length is known.
+    const word = load<u64>(p);
+    let headBits: u64 = 24;
+    if ((<u32>word & 0x808080) !== 0x8080) {
+      const ends = ~(<u32>word) & 0x80808080;
+      if (!ends) return false;
+      headBits = <u64>(ctz<u32>(ends) + 1);
+    }
+    const bits = <u32>(word & (((<u64>1) << headBits) - 1));
+    const head = (bits & 0x7f) | ((bits & 0x7f00) >> 1) | ((bits & 0x7f0000) >> 2) | ((bits & 0x7f000000) >> 3);
+    const rest = word >> headBits;
+    const slot = head >> 2;
+    const generation = <u32>rest & 0xff;
+    if ((head & 3) !== 1 || generation >= 0x80 || slot >= slots) return false;
+    const cell = slotAddress(slot);
+    if (existingGeneration(cell) !== generation) return false;
+    p += <u32>(headBits >> 3) + 1;
+    let delta = <i64>(rest >> 8) & 0xff;
+    if (delta < 0x80) {
+      delta = (delta >> 1) ^ -(delta & 1);
+      p++;
+    } else {
+      delta = readZigzag(p);
+      p = load<u32>(REGISTER_NEXT);
+      if (!p) return false;
+    }
+    store<u32>(record, cell);
+    store<u32>(record + STEP_SLOT, slot + 1);
+    store<i64>(record + DELTA, delta);
+  }
+  store<u32>(REGISTER_NEXT, <u32>count);
+  return p === end;
+}
+
+/** Applies the decoded steps and writes the answer; its length. */
+export function applySteps(count: u32, flags: u32): u32 {
+  const end = SCRATCH + count * STEP_BYTES;
+  expireOperations(EXPIRE_STEP);
+  let refused: u32 = 0;
+  for (let record = SCRATCH; record < end; record += STEP_BYTES) {
+    const cell = load<u32>(record);
+    const delta = load<i64>(record + DELTA);
+    const value = load<i64>(cell);
+    const next = value + delta;
+    if (((value ^ next) & (delta ^ next)) < 0) {
+      store<u32>(record, 0);
+      store<i64>(record + VALUE, value);
+      refused++;
+      continue;
+    }
+    store<i64>(cell, next);
+    store<i64>(record + VALUE, next);
+  }
+  store<u32>(REGISTER_OPERATIONS, count);
+  store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
+  store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
+  return writeAnswer(end, refused, (flags & VALUES) !== 0);
+}
+
+function writeAnswer(end: u32, refused: u32, values: bool): u32 {
+  let p = writeVarint(ANSWER, refused);
+  for (let record = SCRATCH; refused; record += STEP_BYTES) {
+    if (load<u32>(record)) continue;
+    p = writeVarint(p, (record - SCRATCH) / STEP_BYTES);
+    store<u8>(p++, <u8>OVERFLOW);
+    refused--;
+  }
+  if (values) {
+    for (let record = SCRATCH; record < end; record += STEP_BYTES) p = writeZigzag(p, load<i64>(record + VALUE));
+  }
+  return p - ANSWER;
+}
