@@ -27,8 +27,10 @@ export async function runLayers({ directory, names, picked }) {
   named.run(bodiesFor(names, picked, byName));
   const numbered = new KernelLayer(names);
   numbered.run(bodiesFor(numbered.ids, picked, byId));
-  const log = await LogLayer.create(join(directory, 'log'));
+  const log = await LogLayer.create(join(directory, 'log'), 'lmdb');
   await log.run(bodiesFor(names, picked, byName), 0);
+  const files = await LogLayer.create(join(directory, 'files'), 'files');
+  await files.run(bodiesFor(names, picked, byName), 0);
   return {
     'kernel by name': named.hash(),
     'kernel by id': numbered.hash(),
@@ -36,6 +38,7 @@ export async function runLayers({ directory, names, picked }) {
     'answers to frames': cutFrames(framesFor(names, picked)).hash,
     'answers over the loopback': await answersOver(framesFor(names, picked)),
     'bodies in the log': await log.close(),
+    'bodies in the log of plain files': await files.close(),
     'bytes through a ring': (await throughRing(RING_MESSAGE, RING_MESSAGES)).hash,
   };
 }

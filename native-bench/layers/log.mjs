@@ -17,9 +17,10 @@ export class LogLayer {
   #group;
   #sequence = 0;
 
-  static async create(directory) {
-    await createLaneStorage(directory, SHAPE);
-    const storage = await openLaneStorage(directory, SHAPE);
+  /** @param kind what it is kept in: lmdb or files */
+  static async create(directory, kind) {
+    await createLaneStorage(directory, SHAPE, { kind });
+    const storage = await openLaneStorage(directory, SHAPE, { kind });
     const end = await storage.log.replay({ mark: storage.mark.read(), visit: () => {} });
     return new LogLayer(directory, storage, end);
   }

@@ -67,6 +67,7 @@ describe('the layers that are timed', () => {
       ...expected,
       'answers over the loopback': answers(),
       'bodies in the log': fnv(bodies.flatMap((body) => [...body])),
+      'bodies in the log of plain files': fnv(bodies.flatMap((body) => [...body])),
     });
   });
 
