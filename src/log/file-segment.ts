@@ -4,6 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
+import { lacksRoom, notWritten, unknown } from './append-outcome.js';
 import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
 import { decodeBegin, encodeBegin } from './begin.js';
 import { ChecksummedBuffer } from './checksum.js';
@@ -21,7 +22,6 @@ import {
   itemsOf,
   recordLengths,
 } from './frame.js';
-import { lacksRoom, notWritten, unknown } from './lmdb.js';
 import type { AppendOutcome, LogPlace, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
 import { corrupt } from './replay.js';

@@ -6,8 +6,8 @@ import { HeadMarkFile } from './head-mark.js';
 import { LmdbCheckpoints } from './lmdb-checkpoints.js';
 import type { HeadMark, Log, LogPlace, LogReader, LogShape } from './log.js';
 import { corrupt, firstPlace } from './replay.js';
-import { createSegment } from './segment.js';
 import { flush, type LogKind, segmentsIn } from './segment-files.js';
+import { createSegment } from './segment-kinds.js';
 import { SegmentedLog, type SegmentedLogOptions } from './segmented-log.js';
 import { SegmentedLogReader } from './segmented-log-reader.js';
 

@@ -1,13 +1,12 @@
-import { statfsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { TallystickError } from '../errors.js';
+import { lacksRoom, notWritten, unknown } from './append-outcome.js';
 import type { AppendOutcome } from './log.js';
 import { corrupt } from './replay.js';
 
 const META_PAGES = 2;
-/** What a commit writes beside its values: the paths of the trees that it touches, twice over. */
-const TREE_BYTES = 1_048_576;
 
 /** Errors of LMDB and the system that say "no room" (LMDB's own codes are negative, Node's are texts). */
 const NO_ROOM: ReadonlySet<unknown> = new Set([28, 'ENOSPC', 122, 'EDQUOT', -30_792 /* MDB_MAP_FULL */]);
@@ -179,12 +178,6 @@ function openEnvironment(path: string, names: readonly string[], options: Enviro
   }
 }
 
-/** Whether fewer than so many bytes, beside what a commit writes for its trees, are free where `directory` lies. */
-export function lacksRoom(directory: string, bytes: number): boolean {
-  const { bavail, bsize } = statfsSync(directory);
-  return bavail * bsize < bytes + TREE_BYTES;
-}
-
 /** @param lacks whether room is lacking now: it decides what an EIO was */
 export function saysNoRoom(error: unknown, lacks: () => boolean): boolean {
   const code = (error as { code?: unknown } | undefined)?.code;
@@ -199,14 +192,4 @@ async function commitErrorOf(error: unknown): Promise<unknown> {
   } catch (cause) {
     return cause;
   }
-}
-
-export function notWritten(cause: unknown): AppendOutcome {
-  return { kind: 'not-written', error: new TallystickError('STORAGE_FULL', undefined, { cause }) };
-}
-
-/** @param what failed, as the beginning of a sentence */
-export function unknown(what: string, cause: unknown): AppendOutcome {
-  const detail = `${what}: ${cause instanceof Error ? cause.message : cause}.`;
-  return { kind: 'unknown', error: new TallystickError('STORAGE_FAILED', detail, { cause }) };
 }

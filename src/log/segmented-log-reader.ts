@@ -1,8 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { LogReader, LogShape, PartitionRange } from './log.js';
 import { corrupt, PartitionReplay } from './replay.js';
-import { ITEMS_PER_TURN, openSegment, type Segment } from './segment.js';
+import { ITEMS_PER_TURN, type Segment } from './segment.js';
 import { segmentsIn } from './segment-files.js';
+import { openSegment } from './segment-kinds.js';
 
 /**
  * Reads the log in a lane's directory beside the thread that writes it. Within one process no other thread opens the

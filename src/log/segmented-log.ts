@@ -1,12 +1,14 @@
 import { existsSync, statSync } from 'node:fs';
 import type { Clock } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { lacksRoom, notWritten, saysNoRoom, unknown } from './lmdb.js';
+import { lacksRoom, notWritten, unknown } from './append-outcome.js';
+import { saysNoRoom } from './lmdb.js';
 import type { AppendOutcome, Log, LogPlace, LogShape, LogStats, ReplayEnd, ReplayOptions, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
 import { corrupt, Replay } from './replay.js';
-import { createSegment, DEFAULT_RESERVE_BYTES, openSegment, type Segment, type SegmentOptions } from './segment.js';
+import { DEFAULT_RESERVE_BYTES, type Segment, type SegmentOptions } from './segment.js';
 import { type LogKind, removeLeftovers, removeSegment, type SegmentFile, segmentsIn } from './segment-files.js';
+import { createSegment, openSegment } from './segment-kinds.js';
 import { continues, DEFAULT_SEGMENT_BYTES, droppable, isFull, type Retention, startOf } from './segments.js';
 
 export interface SegmentedLogOptions extends SegmentOptions {

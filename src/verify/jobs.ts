@@ -5,8 +5,8 @@ import { LmdbCheckpoints } from '../log/lmdb-checkpoints.js';
 import { LmdbFile } from '../log/lmdb-file.js';
 import type { LogPlace, LogShape, Mark, PartitionPlace } from '../log/log.js';
 import { corrupt, LOG_BEGIN, Replay } from '../log/replay.js';
-import { openSegment } from '../log/segment.js';
 import type { SegmentFile } from '../log/segment-files.js';
+import { openSegment } from '../log/segment-kinds.js';
 import { Partition } from '../partition/partition.js';
 import { compileWasm } from '../wasm.js';
 

@@ -16,8 +16,8 @@ import {
 } from '../../src/log/frame.js';
 import { LmdbCheckpoints } from '../../src/log/lmdb-checkpoints.js';
 import { firstPlace } from '../../src/log/replay.js';
-import { createSegment } from '../../src/log/segment.js';
 import { type LogKind, removeSegment, segmentPath, segmentsIn } from '../../src/log/segment-files.js';
+import { createSegment } from '../../src/log/segment-kinds.js';
 import { SegmentedLog } from '../../src/log/segmented-log.js';
 import { SegmentedLogReader } from '../../src/log/segmented-log-reader.js';
 import type { CheckpointsHome, StoredCheckpoints } from './checkpoint.conformance.js';

@@ -270,7 +270,7 @@ describe('damage is found', () => {
     truncateSync(join(lane, segments[0] as string), 8_192);
     await expectFault(dataDir, segments[0] as string, /which is not in the file/);
     // Without the look at the file before: LMDB maps it, and a page beyond its end is SIGBUS.
-    const program = patchedProgram('verify/jobs.js', 'LmdbFile.check(file.path);', '');
+    const program = patchedProgram('verify/jobs.js', 'LmdbFile.check(file.path);', ';');
     const { out, status } = await startProgram(['verify', dataDir, '--json'], {}, program).outcome;
     expect(status).toBe(1);
     const [fault] = (JSON.parse(out) as Report).faults;
