@@ -27,6 +27,7 @@ function report(message: FromCheckpointer): void {
 
 /** Closes the storage before the lane, which has it open too, does. */
 async function end(message: FromCheckpointer): Promise<void> {
+  await log.close();
   await checkpoints.close();
   parentPort?.postMessage(message);
   parentPort?.close();

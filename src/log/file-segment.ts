@@ -32,6 +32,8 @@ import { publish, removeUnfinished, type SegmentFile, segmentPath, unfinishedPat
 const WINDOW_BYTES = 262_144;
 /** So many zeros are written ahead of small groups: a flush that need not lengthen the file takes half the time. */
 const AHEAD_BYTES = 1_048_576;
+/** A file is not called long before this: each group fills up a block. */
+const LEAST_LONG_BYTES = 1_048_576;
 /** A group from this size on lengthens the file itself; its own bytes take longer than that. */
 const LARGE_GROUP_BYTES = 262_144;
 const ZEROS = Buffer.alloc(AHEAD_BYTES + BLOCK_BYTES);
@@ -39,11 +41,6 @@ const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT']);
 /** On Linux a write can be its own flush: one call instead of two. Elsewhere it may mean less than `fdatasync`, which libuv knows. */
 const SYNCED_WRITE = process.platform === 'linux' ? constants.O_DSYNC : 0;
 const NO_BYTES = Buffer.alloc(0);
-
-/** Where a frame lies. */
-interface Frame extends FrameHeader {
-  readonly position: number;
-}
 
 /**
  * A segment that is a plain file of frames (frame.ts), written by one `pwritev` for a group that is its flush too.
@@ -61,7 +58,10 @@ export class FileSegment implements Segment {
   readonly #file: FileHandle | undefined;
   readonly #salt: bigint;
   readonly #reserveBytes: number;
-  readonly #frames: Frame[] = [];
+  /** Of each frame where it stands, and its first record. There may be a hundred thousand. */
+  readonly #positions: number[] = [];
+  readonly #firsts: number[] = [];
+  #lastRecord: number;
   readonly #scratch = new ChecksummedBuffer(AUDIT_SCRATCH_BYTES);
   /** After the last whole frame. */
   #end: number;
@@ -70,8 +70,8 @@ export class FileSegment implements Segment {
   #buffer = Buffer.allocUnsafeSlow(WINDOW_BYTES);
   /** What of the file is in `#buffer`. */
   #window = { position: 0, bytes: NO_BYTES };
-  /** The frame that was read last: where its records begin. */
-  #current: { frame: Frame; starts: readonly number[] } | undefined;
+  /** The frame that was read last: the number of its first record, and where each begins and the last one ends. */
+  #current: { first: number; starts: readonly number[] } = { first: 0, starts: [] };
 
   private constructor(
     path: string,
@@ -86,6 +86,7 @@ export class FileSegment implements Segment {
     this.#salt = start.salt;
     this.begin = start.begin;
     this.#end = start.bytes;
+    this.#lastRecord = start.begin.records;
     this.#reserveBytes = reserveBytes;
   }
 
@@ -128,8 +129,11 @@ export class FileSegment implements Segment {
   }
 
   get lastRecord(): number {
-    const last = this.#frames.at(-1);
-    return last ? last.firstRecord + last.records - 1 : this.begin.records;
+    return this.#lastRecord;
+  }
+
+  isLong(segmentBytes: number): boolean {
+    return this.#end >= Math.max(segmentBytes, LEAST_LONG_BYTES);
   }
 
   async append(group: SealedGroup): Promise<AppendOutcome> {
@@ -147,8 +151,7 @@ export class FileSegment implements Segment {
       if (NO_ROOM.has((error as NodeJS.ErrnoException).code)) return notWritten(error);
       return unknown('The log could not be written', error);
     }
-    const frame = decodeFrameHeader(Buffer.from(head), this.#salt) as FrameHeader;
-    this.#frames.push({ ...frame, position: this.#end });
+    this.#take(this.#end, group.firstRecord, group.records.length);
     this.#end = end;
     this.#allocated = Math.max(this.#allocated, end + (isAhead ? AHEAD_BYTES : 0));
     this.#forget();
@@ -162,19 +165,18 @@ export class FileSegment implements Segment {
   }
 
   record(number: number): Uint8Array | undefined {
-    const { frame } = this.#current ?? {};
-    const isCurrent = frame && number >= frame.firstRecord && number < frame.firstRecord + frame.records;
-    const { frame: found, starts } = (isCurrent ? this.#current : this.#enter(number)) ?? {};
-    if (!found || !starts) return undefined;
-    const index = number - found.firstRecord;
-    const start = starts[index] as number;
-    return this.#at(start, (starts[index + 1] as number) - start);
+    if (!this.#isCurrent(number)) this.#enter(number);
+    if (!this.#isCurrent(number)) return undefined;
+    const { first, starts } = this.#current;
+    const start = starts[number - first] as number;
+    return this.#at(start, (starts[number - first + 1] as number) - start);
   }
 
   async walk(take: (number: number, record: Uint8Array | undefined) => void): Promise<void> {
     this.refresh();
     let walked = 0;
-    for (const { firstRecord, records } of [...this.#frames]) {
+    for (const position of [...this.#positions]) {
+      const { firstRecord, records } = this.#headerAt(position);
       for (let number = firstRecord; number < firstRecord + records; number++) {
         take(number, this.record(number));
         if (++walked % ITEMS_PER_TURN === 0) await nextTurn();
@@ -184,10 +186,11 @@ export class FileSegment implements Segment {
 
   async audit(visit: (item: AuditItem) => void): Promise<void> {
     const items: { key: Buffer; position: number; length: number }[] = [];
-    for (const [number, frame] of [...this.#frames].entries()) {
-      if (frame.items > 0) {
-        for (const { key, start, end } of itemsOf(this.#headOf(frame), frame)) {
-          items.push({ key: Buffer.from(key), position: frame.position + start, length: end - start });
+    for (const [number, position] of [...this.#positions].entries()) {
+      const header = this.#headerAt(position);
+      if (header.items > 0) {
+        for (const { key, start, end } of itemsOf(this.#at(position, header.headBytes), header)) {
+          items.push({ key: Buffer.from(key), position: position + start, length: end - start });
         }
       }
       if (number % ITEMS_PER_TURN === 0) await nextTurn();
@@ -211,12 +214,30 @@ export class FileSegment implements Segment {
     await this.#file.close();
   }
 
-  /** Takes the frames that follow, up to the first that is not whole. */
+  /**
+   * Takes the frames that follow. A group is written when the one before it is flushed, so only the last one may be there in
+   * part; the bodies of the others are for who reads them.
+   */
   #scan(): void {
-    for (let frame = this.#frameAt(this.#end); frame && this.#isWhole(frame); frame = this.#frameAt(this.#end)) {
-      this.#frames.push(frame);
-      this.#end = frame.position + blocksOf(frame.headBytes + frame.bodyBytes);
+    const { size } = fstatSync(this.#descriptor);
+    let last: FrameHeader | undefined;
+    let position = this.#end;
+    for (let next = this.#frameAt(position, size); next; next = this.#frameAt(this.#end, size)) {
+      if (last) this.#take(position, last.firstRecord, last.records);
+      position = this.#end;
+      last = next;
+      this.#end += blocksOf(next.headBytes + next.bodyBytes);
     }
+    if (!last) return;
+    const isWhole = crc32(this.#at(position + last.headBytes, last.bodyBytes)) === last.bodyCrc;
+    if (isWhole) this.#take(position, last.firstRecord, last.records);
+    else this.#end = position;
+  }
+
+  #take(position: number, firstRecord: number, records: number): void {
+    this.#positions.push(position);
+    this.#firsts.push(firstRecord);
+    this.#lastRecord = firstRecord + records - 1;
   }
 
   /** Writes everything, and flushes it. */
@@ -242,45 +263,45 @@ export class FileSegment implements Segment {
 
   /** @throws TallystickError LOG_CORRUPT if there is a frame behind the one that is not whole, or behind nothing. */
   #checkRest(): void {
-    const size = fstatSync(this.#descriptor).size;
+    const { size } = fstatSync(this.#descriptor);
     for (let position = this.#end + BLOCK_BYTES; position < size; position += BLOCK_BYTES) {
-      const frame = this.#frameAt(position);
+      const frame = this.#frameAt(position, size);
       if (frame) throw corrupt(`${this.#path} has record ${frame.firstRecord} behind bytes that are no whole group.`);
     }
   }
 
-  /** What begins as a frame at that position, and has a whole head. */
-  #frameAt(position: number): Frame | undefined {
+  /** What begins as a frame at that position of a file of so many bytes, and has a whole head. */
+  #frameAt(position: number, size: number): FrameHeader | undefined {
+    if (position + FRAME_HEADER_BYTES > size) return undefined;
     const header = decodeFrameHeader(this.#at(position, FRAME_HEADER_BYTES), this.#salt);
-    if (!header) return undefined;
-    const { headBytes, bodyBytes } = header;
-    if (headBytes < FRAME_HEADER_BYTES || position + headBytes + bodyBytes > fstatSync(this.#descriptor).size)
-      return undefined;
-    const frame = { ...header, position };
-    return isWholeHead(this.#headOf(frame)) ? frame : undefined;
+    if (!header || header.headBytes < FRAME_HEADER_BYTES) return undefined;
+    if (position + header.headBytes + header.bodyBytes > size) return undefined;
+    return isWholeHead(this.#at(position, header.headBytes)) ? header : undefined;
   }
 
-  #isWhole({ position, headBytes, bodyBytes, bodyCrc }: Frame): boolean {
-    return crc32(this.#at(position + headBytes, bodyBytes)) === bodyCrc;
+  /** Of a frame that was taken. */
+  #headerAt(position: number): FrameHeader {
+    return decodeFrameHeader(this.#at(position, FRAME_HEADER_BYTES), this.#salt) as FrameHeader;
   }
 
-  #headOf({ position, headBytes }: Frame): Buffer {
-    return this.#at(position, headBytes);
+  #isCurrent(number: number): boolean {
+    const { first, starts } = this.#current;
+    return number >= first && number < first + starts.length - 1;
   }
 
-  /** Makes the frame with that record the current one. */
-  #enter(number: number) {
-    const index = lastIndexOf(this.#frames, ({ firstRecord }) => firstRecord <= number);
-    const frame = this.#frames[index];
-    if (!frame || number >= frame.firstRecord + frame.records) return undefined;
-    let start = frame.position + frame.headBytes;
+  /** Makes the frame current in which that record is, if it is anywhere. */
+  #enter(number: number): void {
+    const index = lastIndexUpTo(this.#firsts, number);
+    const position = this.#positions[index];
+    if (position === undefined) return;
+    const header = this.#headerAt(position);
+    let start = position + header.headBytes;
     const starts = [start];
-    for (const length of recordLengths(this.#headOf(frame), frame)) {
+    for (const length of recordLengths(this.#at(position, header.headBytes), header)) {
       start += length;
       starts.push(start);
     }
-    this.#current = { frame, starts };
-    return this.#current;
+    this.#current = { first: header.firstRecord, starts };
   }
 
   /** What was read before may have changed. */
@@ -327,13 +348,13 @@ function without(buffers: readonly Uint8Array[], bytes: number): Uint8Array[] {
   });
 }
 
-/** The index of the last one for which it holds, which it does up to there and not behind it; -1 for none. */
-function lastIndexOf<T>(items: readonly T[], holds: (item: T) => boolean): number {
+/** The index of the last number that is not greater; -1 for none. The numbers are sorted. */
+function lastIndexUpTo(numbers: readonly number[], number: number): number {
   let low = -1;
-  let high = items.length;
+  let high = numbers.length;
   while (high - low > 1) {
     const middle = (low + high) >> 1;
-    if (holds(items[middle] as T)) low = middle;
+    if ((numbers[middle] as number) <= number) low = middle;
     else high = middle;
   }
   return low;

@@ -26,7 +26,7 @@ import { AUDIT_KEY_BYTES } from './audit.js';
  *  0       4       8      16             24        28      32     36       40        44         48
  *  +-------+-------+------+--------------+---------+-------+------+--------+---------+----------+------- - -
  *  | magic | CRC32 | salt | first record | records | audit | head | bodies | CRC32   | reserved | lengths of the records, u32 each
- *  |  u32  | u32   | u64  |     u64      |   u32   | items | bytes| bytes  | of the  | u32 = 0  | audit items
+ *  |  u32  | u32   | u64  | u48, u16 = 0 |   u32   | items | bytes| bytes  | of the  | u32 = 0  | audit items
  *  |       |       |      |              |         |  u32  | u32  |  u32   | bodies  |          | bodies: the records
  *  +-------+-------+------+--------------+---------+-------+------+--------+---------+----------+------- - -
  *
@@ -95,7 +95,7 @@ export function encodeFrameHead(
   const head = Buffer.alloc(FRAME_HEADER_BYTES + 4 * records.length + itemBytes);
   head.writeUInt32LE(FRAME_MAGIC, 0);
   head.writeBigUInt64LE(salt, 8);
-  head.writeBigUInt64LE(BigInt(firstRecord), 16);
+  head.writeUIntLE(firstRecord, 16, 6);
   head.writeUInt32LE(records.length, 24);
   head.writeUInt32LE(items.length, 28);
   head.writeUInt32LE(head.length, 32);
@@ -124,7 +124,7 @@ export function decodeFrameHeader(bytes: Buffer, salt: bigint): FrameHeader | un
   if (bytes.length < FRAME_HEADER_BYTES || bytes.readUInt32LE(0) !== FRAME_MAGIC) return undefined;
   if (bytes.readBigUInt64LE(8) !== salt) return undefined;
   return {
-    firstRecord: Number(bytes.readBigUInt64LE(16)),
+    firstRecord: bytes.readUIntLE(16, 6),
     records: bytes.readUInt32LE(24),
     items: bytes.readUInt32LE(28),
     headBytes: bytes.readUInt32LE(32),

@@ -62,6 +62,11 @@ export class LmdbSegment implements Segment {
     }
   }
 
+  /** Small groups share its pages. */
+  isLong(): boolean {
+    return false;
+  }
+
   async append(group: SealedGroup): Promise<AppendOutcome> {
     const records = this.#environment.database(RECORDS);
     const audit = this.#environment.database(AUDIT);

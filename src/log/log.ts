@@ -170,4 +170,7 @@ export interface LogReader {
    * `after` to `to`; DIRECTORY_INVALID.
    */
   readPartition(range: PartitionRange): Promise<void>;
+
+  /** Closes what it has open. */
+  close(): Promise<void>;
 }

@@ -23,6 +23,9 @@ export interface Segment {
   /** The number of the last record, and that of the one before the first where it is empty. As of `refresh`. */
   readonly lastRecord: number;
 
+  /** Whether its file has become so long that the next group goes into a new one, however few records it has. */
+  isLong(segmentBytes: number): boolean;
+
   /** Never rejects; one at a time, and none after one that was `unknown`. */
   append(group: SealedGroup): Promise<AppendOutcome>;
 

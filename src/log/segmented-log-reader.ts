@@ -12,6 +12,8 @@ import { openSegment } from './segment-kinds.js';
 export class SegmentedLogReader implements LogReader {
   readonly #directory: string;
   readonly #shape: LogShape;
+  /** A plain file that was read last: where its groups stand is found out once. */
+  #last: { readonly path: string; readonly segment: Segment } | undefined;
 
   constructor(directory: string, shape: LogShape) {
     this.#directory = directory;
@@ -21,27 +23,36 @@ export class SegmentedLogReader implements LogReader {
   async readPartition(range: PartitionRange): Promise<void> {
     const replay = new PartitionReplay(this.#shape, range);
     for (let number = range.after.records + 1; number <= range.to.records; ) {
-      const segment = await this.#open(number);
-      try {
+      await this.#with(number, async (segment) => {
         const end = Math.min(segment.lastRecord, range.to.records);
         if (end < number) throw corrupt(`Record ${number} is missing.`);
         for (; number <= end; number++) {
           replay.record(number, segment.record(number));
           if (number % ITEMS_PER_TURN === 0) await nextTurn();
         }
-      } finally {
-        await segment.close();
-      }
+      });
     }
     replay.end();
   }
 
-  /** The segment in which a record lies, if it is anywhere. */
-  async #open(number: number): Promise<Segment> {
+  async close(): Promise<void> {
+    await this.#last?.segment.close();
+    this.#last = undefined;
+  }
+
+  /** Lends the segment in which a record lies, if it is anywhere, as it is now. */
+  async #with(number: number, use: (segment: Segment) => Promise<void>): Promise<void> {
     const file = segmentsIn(this.#directory).findLast(({ firstRecord }) => firstRecord <= number);
     if (!file) throw corrupt(`Record ${number} is missing.`);
-    const segment = await openSegment(file, this.#shape, { readOnly: true, isGrowing: true });
-    segment.refresh();
-    return segment;
+    if (file.path !== this.#last?.path) await this.close();
+    const options = { readOnly: true, isGrowing: true };
+    const segment = this.#last?.segment ?? (await openSegment(file, this.#shape, options));
+    if (file.kind === 'files') this.#last = { path: file.path, segment };
+    try {
+      segment.refresh();
+      await use(segment);
+    } finally {
+      if (file.kind === 'lmdb') await segment.close();
+    }
   }
 }

@@ -123,7 +123,8 @@ export class SegmentedLog implements Log {
     const end = this.#end;
     if (!end || !continues(end, group))
       return unknown('The log was not continued', `group ${group.group} does not begin where it ends`);
-    if (isFull(this.#newest.begin, end, this.#options.segmentBytes ?? DEFAULT_SEGMENT_BYTES)) {
+    const { segmentBytes = DEFAULT_SEGMENT_BYTES } = this.#options;
+    if (isFull(this.#newest.begin, end, segmentBytes) || this.#newest.isLong(segmentBytes)) {
       const obstacle = await this.#beginSegment(end);
       if (obstacle) return obstacle;
     }

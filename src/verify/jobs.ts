@@ -150,8 +150,8 @@ async function verifyCheckpoint(checkpoints: LmdbCheckpoints, partition: number)
 async function verifyReplay({ directory, shape, partition, end, isWhole }: ReplayJob): Promise<ReplayFindings> {
   const kernel = compileWasm('kernel');
   const storage = await openLaneStorage(directory, shape, { readOnly: true });
+  const reader = openLogReader(directory, shape);
   try {
-    const reader = openLogReader(directory, shape);
     let entries = 0;
     const replay = async (into: Partition, after: PartitionPlace, to: PartitionPlace): Promise<Partition> => {
       const partitions = new Map([[partition, into]]);
@@ -179,6 +179,7 @@ async function verifyReplay({ directory, shape, partition, end, isWhole }: Repla
     const { stateHash } = await replay(recovered, manifest?.place ?? LOG_BEGIN, end);
     return { entries, stateHash };
   } finally {
+    await reader.close();
     await closeLaneStorage(storage);
   }
 }

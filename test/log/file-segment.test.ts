@@ -160,6 +160,18 @@ describe('A file of frames', () => {
     expect(statSync(path).size).toBe(end + BLOCK_BYTES);
   });
 
+  test('is followed by another one when it is long, however few records it has', async () => {
+    const log = await open({ segmentBytes: 900_000 });
+    const writer = new LogWriter(log, await replayAll(log));
+    const groups = 1_048_576 / BLOCK_BYTES;
+    for (let group = 0; group < groups; group++) await writer.write([[2, bodyOf(20)]]);
+    expect(log.stats().segments).toBe(2);
+    await log.close();
+    const again = await open();
+    expect((await replayAll(again, writer.mark)).entries).toHaveLength(groups);
+    await again.close();
+  });
+
   test('is read beside its writer, while a group is on its way', async () => {
     const log = await open();
     const writer = new LogWriter(log, await replayAll(log));

@@ -55,14 +55,22 @@ interface SegmentEditor {
 async function diskHome(kind: LogKind, editor: SegmentEditor): Promise<LogHome> {
   const directory = temporaryDirectory();
   await createSegment(kind, directory, firstPlace(SHAPE));
+  const readers: SegmentedLogReader[] = [];
   return {
     open: (options) => SegmentedLog.open(directory, SHAPE, { ...options, kind }),
-    read: () => new SegmentedLogReader(directory, SHAPE),
+    read: () => {
+      const reader = new SegmentedLogReader(directory, SHAPE);
+      readers.push(reader);
+      return reader;
+    },
     edit: (change) => edit(kind, editor, directory, change),
     touch: (milliseconds) => {
       for (const { path } of segmentsIn(directory)) utimesSync(path, milliseconds / 1_000, milliseconds / 1_000);
     },
-    remove: () => rm(directory, { recursive: true }),
+    remove: async () => {
+      for (const reader of readers) await reader.close();
+      await rm(directory, { recursive: true });
+    },
   };
 }
 
