@@ -1,10 +1,14 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import type { Database, RootDatabase } from 'lmdb';
+import * as lmdb from 'lmdb';
 import { TallystickError } from '../errors.js';
 import { lacksRoom, notWritten, unknown } from './append-outcome.js';
 import type { AppendOutcome } from './log.js';
 import { corrupt } from './replay.js';
+
+/** It has no type. */
+const { allDbs } = lmdb as unknown as { readonly allDbs: Map<string, BinaryDatabase> };
 
 const META_PAGES = 2;
 
@@ -125,6 +129,11 @@ export class LmdbEnvironment {
 
   async close(): Promise<void> {
     await this.#root.close();
+    // lmdb-js 3.5.6 keeps every database that was ever opened by its name, with buffers of 128 KiB: a leak for a log whose files
+    // have ever new names.
+    for (const [name, database] of allDbs) {
+      if (database === this.#root || this.#databases.includes(database)) allDbs.delete(name);
+    }
   }
 
   #lacksRoom(bytes: number): boolean {
@@ -167,7 +176,7 @@ function openEnvironment(path: string, names: readonly string[], options: Enviro
       mapSize: 64 * 1_073_741_824,
       permissionsMode: 0o600,
     };
-    const root = open<Uint8Array, Uint8Array>(settings);
+    const root = lmdb.open<Uint8Array, Uint8Array>(settings);
     const databases = names.map((name): BinaryDatabase | undefined => root.openDB({ ...BINARY, name }));
     if (!databases.every((database) => database !== undefined)) throw corrupt(`${path} lacks its databases.`);
     return { root, databases };

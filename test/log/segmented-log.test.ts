@@ -4,6 +4,7 @@ import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import * as lmdb from 'lmdb';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { closeLaneStorage, createLaneStorage, openLaneStorage } from '../../src/log/lane-storage.js';
 import type { LogPlace, LogShape, ReplayEnd } from '../../src/log/log.js';
@@ -91,6 +92,21 @@ test('an audit beside a server that drops segments reads those that are left', a
   expect(sequences).toEqual([3, 4]);
   await beside.close();
   await log.close();
+});
+
+test('segments that come and go leave nothing behind in memory', async () => {
+  const { allDbs } = lmdb as unknown as { readonly allDbs: ReadonlyMap<string, unknown> };
+  const before = allDbs.size;
+  await createLaneStorage(lane, SHAPE);
+  const log = await SegmentedLog.open(lane, SHAPE, { segmentBytes: 300, retention: whatever() });
+  const writer = new LogWriter(log, await replayAll(log));
+  const open = allDbs.size - before;
+  expect(open).toBeGreaterThan(0);
+  for (let group = 0; group < 20; group++) await writer.write([[2, bodyOf(250)]]);
+  expect(log.stats().segments).toBe(20);
+  expect(allDbs.size - before).toBe(open);
+  await log.close();
+  expect(allDbs.size).toBe(before);
 });
 
 describe('a reader in another thread', () => {
