@@ -18,8 +18,8 @@ import { startServerProcess } from './server.mjs';
 const LANES = 2;
 /** Frames of one seed at the kernel; each seed has a kernel of its own. */
 const FRAMES_A_SEED = 20_000;
-/** Frames after which the server is warm, and its memory is what it needs. */
-const WARM_UP_FRAMES = 50_000;
+/** Frames after which the server is warm, has made checkpoints, and its memory is what it needs. */
+const WARM_UP_FRAMES = 100_000;
 const FRAMES_A_STEP = 5_000;
 const MOST_GROWTH_BYTES = 16 * 1_048_576;
 /** Without a single answer, though some are awaited. The longest that a read may wait for a position is 5 s. */

@@ -85,7 +85,11 @@ const CONFIGURATION: Omit<PartitionConfiguration, 'partition' | 'partitions'> = 
 };
 
 /** The settings of a server under test besides one partition for each lane. */
-export const SERVER_ENVIRONMENT = { TALLYSTICK_OPERATION_ID_SECONDS: '86400' } as const;
+export const SERVER_ENVIRONMENT = {
+  TALLYSTICK_OPERATION_ID_SECONDS: '86400',
+  // Checkpoints are made all the while, each held against the live memory
+  TALLYSTICK_CHECKPOINT_TAIL_BYTES: '1048576',
+} as const;
 
 export class LaneFuzz {
   readonly report: SocketReport = { frames: 0, reached: 0, refused: 0, connections: 0, broken: 0, hellos: 0 };
