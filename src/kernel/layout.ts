@@ -59,8 +59,8 @@ export const REGISTER_OLDEST: u32 = 56; // u64: the oldest sequence that its cli
 export const REGISTER_PAYLOAD: u32 = 64; // u64: hash of what follows the prefix
 export const REGISTER_CURSOR: u32 = 72; // u32 address, u32 length
 export const REGISTER_BODY: u32 = 80; // u32: where the body goes on after the prefix
-export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at hand are those of steps.ts
 export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD that was applied, whose records are in SCRATCH; else 0
+export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at hand are those of steps.ts
 
 /**
  * Header, from HEADER:
