@@ -101,7 +101,8 @@ export const SETTINGS = {
     schema: z.enum(['lmdb', 'files']).default('lmdb'),
     unit: '',
     flag: '<kind>',
-    about: 'what new segments of the log are kept in: lmdb, or plain files, which are flushed in half the time',
+    about:
+      'what new segments of the log are kept in: lmdb, or plain files, which are flushed once a group instead of twice',
   },
   checkpointTailBytes: {
     schema: whole(65_536, Number.MAX_SAFE_INTEGER).default(256 * MiB),

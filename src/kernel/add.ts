@@ -13,7 +13,7 @@ import {
   STATUS,
   VALUE,
 } from './batch';
-import { existsAt, restoreValue, slotAddress, valueAt, writeValue } from './cells';
+import { existsAt, overflows, restoreValue, slotAddress, valueAt, writeValue } from './cells';
 import { sipHash, xxh64 } from './hash';
 import {
   ABSENT,
@@ -99,9 +99,8 @@ function stepQuickly(record: u32): bool {
   const cell = slotAddress(slot - 1);
   const value = valueAt(cell);
   const delta = load<i64>(record + DELTA);
-  const next = value + delta;
-  if (((value ^ next) & (delta ^ next)) < 0) return false;
-  writeValue(cell, next);
+  if (overflows(value, delta)) return false;
+  writeValue(cell, value + delta);
   return true;
 }
 
@@ -154,7 +153,7 @@ function stepAbsent(record: u32, low: i64, high: i64): u32 {
 
 function check(value: i64, delta: i64, low: i64, high: i64): u32 {
   const next = value + delta;
-  if (((value ^ next) & (delta ^ next)) < 0) return OVERFLOW;
+  if (overflows(value, delta)) return OVERFLOW;
   return next < low || next > high ? OUT_OF_BOUNDS : OK;
 }
 

@@ -101,6 +101,12 @@ export function existingGeneration(address: u32): u32 {
   return <u32>word ? <u32>(word >> 32) ^ ((<u32>EXISTS) << 16) : NO_GENERATION;
 }
 
+/** Whether a step leaves 64 bits. */
+export function overflows(value: i64, delta: i64): bool {
+  const next = value + delta;
+  return ((value ^ next) & (delta ^ next)) < 0;
+}
+
 /** Writes a value; the counter exists from now on. */
 export function writeValue(address: u32, value: i64): void {
   store<i64>(address, value);

@@ -1,4 +1,4 @@
-import { existingGeneration, generationAt, slotAddress } from './cells';
+import { existingGeneration, generationAt, overflows, slotAddress } from './cells';
 import {
   ANSWER,
   H_APPLIED,
@@ -110,15 +110,14 @@ export function applySteps(count: u32, flags: u32): u32 {
     const cell = load<u32>(record + CELL);
     const delta = load<i64>(record + DELTA);
     const value = load<i64>(cell);
-    const next = value + delta;
-    if (((value ^ next) & (delta ^ next)) < 0) {
+    if (overflows(value, delta)) {
       store<u32>(record + CELL, 0);
       store<i64>(record + VALUE, value);
       refused++;
       continue;
     }
-    store<i64>(cell, next);
-    store<i64>(record + VALUE, next);
+    store<i64>(cell, value + delta);
+    store<i64>(record + VALUE, value + delta);
   }
   store<u32>(REGISTER_OPERATIONS, count);
   store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, readSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { lacksRoom, notWritten, unknown } from './append-outcome.js';
+import { lacksRoom, notWritten, saysNoRoom, unknown } from './append-outcome.js';
 import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
 import { decodeBegin, encodeBegin } from './begin.js';
 import { ChecksummedBuffer } from './checksum.js';
@@ -26,7 +26,7 @@ import type { AppendOutcome, LogPlace, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
 import { corrupt } from './replay.js';
 import { DEFAULT_RESERVE_BYTES, ITEMS_PER_TURN, type Segment, type SegmentOptions } from './segment.js';
-import { publish, removeUnfinished, type SegmentFile, segmentPath, unfinishedPath } from './segment-files.js';
+import { makeSegment, type SegmentFile } from './segment-files.js';
 
 /** What is read of the file at a time, at least. */
 const WINDOW_BYTES = 262_144;
@@ -37,7 +37,6 @@ const LEAST_LONG_BYTES = 1_048_576;
 /** A group from this size on lengthens the file itself; its own bytes take longer than that. */
 const LARGE_GROUP_BYTES = 262_144;
 const ZEROS = Buffer.alloc(AHEAD_BYTES + BLOCK_BYTES);
-const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT']);
 /** On Linux a write can be its own flush: one call instead of two. Elsewhere it may mean less than `fdatasync`, which libuv knows. */
 const SYNCED_WRITE = process.platform === 'linux' ? constants.O_DSYNC : 0;
 const NO_BYTES = Buffer.alloc(0);
@@ -90,22 +89,11 @@ export class FileSegment implements Segment {
     this.#reserveBytes = reserveBytes;
   }
 
-  static async create(directory: string, begin: LogPlace): Promise<SegmentFile> {
-    const firstRecord = begin.records + 1;
-    const path = segmentPath(directory, firstRecord, 'files');
-    removeUnfinished(path);
-    try {
-      const file = await open(unfinishedPath(path), 'wx', 0o600);
-      try {
-        await file.writeFile(encodeFileHeader(randomBytes(8).readBigUInt64LE(), encodeBegin(begin)));
-      } finally {
-        await file.close();
-      }
-      await publish(unfinishedPath(path), path);
-    } finally {
-      removeUnfinished(path);
-    }
-    return { path, firstRecord, kind: 'files' };
+  static create(directory: string, begin: LogPlace): Promise<SegmentFile> {
+    return makeSegment('files', directory, begin.records + 1, (path) => {
+      const header = encodeFileHeader(randomBytes(8).readBigUInt64LE(), encodeBegin(begin));
+      return writeFile(path, header, { flag: 'wx', mode: 0o600 });
+    });
   }
 
   static async open(path: string, options: SegmentOptions): Promise<FileSegment> {
@@ -114,12 +102,12 @@ export class FileSegment implements Segment {
     const descriptor = openSync(path, 'r');
     let file: FileHandle | undefined;
     try {
-      const start = startOf(path, descriptor);
+      const start = readStart(path, descriptor);
       file = readOnly ? undefined : await open(path, constants.O_RDWR | SYNCED_WRITE);
       const segment = new FileSegment(path, descriptor, file, start, reserveBytes);
       segment.#scan();
       if (!isGrowing) segment.#checkRest();
-      if (file) await segment.#cutOff(file);
+      if (file) segment.#cutOff(file);
       return segment;
     } catch (error) {
       closeSync(descriptor);
@@ -141,19 +129,19 @@ export class FileSegment implements Segment {
     const head = encodeFrameHead(this.#salt, group.firstRecord, group.records, items);
     const bytes = head.length + group.records.reduce((sum, { length }) => sum + length, 0);
     const end = this.#end + blocksOf(bytes);
-    const isAhead = end > this.#allocated && bytes < LARGE_GROUP_BYTES;
-    const zeros = end - this.#end - bytes + (isAhead ? AHEAD_BYTES : 0);
+    const ahead = end > this.#allocated && bytes < LARGE_GROUP_BYTES ? AHEAD_BYTES : 0;
+    const zeros = end + ahead - this.#end - bytes;
     try {
       if (lacksRoom(dirname(this.#path), bytes + zeros + this.#reserveBytes)) return notWritten(undefined);
       await this.#write([head, ...group.records, ZEROS.subarray(0, zeros)], this.#end);
     } catch (error) {
-      // A part of it may be there. The same group comes again, to the same place
-      if (NO_ROOM.has((error as NodeJS.ErrnoException).code)) return notWritten(error);
-      return unknown('The log could not be written', error);
+      // Of a group without room a part may be there: the same one comes again, to the same place. EIO is a broken device here
+      const isFull = saysNoRoom(error, () => false);
+      return isFull ? notWritten(error) : unknown('The log could not be written', error);
     }
     this.#take(this.#end, group.firstRecord, group.records.length);
     this.#end = end;
-    this.#allocated = Math.max(this.#allocated, end + (isAhead ? AHEAD_BYTES : 0));
+    this.#allocated = Math.max(this.#allocated, end + ahead);
     this.#forget();
     return { kind: 'flushed' };
   }
@@ -253,10 +241,9 @@ export class FileSegment implements Segment {
     if (!SYNCED_WRITE) await file.datasync();
   }
 
-  /** What a death left behind the last whole frame goes, and what is there is flushed: a dead process may not have come to it. */
-  async #cutOff(file: FileHandle): Promise<void> {
+  /** What a death left behind the last whole frame goes. */
+  #cutOff(file: FileHandle): void {
     ftruncateSync(file.fd, this.#end);
-    await file.sync();
     this.#allocated = this.#end;
     this.#forget();
   }
@@ -325,7 +312,7 @@ export class FileSegment implements Segment {
 }
 
 /** @throws TallystickError LOG_CORRUPT */
-function startOf(path: string, descriptor: number) {
+function readStart(path: string, descriptor: number) {
   const { size } = fstatSync(descriptor);
   const read = (position: number, length: number) => {
     const bytes = Buffer.alloc(Math.min(length, Math.max(0, size - position)));

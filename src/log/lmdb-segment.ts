@@ -8,7 +8,7 @@ import type { AppendOutcome, LogPlace, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
 import { corrupt } from './replay.js';
 import { DEFAULT_RESERVE_BYTES, ITEMS_PER_TURN, type Segment, type SegmentOptions } from './segment.js';
-import { flush, publish, removeUnfinished, type SegmentFile, segmentPath, unfinishedPath } from './segment-files.js';
+import { makeSegment, type SegmentFile } from './segment-files.js';
 
 const DATABASES = ['begin', 'records', 'audit'];
 const [BEGIN, RECORDS, AUDIT] = [0, 1, 2] as const;
@@ -27,29 +27,20 @@ export class LmdbSegment implements Segment {
     this.begin = begin;
   }
 
-  static async create(directory: string, begin: LogPlace): Promise<SegmentFile> {
-    const firstRecord = begin.records + 1;
-    const path = segmentPath(directory, firstRecord, 'lmdb');
-    removeUnfinished(path);
-    try {
-      const environment = new LmdbEnvironment(unfinishedPath(path), DATABASES, { unsynced: true, reserveBytes: 0 });
+  static create(directory: string, begin: LogPlace): Promise<SegmentFile> {
+    return makeSegment('lmdb', directory, begin.records + 1, async (path) => {
+      const environment = new LmdbEnvironment(path, DATABASES, { unsynced: true, reserveBytes: 0 });
       try {
         environment.database(BEGIN).putSync(BEGIN_KEY, encodeBegin(begin));
       } finally {
         await environment.close();
       }
-      await publish(unfinishedPath(path), path);
-    } finally {
-      removeUnfinished(path);
-    }
-    return { path, firstRecord, kind: 'lmdb' };
+    });
   }
 
   static async open(path: string, options: SegmentOptions): Promise<LmdbSegment> {
     if (!existsSync(path)) throw corrupt(`${path} is missing.`);
     const { readOnly = false, reserveBytes = DEFAULT_RESERVE_BYTES } = options;
-    // A process that died may not have come to the flush of what it wrote last.
-    if (!readOnly) await flush(path, 'r');
     const environment = new LmdbEnvironment(path, DATABASES, { readOnly, reserveBytes });
     try {
       const stored = environment.read(() => environment.database(BEGIN).get(BEGIN_KEY));

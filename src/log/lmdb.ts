@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import * as lmdb from 'lmdb';
 import { TallystickError } from '../errors.js';
-import { lacksRoom, notWritten, unknown } from './append-outcome.js';
+import { lacksRoom, notWritten, saysNoRoom, unknown } from './append-outcome.js';
 import type { AppendOutcome } from './log.js';
 import { corrupt } from './replay.js';
 
@@ -11,11 +11,6 @@ import { corrupt } from './replay.js';
 const { allDbs } = lmdb as unknown as { readonly allDbs: Map<string, BinaryDatabase> };
 
 const META_PAGES = 2;
-
-/** Errors of LMDB and the system that say "no room" (LMDB's own codes are negative, Node's are texts). */
-const NO_ROOM: ReadonlySet<unknown> = new Set([28, 'ENOSPC', 122, 'EDQUOT', -30_792 /* MDB_MAP_FULL */]);
-/** What LMDB makes of a short write, and so of most full disks; but of a broken device too. */
-const EIO: ReadonlySet<unknown> = new Set([5, 'EIO']);
 
 const BINARY = { encoding: 'binary', keyEncoding: 'binary', cache: false, compression: false } as const;
 
@@ -50,10 +45,10 @@ export interface Transaction {
 /**
  * An LMDB environment with named databases, as the log and the checkpoints use it.
  *
- * LMDB must not meet a full disk itself. Its short write comes back as EIO, like a broken device, and where the write
- * fails with ENOSPC lmdb-js 3.5.6 writes its message past the end of a buffer (mdb_page_flush: malloc(100) for 104
- * bytes), which aborts the process. So each transaction first asks the file system, and keeps a reserve that no other
- * writer fills within one commit.
+ * LMDB must not meet a full disk itself. Its short write comes back as EIO, like a broken device, and where a page can't
+ * be written lmdb-js 3.5.6 writes its message past the end of a buffer (mdb_page_flush: malloc(100) for 104 bytes), which
+ * aborts the process, at once or later. So each transaction first asks the file system, and keeps a reserve that no other
+ * writer fills within one commit. At a broken device the process ends in any case.
  *
  * Several threads of a process may have the same file open: lmdb-js gives them one environment.
  */
@@ -185,12 +180,6 @@ function openEnvironment(path: string, names: readonly string[], options: Enviro
     const code = (error as { code?: unknown }).code;
     throw typeof code === 'number' && code < 0 ? corrupt(`LMDB could not open ${path}.`, error) : error;
   }
-}
-
-/** @param lacks whether room is lacking now: it decides what an EIO was */
-export function saysNoRoom(error: unknown, lacks: () => boolean): boolean {
-  const code = (error as { code?: unknown } | undefined)?.code;
-  return EIO.has(code) ? lacks() : NO_ROOM.has(code);
 }
 
 /** lmdb-js rejects with an error that says nothing; its `commitError` is a promise that rejects with the cause. */

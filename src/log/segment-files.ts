@@ -42,6 +42,29 @@ export function segmentsIn(directory: string): SegmentFile[] {
     .sort((a, b) => a.firstRecord - b.firstRecord);
 }
 
+/**
+ * Makes the file of an empty segment. What dies on the way leaves nothing, an unfinished file, or the whole segment; made once
+ * more, it is the same.
+ *
+ * @param write makes the file at a path of which nothing is there
+ */
+export async function makeSegment(
+  kind: LogKind,
+  directory: string,
+  firstRecord: number,
+  write: (path: string) => Promise<void>,
+): Promise<SegmentFile> {
+  const path = segmentPath(directory, firstRecord, kind);
+  removeUnfinished(path);
+  try {
+    await write(unfinishedPath(path));
+    await publish(unfinishedPath(path), path);
+  } finally {
+    removeUnfinished(path);
+  }
+  return { path, firstRecord, kind };
+}
+
 /** Flushes a file, gives it its name in place of what had it, and flushes that. */
 export async function publish(temporary: string, path: string): Promise<void> {
   await flush(temporary, 'r+');

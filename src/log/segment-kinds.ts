@@ -5,10 +5,7 @@ import { corrupt } from './replay.js';
 import type { Segment, SegmentOptions } from './segment.js';
 import type { LogKind, SegmentFile } from './segment-files.js';
 
-/**
- * Makes an empty segment. What dies on the way leaves nothing, an unfinished file, or the whole segment; made once more, it is
- * the same.
- */
+/** Makes an empty segment. */
 export function createSegment(kind: LogKind, directory: string, begin: LogPlace): Promise<SegmentFile> {
   return kind === 'lmdb' ? LmdbSegment.create(directory, begin) : FileSegment.create(directory, begin);
 }

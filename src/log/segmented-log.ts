@@ -1,13 +1,12 @@
 import { existsSync, statSync } from 'node:fs';
 import type { Clock } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { lacksRoom, notWritten, unknown } from './append-outcome.js';
-import { saysNoRoom } from './lmdb.js';
+import { lacksRoom, notWritten, saysNoRoom, unknown } from './append-outcome.js';
 import type { AppendOutcome, Log, LogPlace, LogShape, LogStats, ReplayEnd, ReplayOptions, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
 import { corrupt, Replay } from './replay.js';
 import { DEFAULT_RESERVE_BYTES, type Segment, type SegmentOptions } from './segment.js';
-import { type LogKind, removeLeftovers, removeSegment, type SegmentFile, segmentsIn } from './segment-files.js';
+import { flush, type LogKind, removeLeftovers, removeSegment, type SegmentFile, segmentsIn } from './segment-files.js';
 import { createSegment, openSegment } from './segment-kinds.js';
 import { continues, DEFAULT_SEGMENT_BYTES, droppable, isFull, type Retention, startOf } from './segments.js';
 
@@ -58,7 +57,15 @@ export class SegmentedLog implements Log {
     const files = segmentsIn(directory);
     const last = files.at(-1);
     if (!last) throw corrupt(`The log is missing in ${directory}.`);
-    return new SegmentedLog(directory, shape, options, files, await openSegment(last, shape, options));
+    const newest = await openSegment(last, shape, options);
+    try {
+      // A process that died may not have come to the flush of what it wrote last.
+      if (!options.readOnly) await flush(last.path, 'r');
+    } catch (error) {
+      await newest.close();
+      throw error;
+    }
+    return new SegmentedLog(directory, shape, options, files, newest);
   }
 
   get firstRecord(): number {

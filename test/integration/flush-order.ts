@@ -64,10 +64,9 @@ function endOfCommit(calls: readonly SystemCall[], content: string, synchronous:
   const committed = written.target.endsWith('.seg')
     ? endOfSyncedWrite(written, synchronous)
     : endOfTransaction(calls, written, synchronous);
+  if (typeof committed === 'string') return committed;
   const named = endOfNaming(calls, written.target);
-  if (typeof committed === 'string' || typeof named === 'string')
-    return typeof committed === 'string' ? committed : named;
-  return Math.max(committed, named);
+  return typeof named === 'string' ? named : Math.max(committed, named);
 }
 
 function endOfSyncedWrite({ descriptor, end }: SystemCall, synchronous: ReadonlySet<number>): number | string {

@@ -184,17 +184,6 @@ describe('A file of frames', () => {
     await beside.close();
     await log.close();
   });
-
-  test('takes no group that would touch the reserve', async () => {
-    const log = await open({ reserveBytes: Number.MAX_SAFE_INTEGER });
-    const writer = new LogWriter(log, await replayAll(log));
-    expect(await writer.write([[2, bodyOf(1)]])).toMatchObject({
-      kind: 'not-written',
-      error: { code: 'STORAGE_FULL' },
-    });
-    expect((await replayAll(log)).entries).toEqual([]);
-    await log.close();
-  });
 });
 
 test('A log goes on in the other kind with its next segment, in both directions', async () => {

@@ -38,7 +38,7 @@ async function openNew(directory: string, options: SegmentedLogOptions = {}): Pr
   return SegmentedLog.open(directory, SHAPE, options);
 }
 
-describe('SegmentedLog', () => {
+describe('A log in LMDB', () => {
   let directory: string;
   let path: string;
 
@@ -92,17 +92,6 @@ describe('SegmentedLog', () => {
     await log.close();
   });
 
-  test('takes no group that would touch the reserve', async () => {
-    const log = await openNew(directory, { reserveBytes: Number.MAX_SAFE_INTEGER });
-    const writer = new LogWriter(log, await replayAll(log));
-    expect(await writer.write([[2, bodyOf(1)]])).toMatchObject({
-      kind: 'not-written',
-      error: { code: 'STORAGE_FULL' },
-    });
-    expect((await replayAll(log)).entries).toEqual([]);
-    await log.close();
-  });
-
   // Each thread is counted for itself, so one thread writes. The pages of the first three groups go by writev, so that its
   // pwrite64 calls are three meta pages, and then pages and meta pages in turn.
   describe.skipIf(!works('strace', '-f', 'true'))('when the device fails (needs strace)', () => {
@@ -143,7 +132,7 @@ describe('SegmentedLog', () => {
   });
 });
 
-describe.skipIf(!canMount())('SegmentedLog on a real full disk (needs the right to mount a tmpfs)', () => {
+describe.skipIf(!canMount())('A log in LMDB on a real full disk (needs the right to mount a tmpfs)', () => {
   let directory: string;
 
   beforeEach(() => {

@@ -94,6 +94,18 @@ test('an audit beside a server that drops segments reads those that are left', a
   await log.close();
 });
 
+test.each(['lmdb', 'files'] as const)('a log takes no group that would touch the reserve (%s)', async (kind) => {
+  await createLaneStorage(lane, SHAPE, { kind });
+  const log = await SegmentedLog.open(lane, SHAPE, { kind, reserveBytes: Number.MAX_SAFE_INTEGER });
+  const writer = new LogWriter(log, await replayAll(log));
+  expect(await writer.write([[2, bodyOf(1)]])).toMatchObject({
+    kind: 'not-written',
+    error: { code: 'STORAGE_FULL' },
+  });
+  expect((await replayAll(log)).entries).toEqual([]);
+  await log.close();
+});
+
 test('segments that come and go leave nothing behind in memory', async () => {
   const { allDbs } = lmdb as unknown as { readonly allDbs: ReadonlyMap<string, unknown> };
   const before = allDbs.size;
@@ -166,10 +178,10 @@ type Said =
 /** What a child says to which something happens, and what is there afterwards. */
 function child(kind: LogKind) {
   /** What the child says, while strace does something at a system call on a file of the lane ('' is its directory). */
-  const run = (call: string, file: string, action: string, when: number): Said[] => {
+  const run = (call: string, file: string, action: string, when: number) => {
     const options = ['-f', '-qq', '-o', join(directory, 'trace'), '-P', join(lane, file), '-e', `trace=${call}`];
     const inject = ['-e', `inject=${call}:${action}:when=${when}`];
-    const { stdout } = spawnSync(
+    const { stdout, signal } = spawnSync(
       'strace',
       [...options, ...inject, process.execPath, CHILD, lane, String(GROUPS), kind],
       {
@@ -178,11 +190,8 @@ function child(kind: LogKind) {
         encoding: 'utf8',
       },
     );
-    return stdout
-      .trim()
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as Said);
+    const lines = stdout.trim().split('\n').filter(Boolean);
+    return { said: lines.map((line) => JSON.parse(line) as Said), signal };
   };
   const outcomes = (said: readonly Said[]) => said.flatMap((each) => ('outcome' in each ? [each.outcome] : []));
 
@@ -220,7 +229,7 @@ type Step = readonly [what: string, call: string, file: string, when: number];
 function everyStep(kind: LogKind, steps: Steps): void {
   const { run, outcomes, recovered } = child(kind);
   test.each(steps.deaths)('death as %s loses nothing that was flushed', async (_, call, file, when, flushed) => {
-    const said = run(call, file, 'signal=SIGKILL', when);
+    const { said } = run(call, file, 'signal=SIGKILL', when);
     expect(outcomes(said)).toEqual(new Array(flushed).fill('flushed'));
     expect(said.some((each) => 'released' in each)).toBe(false);
     const { records } = await recovered();
@@ -229,29 +238,34 @@ function everyStep(kind: LogKind, steps: Steps): void {
   });
 
   test.each(steps.errors)('an error as %s is unknown, and so is everything after it', async (_, call, file, when) => {
-    const said = run(call, file, 'error=EIO', when);
-    expect(outcomes(said)).toEqual([...new Array(3).fill('flushed'), ...new Array(GROUPS - 3).fill('unknown')]);
+    const { said, signal } = run(call, file, 'error=EIO', when);
+    // Where a page can't be written lmdb-js may break the heap (log/lmdb.ts): the process then dies at any time after that,
+    // as it has to, and what it has said by then must be true.
+    const isBroken = kind === 'lmdb' && call === 'pwrite64' && ['SIGABRT', 'SIGSEGV'].includes(signal ?? '');
+    const groups = isBroken ? outcomes(said).length : GROUPS;
+    expect(groups).toBeGreaterThanOrEqual(3);
+    expect(outcomes(said)).toEqual([...new Array(3).fill('flushed'), ...new Array(groups - 3).fill('unknown')]);
     const again = said.flatMap((each) => ('again' in each ? [each.again] : []));
-    expect(again).toEqual(new Array(GROUPS - 3).fill('unknown'));
+    expect(again).toEqual(new Array(isBroken ? again.length : GROUPS - 3).fill('unknown'));
     const { records } = await recovered();
     expect([3, 4]).toContain(records);
   });
 
   test.each(steps.fulls)('no room as %s is not written, and is repeated', async (_, call, file, when) => {
-    const said = run(call, file, 'error=ENOSPC', when);
+    const { said } = run(call, file, 'error=ENOSPC', when);
     const after = new Array(GROUPS - 3).fill('flushed');
     expect(outcomes(said)).toEqual([...new Array(3).fill('flushed'), 'not-written', ...after]);
     expect((await recovered()).records).toBe(GROUPS);
   });
 
   test.each(steps.removals)('an error as %s is told', async (_, call, file, when) => {
-    const said = run(call, file, 'error=EIO', when);
+    const { said } = run(call, file, 'error=EIO', when);
     expect(said.at(-1)).toEqual({ released: 'STORAGE_FAILED' });
     expect((await recovered()).records).toBe(GROUPS);
   });
 
   test('where nothing happens, all is flushed, and the newest segment is left', async () => {
-    const said = run('getpid', FILES[kind][2], 'error=EIO', 1);
+    const { said } = run('getpid', FILES[kind][2], 'error=EIO', 1);
     expect(outcomes(said)).toEqual(new Array(GROUPS).fill('flushed'));
     expect(said.at(-1)).toEqual({ released: 7 });
     expect((await recovered()).records).toBe(GROUPS);
