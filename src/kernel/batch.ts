@@ -15,6 +15,7 @@ import {
   REGISTER_OPERATION_IDS,
   REGISTER_SINK,
   SCRATCH,
+  STAGE,
   TOO_MANY_OPERATIONS,
 } from './layout';
 import { checkNewName, findName, nameEquals } from './names';
@@ -48,8 +49,6 @@ export const MARKS: u32 = 36;
 const BUCKET: u32 = 24;
 const CANDIDATE: u32 = 36;
 const CANDIDATE_NAME: u32 = 32;
-
-const STAGE: u32 = 64;
 
 /** Fields of an extended operation */
 export const HAS_MIN: u32 = 1;

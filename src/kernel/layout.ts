@@ -30,6 +30,9 @@ export const MAX_CURSOR: u32 = 64;
 export const MAX_REASON: u32 = 256;
 export const WINDOW: u32 = 1024;
 
+/** Operations of a batch that are looked up together, so that their cache misses overlap. */
+export const STAGE: u32 = 64;
+
 /** What one LIST may look at and tell, so that it holds its lane up for a fraction of a millisecond. */
 export const LIST_SLOTS: u32 = 4096;
 export const LIST_NAMES: u32 = 1024;

@@ -10,6 +10,7 @@ import {
   REGISTER_OPERATIONS,
   REGISTER_SINK,
   SCRATCH,
+  STAGE,
   VALUES,
 } from './layout';
 import { EXPIRE_STEP, expireOperations } from './operations';
@@ -32,8 +33,6 @@ const GENERATION: u32 = 0;
 const CELL: u32 = 0;
 const DELTA: u32 = 8;
 const VALUE: u32 = 8;
-
-const STAGE: u32 = 64;
 
 /** Decodes `count | operations` up to `end` into SCRATCH: whether all are of this kind. The count goes to REGISTER_NEXT. */
 export function decodeSteps(start: u32, end: u32): bool {
