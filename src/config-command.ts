@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import {
   CONFIG_KEYS,
+  type Config,
   type ConfigInput,
   type ConfigKey,
   defaultShape,
@@ -16,7 +17,7 @@ import { configOptions } from './serve.js';
 
 interface Entry {
   readonly key: ConfigKey;
-  readonly value: string | number | boolean;
+  readonly value: Config[ConfigKey];
   readonly unit: string;
   /** `directory`: fixed when the data directory was made. */
   readonly source: Source | 'directory';
@@ -64,7 +65,7 @@ function asTable(entries: readonly Entry[]): string {
   const rows = entries.map(({ key, value, unit, source }) => [
     key,
     // JSON's escapes keep a path from steering the terminal.
-    JSON.stringify(String(value)).slice(1, -1),
+    JSON.stringify(typeof value === 'object' ? JSON.stringify(value) : String(value)).slice(1, -1),
     unit,
     source === 'environment' ? `environment ${environmentName(key)}` : source,
   ]);

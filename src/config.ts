@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { z } from 'zod';
 import { TallystickError } from './errors.js';
+import { classSettings } from './partition/class-settings.js';
 import { LANE } from './protocol/opcode.js';
 
 /**
@@ -13,7 +14,7 @@ const MiB = 1_048_576;
 const MAXIMUM_LANES = 64;
 const DEFAULT_PARTITIONS = 16;
 /** What the kernels' fixed areas take in any partition, however empty. */
-const SMALLEST_PARTITION_BYTES = 8 * MiB;
+const SMALLEST_PARTITION_BYTES = 12 * MiB;
 
 export interface Setting {
   readonly schema: z.ZodType;
@@ -73,6 +74,17 @@ export const SETTINGS = {
     flag: '<bytes>',
     defaultText: "half of the machine's or container's",
     about: 'that all counters may take',
+  },
+  windowMemory: {
+    schema: whole(0, Number.MAX_SAFE_INTEGER).default(1_024 * MiB),
+    unit: 'bytes',
+    about: 'of the memory that windows may take; counters beyond them have a total and a history, and no window',
+  },
+  classes: {
+    schema: classSettings.default([]),
+    unit: '',
+    defaultText: '[]',
+    about: 'what is kept of which counters besides totals: rules by pattern, of which the first that matches counts',
   },
   listen: {
     schema: z.string().min(1).default('127.0.0.1'),

@@ -84,6 +84,15 @@ export const ERRORS = {
     'refused',
     'The operations a second that clients may write are used up. Back off, retry.',
   ),
+  // Through time
+  NOT_TRACKED: row(
+    35,
+    false,
+    'refused',
+    "The counter's class does not keep this, or does not know that time. See 'tallystick classes'.",
+  ),
+  TIME_TOO_OLD: row(36, false, 'refused', "The increment's time is older than its class takes. Raise its lateness."),
+  TIME_AHEAD: row(37, true, 'refused', "The increment's time lies ahead of the server's clock. Compare the clocks."),
   // The client; these never cross the wire
   TIMEOUT: row(-1, true, 'unknown', 'No answer within the timeout.'),
   CONNECTION_LOST: row(-1, true, 'unknown', 'The connection was lost. Check that the server runs and the address.'),

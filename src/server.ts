@@ -119,5 +119,7 @@ function configurationOf(config: Config, directory: DataDirectory) {
     maximumOperationIds: config.operationIds,
     producerIdleMilliseconds: config.producerIdleSeconds * 1000,
     operationIdMilliseconds: config.operationIdSeconds * 1000,
+    classes: config.classes,
+    windowBytes: Math.floor(config.windowMemory / partitions),
   };
 }

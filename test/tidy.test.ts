@@ -101,7 +101,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'partition',
     'wasm.ts',
   ],
-  'config.ts': ['errors.ts', 'protocol'],
+  'config.ts': ['errors.ts', 'partition', 'protocol'],
   'directory.ts': ['errors.ts'],
   'server.ts': ['config.ts', 'directory.ts', 'errors.ts', 'lane', 'log', 'partition', 'protocol'],
   'serve.ts': ['config.ts', 'server.ts'],

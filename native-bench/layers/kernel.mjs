@@ -35,6 +35,7 @@ export class KernelLayer {
         maximumOperationIds: 1_000,
         producerIdleMilliseconds: 3_600_000,
         operationIdMilliseconds: 600_000,
+        windowBytes: 16_000_000,
       },
       MILLISECONDS,
     );

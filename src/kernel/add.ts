@@ -4,6 +4,7 @@ import {
   HAS_ID,
   HAS_MAX,
   HAS_MIN,
+  HAS_TIME,
   HASH,
   KEY,
   KEY_LENGTH,
@@ -13,7 +14,9 @@ import {
   STATUS,
   VALUE,
 } from './batch';
-import { existsAt, overflows, restoreValue, slotAddress, valueAt, writeValue } from './cells';
+import { classAt, existsAt, overflows, restoreValue, slotAddress, valueAt, writeValue } from './cells';
+import { classOf } from './classes';
+import { checkTime, timeOf } from './event-time';
 import { sipHash, xxh64 } from './hash';
 import {
   ABSENT,
@@ -21,6 +24,7 @@ import {
   ATOMIC,
   ATOMIC_ABORTED,
   H_APPLIED,
+  H_CLASSES,
   H_REFUSED,
   ID_UNKNOWN,
   MEMORY_FULL,
@@ -49,18 +53,18 @@ import {
   operationValue,
   rememberOperation,
 } from './operations';
+import { CHANGED, trackBatch } from './tracking';
 import { readZigzag, writeVarint, writeZigzag } from './varint';
 
-/** What has to be undone of an operation of an atomic batch. */
-const CHANGED: u32 = 1;
+/** What has to be undone of an operation of an atomic batch, besides CHANGED. */
 const EXISTED: u32 = 2;
 const NEW_NAME: u32 = 4;
 /** Above them: what the new name took of what deleted ones had left. */
 const LEFT_SHIFT: u32 = 3;
 
-/** Where the payload of an operation with an id is laid out to be hashed: five words. */
+/** Where the payload of an operation with an id is laid out to be hashed: six words. */
 const PAYLOAD: u32 = REGISTERS + 256;
-const PAYLOAD_BYTES: u32 = 40;
+const PAYLOAD_BYTES: u32 = 48;
 
 /** Applies the decoded operations in SCRATCH and writes the answer; its length. */
 export function applyAdd(count: u32, flags: u32): u32 {
@@ -86,6 +90,7 @@ export function applyAdd(count: u32, flags: u32): u32 {
   store<u32>(REGISTER_OPERATIONS, count);
   store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
   store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
+  if (load<u32>(H_CLASSES) && refused < count) trackBatch(end);
   return writeAnswer(end, refused, (flags & VALUES) !== 0);
 }
 
@@ -172,7 +177,7 @@ function applyExtended(record: u32): u32 {
     p = load<u32>(REGISTER_NEXT);
   }
   const slot = slotOf(record);
-  if (!(fields & HAS_ID)) return slot ? step(record, slot, low, high) : stepAbsent(record, low, high);
+  if (!(fields & HAS_ID)) return stepTimed(record, slot, low, high);
   if (!slot && load<u32>(record + STATUS) === ID_UNKNOWN) return stepAbsent(record, low, high);
   const payload = payloadHash(record, slot, fields, low, high);
   const known = findOperation(p);
@@ -184,18 +189,35 @@ function applyExtended(record: u32): u32 {
     store<i64>(record + VALUE, slot ? valueAt(slotAddress(slot - 1)) : 0);
     return known ? OPERATION_CONFLICT : OPERATIONS_FULL;
   }
-  const status = slot ? step(record, slot, low, high) : stepAbsent(record, low, high);
+  const status = stepTimed(record, slot, low, high);
   if (status !== MEMORY_FULL) rememberOperation(p, payload, status, load<i64>(record + VALUE));
   return status;
 }
 
-/** What makes two operations under one id the same: the counter, however it was addressed, the delta and the bounds. */
+/** Steps a counter, which may be absent, unless its class refuses the time that the operation brings. */
+function stepTimed(record: u32, slot: u32, low: i64, high: i64): u32 {
+  const extension = load<u32>(record + EXTENSION);
+  if (load<u8>(extension) & HAS_TIME && (slot || load<u32>(record + STATUS) !== ID_UNKNOWN)) {
+    const known = slot
+      ? classAt(slotAddress(slot - 1))
+      : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+    const status = checkTime(known, extension);
+    if (status) {
+      store<i64>(record + VALUE, slot ? valueAt(slotAddress(slot - 1)) : 0);
+      return status;
+    }
+  }
+  return slot ? step(record, slot, low, high) : stepAbsent(record, low, high);
+}
+
+/** What makes two operations under one id the same: the counter, however it was addressed, the delta, the bounds and the time. */
 function payloadHash(record: u32, slot: u32, fields: u32, low: i64, high: i64): u64 {
   store<u64>(PAYLOAD, slot ? nameHash(slot - 1) : load<u64>(record + HASH));
   store<i64>(PAYLOAD + 8, load<i64>(record + DELTA));
   store<i64>(PAYLOAD + 16, low);
   store<i64>(PAYLOAD + 24, high);
   store<u64>(PAYLOAD + 32, fields);
+  store<i64>(PAYLOAD + 40, timeOf(load<u32>(record + EXTENSION)));
   return xxh64(PAYLOAD, PAYLOAD_BYTES, 0);
 }
 

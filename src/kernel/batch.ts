@@ -1,4 +1,4 @@
-import { generationAt, nameAt, slotAddress, slotOfId } from './cells';
+import { generationAt, nameAt, slotAddress, slotOfId, touchSlot } from './cells';
 import { sipHash } from './hash';
 import { bucketOf, candidate } from './index';
 import {
@@ -8,6 +8,7 @@ import {
   ID_UNKNOWN,
   MAX_NAME,
   MAX_OPERATIONS,
+  MAX_TIME,
   NAME_INDEX,
   NAME_INVALID,
   OK,
@@ -19,7 +20,7 @@ import {
   TOO_MANY_OPERATIONS,
 } from './layout';
 import { checkNewName, findName, nameEquals } from './names';
-import { readVarint, readZigzag, TOO_LONG, VALUE_MASK } from './varint';
+import { readVarint, readVarint64, readZigzag, TOO_LONG, VALUE_MASK } from './varint';
 
 /**
  * Decoding a batch and finding its counters, before anything changes. Each operation becomes a record in SCRATCH:
@@ -54,6 +55,7 @@ const CANDIDATE_NAME: u32 = 32;
 export const HAS_MIN: u32 = 1;
 export const HAS_MAX: u32 = 2;
 export const HAS_ID: u32 = 4;
+export const HAS_TIME: u32 = 8;
 export const OPERATION_ID_BYTES: u32 = 16;
 
 /** What the items of a request are besides their keys. */
@@ -165,7 +167,7 @@ function decodeDelta(start: u32, record: u32): u32 {
 
 function decodeExtension(start: u32, record: u32): u32 {
   const fields = <u32>load<u8>(start);
-  if (fields > 7) return 0;
+  if (fields > 15) return 0;
   store<u32>(record + EXTENSION, start);
   let p = start + 1;
   for (let bounds = popcnt<u32>(fields & (HAS_MIN | HAS_MAX)); bounds; bounds--) {
@@ -173,9 +175,13 @@ function decodeExtension(start: u32, record: u32): u32 {
     p = load<u32>(REGISTER_NEXT);
     if (!p) return 0;
   }
-  if (!(fields & HAS_ID)) return p;
-  store<u32>(REGISTER_OPERATION_IDS, load<u32>(REGISTER_OPERATION_IDS) + 1);
-  return p + OPERATION_ID_BYTES;
+  if (fields & HAS_ID) {
+    store<u32>(REGISTER_OPERATION_IDS, load<u32>(REGISTER_OPERATION_IDS) + 1);
+    p += OPERATION_ID_BYTES;
+  }
+  if (!(fields & HAS_TIME)) return p;
+  const time = readVarint64(p);
+  return time > <u64>MAX_TIME ? 0 : load<u32>(REGISTER_NEXT);
 }
 
 /** The same where all records are by id. */
@@ -209,7 +215,7 @@ export function findStage(from: u32, to: u32): u32 {
       const bucket = load<u32>(r + BUCKET);
       const item = bucket ? candidate(bucket, load<u64>(r + HASH)) : 0;
       store<u32>(r + CANDIDATE, item);
-      if (item) sink += nameAt(slotAddress(item - 1));
+      if (item) sink += touchSlot(slotAddress(item - 1));
     } else if (load<u32>(r + KEY) < slots) {
       sink += generationAt(slotAddress(load<u32>(r + KEY)));
     }

@@ -5,9 +5,10 @@ import { allocatePages } from './memory';
  * The counters themselves. A slot is 16 bytes; 4,096 of them make a segment of one page, listed in the slot directory.
  *
  *   0            8           12             14         16
- *   | i64 value  | u32 name  | u16 generation | u16 flags |
+ *   | i64 value  | u32 name  | u16 generation | u8 flags, u8 class |
  *
- * `name` is the address of the name's record, 0 in a slot that is not taken. A slot that its counter left has the next
+ * `name` is the address of the name's record, 0 in a slot that is not taken; a slot with the flag TRACKED has the address of its track
+ * (tracks.ts) there, whose first word is that of the name. A slot that its counter left has the next
  * generation already, and in the first word of `value` the number + 1 of the next free slot; a slot that its last generation left
  * is retired: all zero but the generation, and on no list. Other threads may read `value` with Atomics for metrics; answers come
  * from the owner alone.
@@ -18,8 +19,11 @@ const NAME: u32 = 8;
 const GENERATION: u32 = 12;
 const FLAGS: u32 = 14;
 
+const CLASS: u32 = 15;
+
 /** Set by the first change: a counter that was only opened is absent. */
 const EXISTS: u16 = 1;
+const TRACKED: u16 = 2;
 const NO_GENERATION: u32 = 0xffffffff;
 
 export function slotAddress(slot: u32): u32 {
@@ -56,11 +60,12 @@ export function takeSlot(name: u32): u32 {
 /** Undoes the last takeSlot(); `wasFree` is what hasFreeSlot() said before it. */
 export function untakeSlot(slot: u32, wasFree: bool): void {
   store<u32>(slotAddress(slot) + NAME, 0);
+  store<u16>(slotAddress(slot) + FLAGS, 0);
   if (wasFree) linkSlot(slot);
   else store<u32>(H_SLOTS, slot);
 }
 
-/** Ends the counter of a slot, and its id with it. */
+/** Ends the counter of a slot, and its id with it. Its track was dropped before. */
 export function freeSlot(slot: u32): void {
   const address = slotAddress(slot);
   const generation = generationAt(address);
@@ -83,8 +88,41 @@ export function valueAt(address: u32): i64 {
   return load<i64>(address);
 }
 
+/** The address of the record of a slot's name; 0 where the slot is not taken. */
 export function nameAt(address: u32): u32 {
+  const word = load<u32>(address + NAME);
+  return load<u16>(address + FLAGS) & TRACKED ? load<u32>(word) : word;
+}
+
+/** What a slot loads first, for touching it early. */
+export function touchSlot(address: u32): u32 {
   return load<u32>(address + NAME);
+}
+
+/** The number of the class of a slot's counter. */
+export function classAt(address: u32): u32 {
+  return <u32>load<u8>(address + CLASS);
+}
+
+export function setClass(address: u32, number: u32): void {
+  store<u8>(address + CLASS, <u8>number);
+}
+
+/** The address of the track of a slot; 0 where it has none. */
+export function trackAt(address: u32): u32 {
+  return load<u16>(address + FLAGS) & TRACKED ? load<u32>(address + NAME) : 0;
+}
+
+/** Gives a slot a track, whose first word is the address of the slot's name. */
+export function setTrack(address: u32, track: u32): void {
+  store<u32>(address + NAME, track);
+  store<u16>(address + FLAGS, load<u16>(address + FLAGS) | TRACKED);
+}
+
+/** Takes the track of a slot away, which then holds the address of its name itself. */
+export function clearTrack(address: u32, name: u32): void {
+  store<u32>(address + NAME, name);
+  store<u16>(address + FLAGS, load<u16>(address + FLAGS) & ~TRACKED);
 }
 
 export function generationAt(address: u32): u32 {
@@ -95,7 +133,7 @@ export function existsAt(address: u32): bool {
   return (load<u16>(address + FLAGS) & EXISTS) !== 0;
 }
 
-/** The generation of a counter that exists; no generation at all where none does. */
+/** The generation of a counter that exists and is of the default class, of which only the value is kept; else no generation at all. */
 export function existingGeneration(address: u32): u32 {
   const word = load<u64>(address + NAME);
   return <u32>word ? <u32>(word >> 32) ^ ((<u32>EXISTS) << 16) : NO_GENERATION;

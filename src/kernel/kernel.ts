@@ -1,12 +1,15 @@
 import { applyAdd } from './add';
 import { decodeBatch, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
 import { nameAt, slotAddress } from './cells';
+import { checkClasses, setClasses } from './classes';
+import { clearEmitted } from './emitted';
 import { xxh64 } from './hash';
 import {
   ADD,
   ANSWER,
   ATOMIC,
   BAD_REQUEST,
+  CLASSIFY,
   CONFIGURE,
   DELETE,
   FIRST_PAGE,
@@ -17,6 +20,7 @@ import {
   H_MAXIMUM_OPERATION_IDS,
   H_MAXIMUM_PAGES,
   H_MAXIMUM_PRODUCERS,
+  H_MAXIMUM_WINDOW_BYTES,
   H_NEXT_PAGE,
   H_OPERATION_LIFE,
   H_PARTITION,
@@ -70,6 +74,8 @@ import {
 import { applyDelete, applyOpen, applySet, checkDelete, checkOpen, checkSet, readValues } from './requests';
 import { admit, conclude } from './sequence';
 import { applySteps, decodeSteps, STEP_BYTES, STEP_SLOT } from './steps';
+import { classifySlots, sweepTracks } from './tracking';
+import { answerWindow, beginWindow } from './window-query';
 
 export { growTo };
 
@@ -81,7 +87,7 @@ export { growTo };
 /** Longest step of the clock that counts as time passing; a longer or a backward one is a clock that was set. */
 const LONGEST_STEP: i64 = 3600000;
 const PRODUCER_ID_BYTES: u32 = 16;
-const CONFIGURATION_BYTES: u32 = 56;
+const CONFIGURATION_BYTES: u32 = 64;
 /** A tick forgets so many expired operation ids. */
 const TICK_OPERATIONS: u32 = 4096;
 
@@ -95,6 +101,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
   store<i64>(REGISTER_EFFECT, 0);
   store<u32>(REGISTER_OPERATIONS, 0);
+  clearEmitted();
   const sequenced = (flags & SEQUENCED) !== 0;
   if (sequenced) {
     const status = admit(kind, flags, producer, incarnation, body, end);
@@ -127,6 +134,10 @@ export function judge(kind: u32, flags: u32, producer: u32, incarnation: u32, le
 function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
   if (kind === CONFIGURE) return checkConfiguration(body, end);
   if (!isConfigured()) return BAD_REQUEST;
+  if (kind === CLASSIFY) {
+    store<u32>(REGISTER_NEXT, end - body);
+    return checkClasses(body, end);
+  }
   if (kind === ADD) return checkAdd(flags, body, end);
   if (kind === SET) return checkSet(body, end);
   if (kind === DELETE) return checkDelete(body, end);
@@ -152,13 +163,18 @@ function change(kind: u32, flags: u32): u32 {
   if (kind === DELETE) return applyDelete();
   if (kind === OPEN) return applyOpen(load<u32>(REGISTER_NEXT));
   if (kind === OPEN_PRODUCER) return describe(openProducer(RECEIVE, load<u8>(RECEIVE + PRODUCER_ID_BYTES) !== 0));
-  if (kind === CONFIGURE) {
-    configure();
-  } else {
-    expireOperations(TICK_OPERATIONS);
-    expireProducers();
-  }
+  if (kind === CONFIGURE) configure();
+  else if (kind === CLASSIFY) setClasses(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
+  else tick();
   return 0;
+}
+
+/** Does a bounded part of what time alone brings. */
+function tick(): void {
+  expireOperations(TICK_OPERATIONS);
+  expireProducers();
+  sweepTracks();
+  classifySlots();
 }
 
 /** Lets the kernel's clock pass. */
@@ -173,9 +189,9 @@ function pass(milliseconds: i64): void {
  *
  *   0               4                8           16          24                  28                  32
  *   | u32 partition | u32 partitions | u64 key 0 | u64 key 1 | u32 maximum pages | u32 max producers |
- *   32              36      40                       48                      56
- *   | u32 maximum   | u32 0 | i64 producer idle, ms  | i64 operation id life,  |
- *   | operation ids |       |                        | ms                      |
+ *   32              36      40                       48                      56                 64
+ *   | u32 maximum   | u32 0 | i64 producer idle, ms  | i64 operation id life,  | i64 bytes that    |
+ *   | operation ids |       |                        | ms                      | windows may take  |
  */
 function checkConfiguration(body: u32, end: u32): u32 {
   if (end - body !== CONFIGURATION_BYTES || load<u32>(body, 24) > MAX_PAGES) return BAD_REQUEST;
@@ -204,6 +220,7 @@ function configure(): void {
   store<u32>(H_MAXIMUM_OPERATION_IDS, load<u32>(RECEIVE + 32));
   store<i64>(H_PRODUCER_IDLE, load<i64>(RECEIVE + 40));
   store<i64>(H_OPERATION_LIFE, load<i64>(RECEIVE + 48));
+  store<i64>(H_MAXIMUM_WINDOW_BYTES, load<i64>(RECEIVE + 56));
 }
 
 /** Answers a GET body at RECEIVE; changes nothing. OK or the status that refuses it. */
@@ -211,6 +228,16 @@ export function read(length: u32): u32 {
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
   const status = isConfigured() ? decodeBatch(RECEIVE, RECEIVE + length, KEYS) : BAD_REQUEST;
   if (!status) store<u32>(REGISTER_ANSWER_LENGTH, readValues(load<u32>(REGISTER_NEXT)));
+  return status;
+}
+
+/** Answers a WINDOW body at RECEIVE, as of a time in milliseconds; changes nothing. OK or the status that refuses it. */
+export function window(length: u32, milliseconds: f64): u32 {
+  store<u32>(REGISTER_ANSWER_LENGTH, 0);
+  const end = RECEIVE + length;
+  let status = isConfigured() ? beginWindow(RECEIVE, end, <i64>milliseconds) : BAD_REQUEST;
+  if (!status) status = decodeBatch(load<u32>(REGISTER_NEXT), end, KEYS);
+  if (!status) store<u32>(REGISTER_ANSWER_LENGTH, answerWindow(load<u32>(REGISTER_NEXT), <i64>milliseconds));
   return status;
 }
 

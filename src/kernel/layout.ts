@@ -5,11 +5,12 @@
  *   0x000000  REGISTERS   results of a call that do not fit into its return value      \
  *   0x001000  RECEIVE     the body of the request                                       |  volatile: neither
  *   0x110000  SCRATCH     one record for each operation of the batch at hand            |  checkpointed nor compared
- *   0x180000  ANSWER      the body of the answer                                       /
- *   0x200000  HEADER      the struct below, then small directories                     \
- *   0x210000  slot directory   u32 address of each segment of 4,096 slots               |  persistent, up to
- *   0x220000  name index directory   u32 address of each segment of 1,024 buckets       |  header.nextPage
- *   0x230000  pages, handed out in order: slots, buckets, names, producers, windows …  /
+ *   0x180000  ANSWER      the body of the answer                                        |
+ *   0x200000  EMITTED     rows of history that the call has closed                     /
+ *   0x600000  HEADER      the struct below, then small directories                     \
+ *   0x610000  slot directory   u32 address of each segment of 4,096 slots               |  persistent, up to
+ *   0x620000  name index directory   u32 address of each segment of 1,024 buckets       |  header.nextPage
+ *   0x630000  pages, handed out in order: slots, buckets, names, producers, windows …  /
  */
 export const PAGE: u32 = 65536;
 
@@ -17,10 +18,11 @@ export const REGISTERS: u32 = 0;
 export const RECEIVE: u32 = 0x1000;
 export const SCRATCH: u32 = 0x110000;
 export const ANSWER: u32 = 0x180000;
-export const HEADER: u32 = 0x200000;
-export const SLOT_DIRECTORY: u32 = 0x210000;
-export const NAME_INDEX_DIRECTORY: u32 = 0x220000;
-export const FIRST_PAGE: u32 = 0x23;
+export const EMITTED: u32 = 0x200000;
+export const HEADER: u32 = 0x600000;
+export const SLOT_DIRECTORY: u32 = 0x610000;
+export const NAME_INDEX_DIRECTORY: u32 = 0x620000;
+export const FIRST_PAGE: u32 = 0x63;
 
 /** What the areas bound; HELLO states them as limits. */
 export const RECEIVE_BYTES: u32 = 1048576;
@@ -42,6 +44,9 @@ export const LIST_BYTES: u32 = 32768;
 export const MAX_SLOTS: u32 = 16384 * 4096;
 export const MAX_PRODUCERS: u32 = 1024 * 1024;
 export const MAX_OPERATION_IDS: u32 = 1024 * 4096;
+export const MAX_CLASSES: u32 = 63;
+/** The last millisecond of the year 9999. */
+export const MAX_TIME: i64 = 253402300799999;
 /** A slot that its last generation leaves is never taken again: an id is a slot and a generation of 16 bits. */
 export const LAST_GENERATION: u32 = 65535;
 /** Pages that 32 bits can address: at 65,536 the size of the memory in bytes would be 0. */
@@ -63,6 +68,7 @@ export const REGISTER_PAYLOAD: u32 = 64; // u64: hash of what follows the prefix
 export const REGISTER_CURSOR: u32 = 72; // u32 address, u32 length
 export const REGISTER_BODY: u32 = 80; // u32: where the body goes on after the prefix
 export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD that was applied, whose records are in SCRATCH; else 0
+export const REGISTER_EMITTED: u32 = 92; // u32: bytes of the rows in EMITTED
 export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at hand are those of steps.ts
 
 /**
@@ -86,6 +92,10 @@ export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at
  *   232 u32 operation entries  236 u32 free operation + 1   240 u32 oldest + 1   244 u32 newest + 1
  *   248 u32 operation ids live 252 u32 maximum operation ids
  *   256 u64 operations applied  264 u64 operations refused
+ *   272 u32 classes            276 u32 their table, 0 or 1
+ *   280 u32 tracks             284 u32 hand    a track of the ring of all tracks; 0 = none
+ *   288 i64 bytes of windows   296 i64 maximum
+ *   304 u32 slots to classify  308 u32 next of them   after a change of the classes; 0 = done
  */
 export const H_MAGIC: u32 = HEADER;
 export const H_VERSION: u32 = HEADER + 4;
@@ -126,16 +136,27 @@ export const H_OPERATION_IDS: u32 = HEADER + 248;
 export const H_MAXIMUM_OPERATION_IDS: u32 = HEADER + 252;
 export const H_APPLIED: u32 = HEADER + 256;
 export const H_REFUSED: u32 = HEADER + 264;
+export const H_CLASSES: u32 = HEADER + 272;
+export const H_CLASS_TABLE: u32 = HEADER + 276;
+export const H_TRACKS: u32 = HEADER + 280;
+export const H_HAND: u32 = HEADER + 284;
+export const H_WINDOW_BYTES: u32 = HEADER + 288;
+export const H_MAXIMUM_WINDOW_BYTES: u32 = HEADER + 296;
+export const H_TO_CLASSIFY: u32 = HEADER + 304;
+export const H_CLASSIFIED: u32 = HEADER + 308;
 
-// Inside the header's page: directories of 1,024 segments each, then 514 words for the holes between names (names.ts).
+// Inside the header's page: directories of 1,024 segments each, 514 words for the holes between names (names.ts), the lists of
+// free blocks (blocks.ts), the classes (classes.ts).
 export const PRODUCER_DIRECTORY: u32 = HEADER + 0x1000;
 export const PRODUCER_INDEX_DIRECTORY: u32 = HEADER + 0x2000;
 export const OPERATION_DIRECTORY: u32 = HEADER + 0x3000;
 export const OPERATION_INDEX_DIRECTORY: u32 = HEADER + 0x4000;
 export const NAME_HOLES: u32 = HEADER + 0x5000;
+export const FREE_BLOCKS: u32 = HEADER + 0x6000;
+export const CLASS_TABLES: u32 = HEADER + 0x7000;
 
 export const MAGIC: u32 = 0x6b795474; // "Ttyk"
-export const KERNEL_VERSION: u32 = 2;
+export const KERNEL_VERSION: u32 = 3;
 
 // Kinds of body. Those below 64 are the opcodes of protocol.md.
 export const OPEN: u32 = 3;
@@ -145,6 +166,7 @@ export const DELETE: u32 = 9;
 export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;
+export const CLASSIFY: u32 = 67;
 
 // Flags of a request (protocol.md)
 export const ATOMIC: u32 = 4;
@@ -174,6 +196,10 @@ export const ALREADY_APPLIED: u32 = 23;
 export const OPERATION_CONFLICT: u32 = 24;
 export const OPERATIONS_FULL: u32 = 25;
 export const MEMORY_FULL: u32 = 26;
+export const OVERLOADED: u32 = 29;
+export const NOT_TRACKED: u32 = 35;
+export const TIME_TOO_OLD: u32 = 36;
+export const TIME_AHEAD: u32 = 37;
 
 // What `apply` returns besides OK and the statuses
 export const UNCHANGED: u32 = 256; // nothing to log; the answer shows the present

@@ -1,7 +1,9 @@
-import { freeSlot, hasFreeSlot, nameAt, slotAddress, takeSlot, untakeSlot } from './cells';
+import { freeSlot, hasFreeSlot, nameAt, setClass, slotAddress, takeSlot, untakeSlot } from './cells';
+import { classOf } from './classes';
 import { partitionHash, sipHash } from './hash';
 import { bucketOf, canInsert, insert, itemAt, matches, overflowOf, remove } from './index';
 import {
+  H_CLASSES,
   H_NAME_END,
   H_NAME_NEXT,
   H_PARTITION,
@@ -16,6 +18,7 @@ import {
   WRONG_PARTITION,
 } from './layout';
 import { allocatePages, freePage, hasRoom } from './memory';
+import { endTrack } from './tracking';
 
 /**
  * The names, one after another in pages of their own:
@@ -128,6 +131,7 @@ export function addName(hash: u64, pointer: u32, length: u32): u32 {
   store<u16>(name, <u16>length);
   memory.copy(nameBytes(name), pointer, length);
   const slot = takeSlot(name);
+  if (load<u32>(H_CLASSES)) setClass(slotAddress(slot), classOf(pointer, length));
   insert(NAME_INDEX, hash, slot);
   return slot;
 }
@@ -164,6 +168,7 @@ function leaveHole(name: u32): void {
 export function deleteName(slot: u32): void {
   const name = nameAt(slotAddress(slot));
   remove(NAME_INDEX, nameHash(slot), slot);
+  endTrack(slot);
   freeSlot(slot);
   leaveHole(name);
 }

@@ -12,6 +12,7 @@ import {
   STATUS,
 } from './batch';
 import { existsAt, generationAt, slotAddress, valueAt, writeValue } from './cells';
+import { nowMinute } from './event-time';
 import {
   ABSENT,
   ANSWER,
@@ -28,6 +29,7 @@ import {
   UNCHANGED,
 } from './layout';
 import { addName, deleteName, findName, hasNameRoom, isUtf8 } from './names';
+import { trackChange } from './tracking';
 import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag } from './varint';
 
 /** GET, OPEN, SET and DELETE: each has its check, which changes nothing, and its application. */
@@ -136,7 +138,11 @@ export function applySet(): u32 {
   const value = load<i64>(SET_VALUE);
   let status = statusOf(previous);
   if (status === ABSENT) status = hasNameRoom(load<u32>(SCRATCH + KEY_LENGTH)) ? OK : MEMORY_FULL;
-  if (!status) writeValue(slotAddress(openName(SCRATCH) - 1), value);
+  if (!status) {
+    const slot = openName(SCRATCH) - 1;
+    writeValue(slotAddress(slot), value);
+    trackChange(slot, value - previous, nowMinute(), nowMinute());
+  }
   return answerChange(status, previous, status ? 0 : value - previous);
 }
 

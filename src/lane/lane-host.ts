@@ -3,7 +3,7 @@ import type { TallystickError } from '../errors.js';
 import { GroupCommit } from '../log/group-commit.js';
 import { percentiles } from '../log/histogram.js';
 import type { LaneStorage } from '../log/lane-storage.js';
-import { KERNEL_VERSION, Partition, type PartitionConfiguration } from '../partition/partition.js';
+import { KERNEL_VERSION, Partition } from '../partition/partition.js';
 import { preHelloFrameBytes, type StatsMap } from '../protocol/control.js';
 import { Connection, DEFAULT_CONNECTION_LIMITS, noTraffic } from '../transport/connection.js';
 import type { Transport } from '../transport/transport.js';
@@ -16,7 +16,7 @@ import { Lane } from './lane.js';
 import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
 import type { Quota } from './quota.js';
-import { configure, replayBehind, restoreCheckpoints } from './recovery.js';
+import { configure, type LaneConfiguration, replayBehind, restoreCheckpoints } from './recovery.js';
 
 /**
  * A lane put together: storage, partitions, group commit, connections. It knows no thread, no socket and no file, so that a
@@ -28,7 +28,7 @@ import { configure, replayBehind, restoreCheckpoints } from './recovery.js';
 export interface LaneHostParts {
   readonly lane: number;
   readonly partitions: readonly number[];
-  readonly configuration: Omit<PartitionConfiguration, 'partition'>;
+  readonly configuration: LaneConfiguration;
   readonly storage: LaneStorage;
   /** The compiled kernel. */
   readonly kernel: WebAssembly.Module;

@@ -2,10 +2,10 @@ import type { MessagePort } from 'node:worker_threads';
 import type { ErrorCode } from '../errors.js';
 import type { LogKind } from '../log/segment-files.js';
 import type { Retention } from '../log/segments.js';
-import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
 import type { HotName } from './hot-names.js';
 import type { Link } from './link.js';
+import type { LaneConfiguration } from './recovery.js';
 
 /** What the supervisor and a lane's thread tell each other. Values that a message port can copy; no counts, no operations. */
 
@@ -24,7 +24,7 @@ export interface LaneOptions {
   /** Whether to make it. */
   readonly create: boolean;
   readonly partitions: readonly number[];
-  readonly configuration: Omit<PartitionConfiguration, 'partition'>;
+  readonly configuration: LaneConfiguration;
   readonly log: LogSettings;
   readonly host: string;
   readonly port: number;

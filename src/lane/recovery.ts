@@ -4,6 +4,7 @@ import type { GroupCommit } from '../log/group-commit.js';
 import type { LaneStorage } from '../log/lane-storage.js';
 import type { ReplayEnd } from '../log/log.js';
 import type { LogEntry } from '../log/record.js';
+import { type CounterClass, encodeClasses, hasClasses } from '../partition/classes.js';
 import { Kind, type Partition, type PartitionConfiguration } from '../partition/partition.js';
 import { Opcode } from '../protocol/opcode.js';
 
@@ -93,17 +94,38 @@ function diverged({ partition, sequence }: LogEntry, what: string): TallystickEr
   );
 }
 
-/** Gives each partition that has other limits the configured ones, by way of the log. */
+/** What the partitions of a lane are told. */
+export interface LaneConfiguration extends Omit<PartitionConfiguration, 'partition'> {
+  readonly classes: readonly CounterClass[];
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** Gives each partition that has other limits or classes the configured ones, by way of the log. */
 export function configure(
-  partitions: ReadonlyMap<number, Partition>,
+  partitions: Partitions,
   commit: GroupCommit,
-  configuration: Omit<PartitionConfiguration, 'partition'>,
+  { classes, ...limits }: LaneConfiguration,
   milliseconds: number,
 ): void {
+  const table = encodeClasses(classes);
   for (const [number, partition] of partitions) {
-    const wanted = { ...configuration, partition: number };
-    if (partition.sequence > 0 && partition.hasLimits(wanted)) continue;
-    const body = partition.configure(wanted, milliseconds);
-    commit.append(number, { kind: Kind.CONFIGURE, flags: 0, producer: 0, incarnation: 0, milliseconds }, body);
+    const append = (kind: number, body: Uint8Array) =>
+      commit.append(number, { kind, flags: 0, producer: 0, incarnation: 0, milliseconds }, body);
+    const finishChange = () => {
+      while (partition.isClassifying) {
+        partition.apply(Kind.TICK, 0, 0, 0, milliseconds, NO_BYTES);
+        append(Kind.TICK, NO_BYTES);
+      }
+    };
+    const wanted = { ...limits, partition: number };
+    if (partition.sequence === 0 || !partition.hasLimits(wanted)) {
+      append(Kind.CONFIGURE, partition.configure(wanted, milliseconds));
+    }
+    finishChange(); // of an earlier start, which may have been cut short
+    if (hasClasses(partition.classes, table)) continue;
+    partition.apply(Kind.CLASSIFY, 0, 0, 0, milliseconds, table);
+    append(Kind.CLASSIFY, table);
+    finishChange();
   }
 }

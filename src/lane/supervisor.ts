@@ -1,11 +1,11 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { TallystickError } from '../errors.js';
-import type { PartitionConfiguration } from '../partition/partition.js';
 import type { ServerMap } from './greeting.js';
 import type { HotName } from './hot-names.js';
 import { createRings, type Rings } from './link.js';
 import type { FromLane, LaneOptions, LogSettings, Recovery, ThreadLink, ToLane } from './messages.js';
 import { createQuota } from './quota.js';
+import type { LaneConfiguration } from './recovery.js';
 
 /**
  * Starts the lanes' threads, tells them of each other, and ends them.
@@ -19,7 +19,7 @@ export interface SupervisorOptions {
   /** For each lane its directory and its partitions. */
   readonly lanes: readonly { readonly path: string; readonly partitions: readonly number[] }[];
   readonly create: boolean;
-  readonly configuration: Omit<PartitionConfiguration, 'partition'>;
+  readonly configuration: LaneConfiguration;
   readonly log: LogSettings;
   readonly host: string;
   /** Of the first lane; the others follow. 0 = any free ports. */

@@ -7,23 +7,25 @@ import { ByteReader } from '../protocol/bytes.js';
  */
 
 /** Kinds of body that are no requests; requests have the kinds of their opcodes. */
-export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66 } as const;
+export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67 } as const;
 
 /** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */
 export const UNCHANGED = 256;
 export const REPEATED = 257;
 
-export const KERNEL_VERSION = 2;
+export const KERNEL_VERSION = 3;
 
 // src/kernel/layout.ts; a test holds the two together.
 const REGISTER_ANSWER_LENGTH = 20;
 const REGISTER_POSITION = 24;
 const REGISTER_EFFECT = 32;
 const REGISTER_OPERATIONS = 84;
+const REGISTER_EMITTED = 92;
 const RECEIVE = 0x1000;
 const RECEIVE_BYTES = 1_048_576;
 const ANSWER = 0x180000;
-const HEADER = 0x200000;
+const EMITTED = 0x200000;
+const HEADER = 0x600000;
 const MAGIC = 0x6b795474;
 const H_SEQUENCE = HEADER + 8;
 const H_NEXT_PAGE = HEADER + 16;
@@ -41,10 +43,20 @@ const H_MAXIMUM_OPERATION_IDS = HEADER + 252;
 const H_APPLIED = HEADER + 256;
 const H_REFUSED = HEADER + 264;
 
-const INITIAL_PAGES = 64;
+const H_CLASSES = HEADER + 272;
+const H_CLASS_TABLE = HEADER + 276;
+const H_TRACKS = HEADER + 280;
+const H_WINDOW_BYTES = HEADER + 288;
+const H_MAXIMUM_WINDOW_BYTES = HEADER + 296;
+const H_TO_CLASSIFY = HEADER + 304;
+const CLASS_TABLES = HEADER + 0x7000;
+const CLASS_TABLE_BYTES = 8192;
+const CLASS_BYTES = 128;
+
+const INITIAL_PAGES = 192;
 export const MAXIMUM_PAGES = 65_535;
 export const PAGE_BYTES = 65_536;
-const CONFIGURATION_BYTES = 56;
+const CONFIGURATION_BYTES = 64;
 const PRODUCER_ID_BYTES = 16;
 
 interface KernelExports {
@@ -59,6 +71,7 @@ interface KernelExports {
   judge(kind: number, flags: number, producer: number, incarnation: number, length: number): number;
   read(length: number): number;
   list(length: number): number;
+  window(length: number, milliseconds: number): number;
   lookUpProducer(): number;
   producerAt(producer: number): number;
   slotOfOperation(index: number): number;
@@ -82,6 +95,8 @@ export interface PartitionConfiguration {
   /** Idle time after which an anonymous producer goes. */
   readonly producerIdleMilliseconds: number;
   readonly operationIdMilliseconds: number;
+  /** That windows may take; counters beyond them have none. */
+  readonly windowBytes: number;
 }
 
 /** A producer as its partition knows it. */
@@ -108,6 +123,9 @@ export interface PartitionStatistics {
   readonly names: number;
   readonly producers: number;
   readonly operationIds: number;
+  /** Counters of which more is kept than their values. */
+  readonly tracks: number;
+  readonly windowBytes: number;
   readonly memoryBytes: number;
   readonly applied: number;
   readonly refused: number;
@@ -116,7 +134,7 @@ export interface PartitionStatistics {
 export class Partition {
   readonly #memory: WebAssembly.Memory;
   readonly #kernel: KernelExports;
-  /** The first 4 MiB, in which everything lies that the host touches; memory that grows keeps it valid. */
+  /** The first 12 MiB, in which everything lies that the host touches; memory that grows keeps it valid. */
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
 
@@ -165,6 +183,12 @@ export class Partition {
     return this.#kernel.list(body.length);
   }
 
+  /** Answers the body of a WINDOW from memory, as of a time; changes nothing. */
+  window(body: Uint8Array, milliseconds: number): number {
+    this.#receive(body);
+    return this.#kernel.window(body.length, milliseconds);
+  }
+
   #receive(body: Uint8Array): void {
     if (body.length > RECEIVE_BYTES)
       throw new RangeError(`A body has at most ${RECEIVE_BYTES} bytes, not ${body.length}.`);
@@ -203,6 +227,11 @@ export class Partition {
     return this.#view.getBigInt64(REGISTER_EFFECT, true);
   }
 
+  /** The rows of history that the last `apply` closed (drawn in src/kernel/emitted.ts), a view of kernel memory. */
+  get emitted(): Uint8Array {
+    return this.#bytes.subarray(EMITTED, EMITTED + this.#view.getUint32(REGISTER_EMITTED, true));
+  }
+
   /** The sequence of the last body applied. */
   get sequence(): number {
     return this.#u64(H_SEQUENCE);
@@ -224,8 +253,20 @@ export class Partition {
       view.getUint32(H_MAXIMUM_PRODUCERS, true) === configuration.maximumProducers &&
       view.getUint32(H_MAXIMUM_OPERATION_IDS, true) === configuration.maximumOperationIds &&
       view.getBigInt64(H_PRODUCER_IDLE, true) === BigInt(configuration.producerIdleMilliseconds) &&
-      view.getBigInt64(H_OPERATION_LIFE, true) === BigInt(configuration.operationIdMilliseconds)
+      view.getBigInt64(H_OPERATION_LIFE, true) === BigInt(configuration.operationIdMilliseconds) &&
+      view.getBigInt64(H_MAXIMUM_WINDOW_BYTES, true) === BigInt(configuration.windowBytes)
     );
+  }
+
+  /** The classes in force, as the kernel has them: entries of src/kernel/classes.ts. */
+  get classes(): Uint8Array {
+    const table = CLASS_TABLES + this.#view.getUint32(H_CLASS_TABLE, true) * CLASS_TABLE_BYTES + CLASS_BYTES;
+    return this.#bytes.slice(table, table + this.#view.getUint32(H_CLASSES, true) * CLASS_BYTES);
+  }
+
+  /** Whether a change of the classes has not come to all names yet. Ticks go on with it. */
+  get isClassifying(): boolean {
+    return this.#view.getUint32(H_TO_CLASSIFY, true) > 0;
   }
 
   /** The answer of the last OPEN_PRODUCER. */
@@ -274,9 +315,10 @@ export class Partition {
     return Number(this.#view.getBigInt64(H_TIME, true));
   }
 
-  /** Whether time alone has work here: operation ids or anonymous producers to forget. */
+  /** Whether time alone has work here: operation ids or anonymous producers to forget, windows to close. */
   get needsTicks(): boolean {
-    return this.#view.getUint32(H_OPERATION_IDS, true) > 0 || this.#view.getUint32(H_LIVE_PRODUCERS, true) > 0;
+    const work = [H_OPERATION_IDS, H_LIVE_PRODUCERS, H_TRACKS, H_TO_CLASSIFY];
+    return work.some((address) => this.#view.getUint32(address, true) > 0);
   }
 
   get statistics(): PartitionStatistics {
@@ -286,6 +328,8 @@ export class Partition {
       names: this.#view.getUint32(H_NAMES, true),
       producers: this.#view.getUint32(H_LIVE_PRODUCERS, true),
       operationIds: this.#view.getUint32(H_OPERATION_IDS, true),
+      tracks: this.#view.getUint32(H_TRACKS, true),
+      windowBytes: this.#u64(H_WINDOW_BYTES),
       memoryBytes: this.#view.getUint32(H_NEXT_PAGE, true) * PAGE_BYTES,
       applied: this.#u64(H_APPLIED),
       refused: this.#u64(H_REFUSED),
@@ -369,6 +413,7 @@ function encodeConfiguration(configuration: PartitionConfiguration): Uint8Array 
   view.setUint32(32, configuration.maximumOperationIds, true);
   view.setBigInt64(40, BigInt(configuration.producerIdleMilliseconds), true);
   view.setBigInt64(48, BigInt(configuration.operationIdMilliseconds), true);
+  view.setBigInt64(56, BigInt(configuration.windowBytes), true);
   return body;
 }
 

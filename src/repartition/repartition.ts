@@ -169,6 +169,7 @@ class Rebuilt {
           maximumOperationIds: 0,
           producerIdleMilliseconds: 0,
           operationIdMilliseconds: 0,
+          windowBytes: 0,
         },
         milliseconds,
       );

@@ -45,6 +45,7 @@ const CONFIGURATION: PartitionConfiguration = {
   maximumOperationIds: 100_000,
   producerIdleMilliseconds: 86_400_000,
   operationIdMilliseconds: 60_000,
+  windowBytes: 16_000_000,
 };
 
 /** One applied body, as the log would have it. */

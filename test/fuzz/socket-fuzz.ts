@@ -82,6 +82,7 @@ const CONFIGURATION: Omit<PartitionConfiguration, 'partition' | 'partitions'> = 
   maximumOperationIds: 262_144,
   producerIdleMilliseconds: 86_400_000,
   operationIdMilliseconds: 86_400_000,
+  windowBytes: 16_000_000,
 };
 
 /** The settings of a server under test besides one partition for each lane. */

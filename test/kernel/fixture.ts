@@ -56,6 +56,7 @@ export const configuration: PartitionConfiguration = {
   maximumOperationIds: 100_000,
   producerIdleMilliseconds: 24 * 3_600_000,
   operationIdMilliseconds: 600_000,
+  windowBytes: 16_000_000,
 };
 
 /** A call of `apply`, as the log has it. */

@@ -82,7 +82,7 @@ interface Attempt {
 /** Calls without end, and looks at the state around each row of calls of which none was applied. */
 function hammer(seed: number, calls: number, next: (random: Random) => Attempt): Kernel {
   const random = new Random(seed);
-  const kernel = new Kernel({ maximumPages: 60, maximumOperationIds: 500 });
+  const kernel = new Kernel({ maximumPages: 124, maximumOperationIds: 500 });
   kernel.watched = false;
   let sessions = [NOBODY];
   let hash = kernel.partition.stateHash;

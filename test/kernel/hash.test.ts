@@ -35,7 +35,7 @@ let hashes: Hashes;
 let bytes: Uint8Array;
 
 beforeAll(async () => {
-  const memory = new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true });
+  const memory = new WebAssembly.Memory({ initial: 128, maximum: 128, shared: true });
   hashes = new WebAssembly.Instance(await compileEntry(), { env: { memory } }).exports as unknown as Hashes;
   bytes = new Uint8Array(memory.buffer);
 });

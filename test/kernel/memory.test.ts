@@ -27,7 +27,7 @@ const pagesOf = (kernel: Kernel) => kernel.partition.statistics.memoryBytes / PA
 
 describe('When memory is full', () => {
   test('new names are refused in every request, and what exists goes on', () => {
-    const kernel = new Kernel({ maximumPages: 70 });
+    const kernel = new Kernel({ maximumPages: 134 });
     kernel.open(['opened']);
     const names = fill(kernel);
     const oldest = `0/${'x'.repeat(1000)}`;
@@ -47,7 +47,7 @@ describe('When memory is full', () => {
   });
 
   test('an atomic batch with a new name is refused whole', () => {
-    const kernel = new Kernel({ maximumPages: 60 });
+    const kernel = new Kernel({ maximumPages: 124 });
     kernel.step('old', 1n);
     fill(kernel);
     const operations = ['old', 'new'].map((name) => ({ key: { name }, delta: 1n }));
@@ -61,7 +61,7 @@ describe('When memory is full', () => {
   });
 
   test('a deleted counter makes room for one name, of its size when the last page is full too', () => {
-    const kernel = new Kernel({ maximumPages: 60 });
+    const kernel = new Kernel({ maximumPages: 124 });
     const names = Array.from({ length: fill(kernel) }, (_, i) => `${i}/${'x'.repeat(1000)}`);
     const other = (i: number) => `${i}`.padEnd(900, 'y');
     let i = 0;
@@ -84,15 +84,15 @@ describe('When memory is full', () => {
       expect(open(next)).toEqual([OK]);
     }
     expect(kernel.partition.statistics.names).toBe(names.length);
-    expect(pagesOf(kernel)).toBeLessThanOrEqual(60);
+    expect(pagesOf(kernel)).toBeLessThanOrEqual(124);
   });
 
   test('a larger configuration lets it go on, and a smaller one stops new names alone', () => {
-    const kernel = new Kernel({ maximumPages: 60 });
+    const kernel = new Kernel({ maximumPages: 124 });
     fill(kernel);
-    configurePages(kernel, 80);
+    configurePages(kernel, 144);
     expect(kernel.step('new', 1n)).toEqual({ status: OK, value: 1n });
-    for (const pages of [40, 35, 1, 0]) {
+    for (const pages of [104, 99, 1, 0]) {
       configurePages(kernel, pages);
       expect(kernel.step('another', 1n).status).toBe(full);
       expect(kernel.step('new', 1n).status).toBe(OK);
@@ -104,7 +104,7 @@ describe('When memory is full', () => {
   });
 
   test('known producers go on, a first cursor is refused and an old one is replaced', () => {
-    const kernel = new Kernel({ maximumPages: 60 });
+    const kernel = new Kernel({ maximumPages: 124 });
     const [first, second] = [1, 2].map((id) => kernel.openProducer(idOf(id)).answer as Session);
     const send = (session: Session | undefined, sequence: number, cursor?: Uint8Array) =>
       kernel.add(
@@ -124,9 +124,9 @@ describe('When memory is full', () => {
     expect(send(second, 1)).toBe(OK);
     expect(send(second, 1)).toBe(ERRORS.ALREADY_APPLIED.status);
     expect(send(second, 2)).toBe(OK);
-    configurePages(kernel, 100);
+    configurePages(kernel, 164);
     expect(send(second, 3, Uint8Array.of(1))).toBe(OK);
-    configurePages(kernel, 60);
+    configurePages(kernel, 124);
     expect(send(second, 4, Uint8Array.of(2))).toBe(OK);
     expect(send(second, 4, Uint8Array.of(2))).toBe(REPEATED);
     expect(kernel.partition.producer(idOf(2))?.cursor).toEqual(Uint8Array.of(2));
@@ -134,7 +134,7 @@ describe('When memory is full', () => {
   });
 
   test('a small window keeps the last 64 sequences, and takes a page that another producer gives back', () => {
-    const kernel = new Kernel({ maximumPages: 60 });
+    const kernel = new Kernel({ maximumPages: 124 });
     const [large, small] = [1, 2].map((id) => kernel.openProducer(idOf(id)).answer as Session);
     const send = (session: Session | undefined, sequence: number) =>
       kernel.add({ sequence: { sequence, unanswered: sequence - 1 }, operations: [] }, 0, session).status;
@@ -218,7 +218,7 @@ describe('When memory is full', () => {
       size: 'max',
     });
     fc.assert(
-      fc.property(fc.integer({ min: 35, max: 70 }), calls, (maximumPages, calls) => {
+      fc.property(fc.integer({ min: 99, max: 134 }), calls, (maximumPages, calls) => {
         const pair = new Pair({ maximumPages });
         const { kernel } = pair;
         pair.both = (call) => call(kernel);
@@ -316,10 +316,10 @@ describe('Pages', () => {
   });
 
   test('are taken up to the reserve by names', () => {
-    const kernel = new Kernel({ maximumPages: 80 });
+    const kernel = new Kernel({ maximumPages: 144 });
     kernel.watched = false;
     fill(kernel);
-    expect(pagesOf(kernel)).toBe(80 - RESERVED_PAGES + 1);
+    expect(pagesOf(kernel)).toBe(144 - RESERVED_PAGES + 1);
   });
 
   test('hold sixty thousand names, through every kind of split', () => {

@@ -62,6 +62,7 @@ describe('The module', () => {
     const lines = sources.flatMap((file) => readFileSync(new URL(file, folder), 'utf8').split('\n'));
     expect(lines.filter((line) => /\bf(32|64)\b/.test(line)).map((line) => line.match(/\w+: f64/)?.[0])).toEqual([
       'milliseconds: f64',
+      'milliseconds: f64',
     ]);
   });
 });
@@ -97,7 +98,7 @@ describe('The constants of the kernel', () => {
       ...Object.fromEntries(Object.entries(ERRORS).map(([code, { status }]) => [code, status])),
     };
     const known = Object.entries(statuses).filter(([code]) => layout.has(code));
-    expect(known.length).toBe(22);
+    expect(known.length).toBe(26);
     for (const [code, status] of known) expect([code, at(code)]).toEqual([code, status]);
     expect(at('UNCHANGED')).toBe(UNCHANGED);
     expect(at('REPEATED')).toBe(REPEATED);
@@ -141,12 +142,16 @@ describe('The constants of the kernel', () => {
     const overread = 2048; // a name, two varints and an extension past the end of a body
     expect(at('RECEIVE') + at('RECEIVE_BYTES') + overread).toBeLessThanOrEqual(at('SCRATCH'));
     expect(at('SCRATCH') + at('MAX_OPERATIONS') * record).toBeLessThanOrEqual(at('ANSWER'));
-    expect(at('ANSWER') + at('MAX_OPERATIONS') * 14).toBeLessThanOrEqual(at('HEADER'));
+    expect(at('ANSWER') + 40 + at('MAX_OPERATIONS') * 21).toBeLessThanOrEqual(at('EMITTED'));
+    const row = 12 + 60 * 6; // an hour of minutes of 32 bits
+    expect(at('EMITTED') + at('MAX_OPERATIONS') * row).toBeLessThanOrEqual(at('HEADER') - at('MAX_OPERATIONS') * 32);
     expect(at('SCRATCH') + at('LIST_NAMES') * 4).toBeLessThanOrEqual(at('ANSWER'));
-    expect(at('ANSWER') + 10 + at('LIST_BYTES')).toBeLessThanOrEqual(at('HEADER'));
+    expect(at('ANSWER') + 10 + at('LIST_BYTES')).toBeLessThanOrEqual(at('EMITTED'));
     expect(at('LIST_BYTES')).toBeGreaterThan(at('MAX_NAME') + 12);
     expect(at('NAME_HOLES')).toBeGreaterThanOrEqual(at('OPERATION_INDEX_DIRECTORY') + 0x1000);
-    expect(at('NAME_HOLES') + 2 * (at('MAX_NAME') + 2) + 4).toBeLessThanOrEqual(at('HEADER') + at('PAGE'));
+    expect(at('NAME_HOLES') + 2 * (at('MAX_NAME') + 2) + 4).toBeLessThanOrEqual(at('FREE_BLOCKS'));
+    expect(at('FREE_BLOCKS') + 4 * 40).toBeLessThanOrEqual(at('CLASS_TABLES'));
+    expect(at('CLASS_TABLES') + 2 * (at('MAX_CLASSES') + 1) * 128).toBeLessThanOrEqual(at('HEADER') + at('PAGE'));
     expect(at('SLOT_DIRECTORY') + (at('MAX_SLOTS') / 4096) * 4).toBeLessThanOrEqual(at('NAME_INDEX_DIRECTORY'));
     expect(at('PRODUCER_DIRECTORY') + (at('MAX_PRODUCERS') / 1024) * 4).toBeLessThanOrEqual(
       at('PRODUCER_INDEX_DIRECTORY'),

@@ -17,6 +17,7 @@ const CONFIGURATION = {
   maximumOperationIds: 10,
   producerIdleMilliseconds: 1_000,
   operationIdMilliseconds: 1_000,
+  windowBytes: 16_000_000,
 };
 
 describe('heavy hitters', () => {

@@ -56,6 +56,8 @@ export const CONFIGURATION = {
   maximumOperationIds: 100,
   producerIdleMilliseconds: 86_400_000,
   operationIdMilliseconds: 600_000,
+  windowBytes: 16_000_000,
+  classes: [],
 };
 
 export const MAP: ServerMap = {

@@ -27,7 +27,7 @@ describe('A partition', () => {
     const more = { ...configuration, maximumPages: 5000, maximumProducers: 7 };
     expect(partition.hasLimits(configuration)).toBe(true);
     expect(partition.hasLimits(more)).toBe(false);
-    expect(partition.configure(more, START)).toHaveLength(56);
+    expect(partition.configure(more, START)).toHaveLength(64);
     expect(partition.hasLimits(more)).toBe(true);
     const hash = partition.stateHash;
     for (const other of [{ partitions: 2 }, { partition: 1, partitions: 2 }, { secret: new Uint8Array(16) }]) {
@@ -62,8 +62,9 @@ describe('A partition', () => {
     kernel.step('c', 1n, { operationId: idOf(1) });
     kernel.openProducer(idOf(1));
     const { memoryBytes, ...rest } = kernel.partition.statistics;
-    expect(rest).toEqual({ sequence: 6, counters: 2, names: 3, producers: 1, operationIds: 1, applied: 2, refused: 1 });
-    expect(memoryBytes).toBe(kernel.partition.state.length + 0x200000);
+    const counts = { sequence: 6, counters: 2, names: 3, producers: 1, operationIds: 1, applied: 2, refused: 1 };
+    expect(rest).toEqual({ ...counts, tracks: 0, windowBytes: 0 });
+    expect(memoryBytes).toBe(kernel.partition.state.length + 0x600000);
   });
 
   test('needs ticks while there is a producer or an operation id, and no longer', () => {

@@ -44,6 +44,7 @@ beforeAll(() => {
     maximumOperationIds: 10,
     producerIdleMilliseconds: 1_000,
     operationIdMilliseconds: 1_000,
+    windowBytes: 16_000_000,
   };
   log(Kind.CONFIGURE, partition.configure(configuration, 0));
   // The second of these bodies takes three records, the others one each.

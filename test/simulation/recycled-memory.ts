@@ -7,7 +7,7 @@
  */
 
 /** Where the persistent state of a kernel begins, and the number of the page at which it ends (src/kernel/layout.ts). */
-const STATE_AT = 0x200000;
+const STATE_AT = 0x600000;
 const NEXT_PAGE_AT = STATE_AT + 16;
 const PAGE_BYTES = 65_536;
 

@@ -21,6 +21,8 @@ export const CONFIGURATION = {
   maximumOperationIds: 40,
   producerIdleMilliseconds: 86_400_000 * 30,
   operationIdMilliseconds: 600_000,
+  windowBytes: 16_000_000,
+  classes: [],
 };
 
 export const MODEL_OPTIONS = CONFIGURATION;

@@ -1,0 +1,192 @@
+import {
+  BAD_REQUEST,
+  CLASS_TABLES,
+  H_CLASS_TABLE,
+  H_CLASSES,
+  H_SLOTS,
+  H_TIME,
+  H_TO_CLASSIFY,
+  MAX_CLASSES,
+  OK,
+  OVERLOADED,
+} from './layout';
+import { isUtf8 } from './names';
+
+/**
+ * The classes: what is kept of the counters whose names match a pattern. The first that matches counts; number 0 is the default, which keeps
+ * totals only and has no entry. A table is as CLASSIFY brought it, but for the two minutes:
+ *
+ *   0           4             8         16                24                28          32              36    64          128
+ *   | u32 keeps | u32 pattern | i64 TTL | i64 lateness,   | u32 threshold   | u32 since | u32 untracked | … 0 | pattern …  |
+ *   |           | bytes       | ms      | ms; -1 = any    | of exact uniques|           |               |     |            |
+ *
+ * `since` is the first minute of which the class knows everything: the one behind the change that brought it, 0 where there were no names
+ * then. A class keeps it through a change that leaves it and all classes before it as they were. `untracked` is the last minute of which
+ * a counter without a window may have had one: there was no memory for it, or it was dropped; 0 = none.
+ *
+ * There are two tables, so that a change can go over the names in steps: until it has come to a name, that one's class is in the old table.
+ * A class is known by its number, and 128 in the second table; the default is 0 in both.
+ */
+export const CLASS_BYTES: u32 = 128;
+const TABLE_BYTES: u32 = 64 * CLASS_BYTES;
+const KEEPS: u32 = 0;
+const PATTERN_LENGTH: u32 = 4;
+const TTL: u32 = 8;
+const LATENESS: u32 = 16;
+const THRESHOLD: u32 = 24;
+const SINCE: u32 = 28;
+const UNTRACKED: u32 = 32;
+const RESERVED: u32 = 36;
+const PATTERN: u32 = 64;
+
+/** Bits of `keeps` */
+export const WINDOWS: u32 = 1; // minutes of the last hour
+export const DAYS: u32 = 2; // and hours of the last day
+export const HISTORY: u32 = 4;
+export const UNIQUES: u32 = 8;
+/** What comes too late is counted in the total alone instead of refused. */
+export const LATE_IN_TOTAL: u32 = 16;
+const ALL: u32 = 31;
+
+const STAR: u32 = 0x2a;
+const TABLE_SHIFT: u32 = 7;
+const NUMBER_MASK: u32 = 127;
+
+function entryOf(known: u32): u32 {
+  return CLASS_TABLES + (known >> TABLE_SHIFT) * TABLE_BYTES + (known & NUMBER_MASK) * CLASS_BYTES;
+}
+
+/** What a class keeps: bits. */
+export function keepsOf(known: u32): u32 {
+  return load<u32>(entryOf(known) + KEEPS);
+}
+
+/** Milliseconds after which a counter of the class expires; 0 where it does not. */
+export function ttlOf(known: u32): i64 {
+  return load<i64>(entryOf(known) + TTL);
+}
+
+/** How old the time of an increment may be, in milliseconds; -1 where it may have any age. */
+export function latenessOf(known: u32): i64 {
+  return load<i64>(entryOf(known) + LATENESS);
+}
+
+/** How many different items are counted exactly. */
+export function thresholdOf(known: u32): u32 {
+  return load<u32>(entryOf(known) + THRESHOLD);
+}
+
+/** The first minute of which a counter of the class without a window is known to have had nothing. */
+export function knownSince(known: u32): u32 {
+  const entry = entryOf(known);
+  const untracked = load<u32>(entry + UNTRACKED);
+  return max<u32>(load<u32>(entry + SINCE), untracked ? untracked + 1 : 0);
+}
+
+/** A counter of the class may have had something in a minute that no window has. */
+export function markUntracked(known: u32, minute: u32): void {
+  const place = entryOf(known) + UNTRACKED;
+  store<u32>(place, max<u32>(load<u32>(place), minute));
+}
+
+/** The class of a name, in the present table. */
+export function classOf(name: u32, length: u32): u32 {
+  const classes = load<u32>(H_CLASSES);
+  const table = load<u32>(H_CLASS_TABLE) << TABLE_SHIFT;
+  for (let number: u32 = 1; number <= classes; number++) {
+    const entry = entryOf(table | number);
+    if (matchesPattern(entry + PATTERN, load<u32>(entry + PATTERN_LENGTH), name, length)) return table | number;
+  }
+  return 0;
+}
+
+/** Whether a name matches a pattern, in which a star stands for any bytes, also none. */
+function matchesPattern(pattern: u32, patternLength: u32, name: u32, length: u32): bool {
+  const patternEnd = pattern + patternLength;
+  const end = name + length;
+  let p = pattern;
+  let n = name;
+  let afterStar: u32 = 0;
+  let retry: u32 = 0;
+  while (n < end) {
+    if (p < patternEnd && <u32>load<u8>(p) === STAR) {
+      afterStar = ++p;
+      retry = n;
+    } else if (p < patternEnd && load<u8>(p) === load<u8>(n)) {
+      p++;
+      n++;
+    } else if (afterStar) {
+      p = afterStar;
+      n = ++retry;
+    } else {
+      return false;
+    }
+  }
+  while (p < patternEnd && <u32>load<u8>(p) === STAR) p++;
+  return p === patternEnd;
+}
+
+/** Whether two classes are one through a change: the same number, definition and time from which they know everything. */
+export function isSameClass(one: u32, other: u32): bool {
+  if ((one & NUMBER_MASK) !== (other & NUMBER_MASK)) return false;
+  return one === other || hasSameEntry(entryOf(one), entryOf(other), load<u32>(entryOf(one) + SINCE));
+}
+
+/** Whether an entry is that of another table, whose `since` is given. */
+function hasSameEntry(entry: u32, old: u32, since: u32): bool {
+  if (load<u32>(entry + SINCE) !== since) return false;
+  const isSame =
+    memory.compare(entry, old, SINCE) === 0 &&
+    memory.compare(entry + RESERVED, old + RESERVED, CLASS_BYTES - RESERVED) === 0;
+  return isSame && load<u32>(old + SINCE) === since;
+}
+
+/** OK or the status that refuses the body of a CLASSIFY: whole entries, each of them usable, and no other change under way. */
+export function checkClasses(start: u32, end: u32): u32 {
+  const bytes = end - start;
+  if (bytes % CLASS_BYTES || bytes > MAX_CLASSES * CLASS_BYTES) return BAD_REQUEST;
+  for (let entry = start; entry < end; entry += CLASS_BYTES) {
+    const length = load<u32>(entry + PATTERN_LENGTH);
+    if (length < 1 || length > CLASS_BYTES - PATTERN) return BAD_REQUEST;
+    const pattern = entry + PATTERN;
+    if (!isUtf8(pattern, pattern + length) || !isZero(pattern + length, entry + CLASS_BYTES)) return BAD_REQUEST;
+    if (!isZero(entry + SINCE, pattern) || !isPossible(entry)) return BAD_REQUEST;
+  }
+  return load<u32>(H_TO_CLASSIFY) ? OVERLOADED : OK;
+}
+
+function isPossible(entry: u32): bool {
+  const keeps = load<u32>(entry + KEEPS);
+  if (keeps & ~ALL) return false;
+  if (keeps & (DAYS | HISTORY) && !(keeps & WINDOWS)) return false;
+  return load<i64>(entry + TTL) >= 0 && load<i64>(entry + LATENESS) >= -1;
+}
+
+function isZero(start: u32, end: u32): bool {
+  for (let p = start; p < end; p++) if (load<u8>(p)) return false;
+  return true;
+}
+
+/** Puts the classes of a checked CLASSIFY in force for names to come. Those that are there are still to be classified anew. */
+export function setClasses(start: u32, end: u32): void {
+  const count = (end - start) / CLASS_BYTES;
+  const classes = load<u32>(H_CLASSES);
+  const old = load<u32>(H_CLASS_TABLE) << TABLE_SHIFT;
+  const table = old ^ (1 << TABLE_SHIFT);
+  const slots = load<u32>(H_SLOTS);
+  const now = slots ? <u32>(load<i64>(H_TIME) / 60000) + 1 : 0;
+  memory.fill(entryOf(table), 0, TABLE_BYTES);
+  let isSame = true;
+  for (let number: u32 = 1; number <= count; number++) {
+    const entry = entryOf(table | number);
+    const before = entryOf(old | number);
+    memory.copy(entry, start + (number - 1) * CLASS_BYTES, CLASS_BYTES);
+    store<u32>(entry + SINCE, load<u32>(before + SINCE));
+    isSame = isSame && number <= classes && hasSameEntry(entry, before, load<u32>(before + SINCE));
+    if (isSame) store<u32>(entry + UNTRACKED, load<u32>(before + UNTRACKED));
+    else store<u32>(entry + SINCE, now);
+  }
+  store<u32>(H_CLASSES, count);
+  store<u32>(H_CLASS_TABLE, table >> TABLE_SHIFT);
+  store<u32>(H_TO_CLASSIFY, slots);
+}

@@ -1,0 +1,152 @@
+import { DELTA, EXTENSION, MARKS, RECORD_BYTES, SLOT, STATUS } from './batch';
+import { classAt, nameAt, setClass, slotAddress, touchSlot, trackAt } from './cells';
+import { classOf, HISTORY, isSameClass, keepsOf, knownSince, markUntracked, WINDOWS } from './classes';
+import { emitMinute } from './emitted';
+import { minuteOfExtension, nowMinute } from './event-time';
+import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS, OK, REGISTER_SINK, SCRATCH, STAGE } from './layout';
+import { nameBytes, nameLength } from './names';
+import {
+  addToWindow,
+  closeHour,
+  closeWindow,
+  dropWide,
+  hasOpenHour,
+  isIdle,
+  MINUTE,
+  MINUTES_OF_HOUR,
+  openWindow,
+} from './rings';
+import {
+  BARE,
+  dropIfIdle,
+  dropTrack,
+  formOf,
+  hasOnlyWindow,
+  nextTrack,
+  openTrack,
+  SPARSE,
+  slotOfTrack,
+} from './tracks';
+
+/** How a counter's changes come to its window and history, and how time takes them away again. */
+
+/** What a tick looks at: a part of the tracks, so that a round takes half an hour of ticks, and slots that a change of classes has yet to come to. */
+const ROUND_TICKS: u32 = 32;
+const LEAST_TRACKS: u32 = 256;
+const MOST_TRACKS: u32 = 4096;
+const CLASSIFY_SLOTS: u32 = 4096;
+
+/** An operation changed its counter (add.ts): in MARKS of a record that was not a quick step. */
+export const CHANGED: u32 = 1;
+
+/** Brings the changes of an applied batch, whose records end there, to the windows of their counters. */
+export function trackBatch(end: u32): void {
+  const now = nowMinute();
+  for (let from = SCRATCH; from < end; from += STAGE * RECORD_BYTES) {
+    const to = min<u32>(from + STAGE * RECORD_BYTES, end);
+    let sink: u32 = 0;
+    for (let record = from; record < to; record += RECORD_BYTES) {
+      const slot = load<u32>(record + SLOT);
+      if (slot) sink += load<u32>(touchSlot(slotAddress(slot - 1)) + MINUTE);
+    }
+    store<u32>(REGISTER_SINK, sink);
+    for (let record = from; record < to; record += RECORD_BYTES) {
+      if (load<u32>(record + STATUS) !== OK) continue;
+      const extension = load<u32>(record + EXTENSION);
+      if (extension && !(load<u32>(record + MARKS) & CHANGED)) continue;
+      const slot = load<u32>(record + SLOT) - 1;
+      const minute = extension ? minuteOfExtension(classAt(slotAddress(slot)), extension) : now + 1;
+      if (minute) trackChange(slot, load<i64>(record + DELTA), minute - 1, now);
+    }
+  }
+}
+
+/** Brings a change of a counter to its window, if its class keeps one. */
+export function trackChange(slot: u32, delta: i64, minute: u32, now: u32): void {
+  const address = slotAddress(slot);
+  const known = classAt(address);
+  if (!known || !delta) return;
+  const keeps = keepsOf(known);
+  if (!(keeps & WINDOWS)) return;
+  let track = trackAt(address);
+  if (!track || formOf(track) === BARE) {
+    track = openTrack(slot);
+    const window = track ? openWindow(track, minute, knownSince(known)) : 0;
+    if (!window) {
+      if (track) dropIfIdle(track);
+      markUntracked(known, minute);
+      if (keeps & HISTORY) emitMinute(slot, minute, delta);
+      return;
+    }
+    track = window;
+  }
+  addToWindow(track, minute, delta, now);
+}
+
+/** Lets time go over a part of the tracks: closed hours are emitted, idle windows go. */
+export function sweepTracks(): void {
+  const tracks = load<u32>(H_TRACKS);
+  const now = nowMinute();
+  const steps = min<u32>(tracks, min<u32>(max<u32>(tracks / ROUND_TICKS, LEAST_TRACKS), MOST_TRACKS));
+  for (let i: u32 = 0; i < steps; i++) {
+    const track = nextTrack();
+    if (formOf(track) < SPARSE) continue;
+    if (hasOpenHour(track, now / MINUTES_OF_HOUR)) closeNewestHour(track);
+    if (isIdle(track, now)) endWindow(track);
+  }
+}
+
+function closeNewestHour(track: u32): void {
+  const newest = load<u32>(track + MINUTE);
+  closeHour(track, newest - (newest % MINUTES_OF_HOUR) + MINUTES_OF_HOUR);
+}
+
+/** Ends a window, and the track where nothing else hangs on it. */
+function endWindow(track: u32): void {
+  const slot = slotOfTrack(track);
+  markUntracked(classAt(slotAddress(slot)), load<u32>(track + MINUTE));
+  closeNewestHour(track);
+  if (hasOnlyWindow(track)) {
+    dropWide(track);
+    dropTrack(slot);
+  } else {
+    closeWindow(track); // without memory for the rest of it, the next round comes back
+  }
+}
+
+/** Takes all that is kept of a counter besides its value, before its slot is freed. What its history lacks is emitted. */
+export function endTrack(slot: u32): void {
+  const track = trackAt(slotAddress(slot));
+  if (!track) return;
+  if (formOf(track) >= SPARSE) {
+    closeNewestHour(track);
+    dropWide(track);
+  }
+  dropTrack(slot);
+}
+
+/** Goes on with a change of the classes. */
+export function classifySlots(): void {
+  const slots = load<u32>(H_TO_CLASSIFY);
+  if (!slots) return;
+  const first = load<u32>(H_CLASSIFIED);
+  const end = min<u32>(first + CLASSIFY_SLOTS, slots);
+  for (let slot = first; slot < end; slot++) classifySlot(slot);
+  store<u32>(H_CLASSIFIED, end < slots ? end : 0);
+  if (end === slots) store<u32>(H_TO_CLASSIFY, 0);
+}
+
+function classifySlot(slot: u32): void {
+  const address = slotAddress(slot);
+  const name = nameAt(address);
+  if (!name) return;
+  const old = classAt(address);
+  const fresh = classOf(nameBytes(name), nameLength(name));
+  if (fresh === old) return;
+  if (!isSameClass(old, fresh)) {
+    const track = trackAt(address);
+    if (track && formOf(track) >= SPARSE) endWindow(track);
+    markUntracked(fresh, nowMinute());
+  }
+  setClass(address, fresh);
+}

@@ -1,0 +1,169 @@
+import { giveSized, hasSizedRoom, sizedBytes, takeSized } from './blocks';
+import { classAt, clearTrack, nameAt, setTrack, slotAddress, trackAt } from './cells';
+import { H_HAND, H_MAXIMUM_WINDOW_BYTES, H_TRACKS, H_WINDOW_BYTES } from './layout';
+
+/**
+ * The tracks: what is kept of a counter besides its value. A counter has one while there is something to keep; it hangs between the slot and
+ * the name, so that counters without one pay nothing. Its form says what it has room for, and its size:
+ *
+ *   0          4                     8             12              16         20             24             32
+ *   | u32 name | u32 slot, form << 30 | u32 uniques | u32 their head | u32 next | u32 previous | i64 expires  |   BARE ends here
+ *
+ *   32            36          40        48            52         56
+ *   | u32 minute  | u32 since | i64 sum | u32 emitted | u32 wide | … by form (rings.ts), which says what these are
+ *                                                                 56: 3 × (u32 minute, i32 sum)                    SPARSE, 80 bytes
+ *                                                                 56: i64 hour sum   64: 64 × i32 minutes          MINUTES, 320
+ *                                                                                   320: 32 × i64 hours            DAYS, 576
+ *
+ * All tracks are linked in one ring, round which the ticks go; H_HAND is where the next one begins.
+ */
+const NAME: u32 = 0;
+const SLOT: u32 = 4;
+const NEXT: u32 = 16;
+const PREVIOUS: u32 = 20;
+export const UNIQUES: u32 = 8;
+export const UNIQUES_HEAD: u32 = 12;
+export const EXPIRES: u32 = 24;
+
+export const BARE: u32 = 0;
+export const SPARSE: u32 = 1;
+export const MINUTES: u32 = 2;
+export const DAYS: u32 = 3;
+
+const BARE_BYTES: u32 = 32;
+const FORM_SHIFT: u32 = 30;
+const SLOT_MASK: u32 = 0x3fffffff;
+
+function bytesOf(form: u32): u32 {
+  if (form === BARE) return BARE_BYTES;
+  if (form === SPARSE) return 80;
+  return form === MINUTES ? 320 : 576;
+}
+
+export function slotOfTrack(track: u32): u32 {
+  return load<u32>(track + SLOT) & SLOT_MASK;
+}
+
+/** The class of the counter of a track. */
+export function classOfTrack(track: u32): u32 {
+  return classAt(slotAddress(slotOfTrack(track)));
+}
+
+export function formOf(track: u32): u32 {
+  return load<u32>(track + SLOT) >> FORM_SHIFT;
+}
+
+/** The track of a slot, a bare one if it had none; 0 without memory. */
+export function openTrack(slot: u32): u32 {
+  const address = slotAddress(slot);
+  const known = trackAt(address);
+  if (known) return known;
+  if (!hasSizedRoom(BARE_BYTES)) return 0;
+  const track = takeSized(BARE_BYTES);
+  store<u32>(track + NAME, nameAt(address));
+  store<u32>(track + SLOT, slot);
+  link(track);
+  setTrack(address, track);
+  store<u32>(H_TRACKS, load<u32>(H_TRACKS) + 1);
+  return track;
+}
+
+/** Gives a track another form, with what both have room for: where it is now; 0, and all as it was, without memory. */
+export function reform(track: u32, form: u32): u32 {
+  const old = formOf(track);
+  const bytes = bytesOf(form);
+  const more = <i64>windowBytes(form) - <i64>windowBytes(old);
+  if (more > 0 && (!hasWindowRoom(more) || !hasSizedRoom(bytes))) return 0;
+  const fresh = takeSized(bytes); // one that is smaller may come from the reserve
+  if (!fresh) return 0;
+  memory.copy(fresh, track, min<u32>(bytes, bytesOf(old)));
+  const slot = slotOfTrack(track);
+  store<u32>(fresh + SLOT, slot | (form << FORM_SHIFT));
+  replace(track, fresh);
+  setTrack(slotAddress(slot), fresh);
+  giveSized(track, bytesOf(old));
+  store<i64>(H_WINDOW_BYTES, load<i64>(H_WINDOW_BYTES) + more);
+  return fresh;
+}
+
+/** Whether the windows may take so many bytes more. */
+export function hasWindowRoom(bytes: i64): bool {
+  return load<i64>(H_WINDOW_BYTES) + bytes <= load<i64>(H_MAXIMUM_WINDOW_BYTES);
+}
+
+/** Counts bytes that a window has taken, or given back where they are negative. */
+export function countWindowBytes(bytes: i64): void {
+  store<i64>(H_WINDOW_BYTES, load<i64>(H_WINDOW_BYTES) + bytes);
+}
+
+/** Bytes of a track that are its window's. */
+function windowBytes(form: u32): u32 {
+  return form === BARE ? 0 : sizedBytes(bytesOf(form)) - BARE_BYTES;
+}
+
+/** Drops the track of a slot, if it has one; what hung on it was given back before. */
+export function dropTrack(slot: u32): void {
+  const address = slotAddress(slot);
+  const track = trackAt(address);
+  if (!track) return;
+  const form = formOf(track);
+  clearTrack(address, load<u32>(track + NAME));
+  unlink(track);
+  countWindowBytes(-(<i64>windowBytes(form)));
+  giveSized(track, bytesOf(form));
+  store<u32>(H_TRACKS, load<u32>(H_TRACKS) - 1);
+}
+
+/** Whether nothing hangs on a track, but for its window. */
+export function hasOnlyWindow(track: u32): bool {
+  return !load<u32>(track + UNIQUES) && !load<i64>(track + EXPIRES);
+}
+
+/** Drops a track on which nothing hangs any more. */
+export function dropIfIdle(track: u32): void {
+  if (formOf(track) === BARE && hasOnlyWindow(track)) dropTrack(slotOfTrack(track));
+}
+
+/** The next track of the round of ticks, and moves the hand on; 0 where there are no tracks. */
+export function nextTrack(): u32 {
+  const track = load<u32>(H_HAND);
+  if (track) store<u32>(H_HAND, load<u32>(track + NEXT));
+  return track;
+}
+
+/** Puts a track where the round comes last. */
+function link(track: u32): void {
+  const hand = load<u32>(H_HAND);
+  if (!hand) {
+    store<u32>(track + NEXT, track);
+    store<u32>(track + PREVIOUS, track);
+    store<u32>(H_HAND, track);
+    return;
+  }
+  const last = load<u32>(hand + PREVIOUS);
+  store<u32>(track + NEXT, hand);
+  store<u32>(track + PREVIOUS, last);
+  store<u32>(last + NEXT, track);
+  store<u32>(hand + PREVIOUS, track);
+}
+
+function unlink(track: u32): void {
+  const next = load<u32>(track + NEXT);
+  const previous = load<u32>(track + PREVIOUS);
+  store<u32>(previous + NEXT, next);
+  store<u32>(next + PREVIOUS, previous);
+  if (load<u32>(H_HAND) === track) store<u32>(H_HAND, next === track ? 0 : next);
+}
+
+/** Puts the copy of a track in its place in the ring. */
+function replace(track: u32, copy: u32): void {
+  const next = load<u32>(track + NEXT);
+  if (next === track) {
+    store<u32>(copy + NEXT, copy);
+    store<u32>(copy + PREVIOUS, copy);
+  } else {
+    store<u32>(load<u32>(track + PREVIOUS) + NEXT, copy);
+    store<u32>(next + PREVIOUS, copy);
+  }
+  if (load<u32>(H_HAND) === track) store<u32>(H_HAND, copy);
+}

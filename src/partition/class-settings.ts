@@ -1,0 +1,46 @@
+import { z } from 'zod';
+import { encodeUtf8 } from '../protocol/bytes.js';
+import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES } from './classes.js';
+
+/** Classes as people write them, in the configuration: durations are "90s", "15m", "6h", "30d". */
+
+const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const LONGEST_DAYS = 36_500;
+
+const duration = z.string().transform((text, context) => {
+  const [, count = '', unit = ''] = /^([1-9][0-9]{0,8})([smhd])$/.exec(text) ?? [];
+  const milliseconds = Number(count) * (UNITS[unit] ?? 0);
+  if (milliseconds > 0 && milliseconds <= LONGEST_DAYS * 86_400_000) return milliseconds;
+  context.addIssue({ code: 'custom', message: `"${text}" is no duration such as "90s", "15m", "6h" or "30d"` });
+  return z.NEVER;
+});
+
+const pattern = z
+  .string()
+  .refine((text) => text.length > 0 && encodeUtf8(text).length <= MAX_PATTERN_BYTES, `1 to ${MAX_PATTERN_BYTES} bytes`);
+
+const counterClass = z
+  .strictObject({
+    pattern,
+    windows: z.enum(['1h', '1d']).optional(),
+    history: z.boolean().optional(),
+    uniques: z.number().int().min(0).max(10_000_000).optional(),
+    lateness: z.union([z.literal('any'), duration]).optional(),
+    late: z.enum(['refuse', 'total']).optional(),
+  })
+  .refine(({ windows, history }) => windows !== undefined || !history, 'a history needs windows: "1h" or "1d"');
+
+/** A list of them; as text, JSON. */
+export const classSettings = z.preprocess(
+  (value) => (typeof value === 'string' ? parsed(value) : value),
+  z.array(counterClass).max(MAX_CLASSES),
+) as unknown as z.ZodType<readonly CounterClass[]>;
+
+/** Text that is no JSON stays text, which the schema refuses. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

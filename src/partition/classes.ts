@@ -1,0 +1,82 @@
+import { TallystickError } from '../errors.js';
+import { encodeUtf8 } from '../protocol/bytes.js';
+
+/** What is kept of counters besides their totals, by their names. The kernel's side is src/kernel/classes.ts. */
+
+/** A rule: of the classes that a directory has, a counter is of the first whose pattern matches its name. */
+export interface CounterClass {
+  /** A name, in which each star stands for any characters, also none. At most 64 bytes of UTF-8. */
+  readonly pattern: string;
+  /** How long a window may be: minutes are kept for an hour, hours for a day. Absent: no windows. */
+  readonly windows?: '1h' | '1d';
+  /** Whether closed hours go to the history. Needs windows. */
+  readonly history?: boolean;
+  /** Whether unique items are counted: how many of them exactly. */
+  readonly uniques?: number;
+  /** Milliseconds after its last change at which a counter expires. */
+  readonly ttl?: number;
+  /** How old the time of an increment may be, in milliseconds; by default an hour. */
+  readonly lateness?: number | 'any';
+  /** What becomes of an increment that is older: it is refused, or counted in the total alone. */
+  readonly late?: 'refuse' | 'total';
+}
+
+export const MAX_CLASSES = 63;
+export const MAX_PATTERN_BYTES = 64;
+const CLASS_BYTES = 128;
+const PATTERN = 64;
+const Keep = { WINDOWS: 1, DAYS: 2, HISTORY: 4, UNIQUES: 8, LATE_IN_TOTAL: 16 } as const;
+const HOUR = 3_600_000;
+const ANY = -1n;
+
+/** Where the kernel writes into its table what no rule says: from when on a class knows everything. */
+const MINUTES = { start: 28, end: 36 };
+
+/** The body of a CLASSIFY. @throws TallystickError INVALID_ARGUMENT */
+export function encodeClasses(classes: readonly CounterClass[]): Uint8Array {
+  if (classes.length > MAX_CLASSES) {
+    throw new TallystickError('INVALID_ARGUMENT', `There are at most ${MAX_CLASSES} classes, not ${classes.length}.`);
+  }
+  const body = new Uint8Array(classes.length * CLASS_BYTES);
+  for (const [index, rule] of classes.entries()) {
+    encodeClass(body.subarray(index * CLASS_BYTES, (index + 1) * CLASS_BYTES), rule);
+  }
+  return body;
+}
+
+function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
+  const pattern = encodeUtf8(rule.pattern);
+  if (pattern.length < 1 || pattern.length > MAX_PATTERN_BYTES) {
+    throw new TallystickError('INVALID_ARGUMENT', `A pattern has 1 to ${MAX_PATTERN_BYTES} bytes: ${rule.pattern}`);
+  }
+  if (rule.history && !rule.windows) {
+    throw new TallystickError('INVALID_ARGUMENT', `The class ${rule.pattern} has a history, and so needs windows.`);
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  view.setUint32(0, keepsOf(rule), true);
+  view.setUint32(4, pattern.length, true);
+  view.setBigInt64(8, BigInt(rule.ttl ?? 0), true);
+  view.setBigInt64(16, rule.lateness === 'any' ? ANY : BigInt(rule.lateness ?? HOUR), true);
+  view.setUint32(24, rule.uniques ?? 0, true);
+  bytes.set(pattern, PATTERN);
+}
+
+function keepsOf({ windows, history, uniques, late }: CounterClass): number {
+  return (
+    (windows ? Keep.WINDOWS : 0) |
+    (windows === '1d' ? Keep.DAYS : 0) |
+    (history ? Keep.HISTORY : 0) |
+    (uniques === undefined ? 0 : Keep.UNIQUES) |
+    (late === 'total' ? Keep.LATE_IN_TOTAL : 0)
+  );
+}
+
+/** Whether a table of the kernel has just the classes of a CLASSIFY's body. */
+export function hasClasses(table: Uint8Array, body: Uint8Array): boolean {
+  if (table.length !== body.length) return false;
+  return table.every((byte, index) => byte === body[index] || isMinute(index % CLASS_BYTES));
+}
+
+function isMinute(offset: number): boolean {
+  return offset >= MINUTES.start && offset < MINUTES.end;
+}
