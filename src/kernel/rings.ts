@@ -25,7 +25,7 @@ import {
  *   wide      the upper halves of the minutes' sums, a block of 64 × i32; 0 while all of them have 32 bits
  *
  * A counter that is seen in few minutes has them in pairs (SPARSE); when these are used up it gets the rings. A ring's place is minute
- * modulo 64, hour modulo 32, and holds what lies at most so far behind the newest.
+ * modulo 64, hour modulo 24, and holds what lies at most 63 minutes, or 24 hours, behind the newest.
  */
 export const MINUTE: u32 = 32;
 export const SINCE: u32 = 36;
@@ -40,7 +40,7 @@ const MINUTE_RING: u32 = 64;
 const HOUR_RING: u32 = 320;
 
 const RING_MINUTES: u32 = 64;
-const RING_HOURS: u32 = 32;
+const RING_HOURS: u32 = 24;
 const WIDE_BYTES: u32 = 256;
 const NEVER: u32 = 0xffffffff;
 export const MINUTES_OF_HOUR: u32 = 60;
@@ -102,7 +102,13 @@ function advance(track: u32, minute: u32): u32 {
   const newest = load<u32>(track + MINUTE);
   if (minute / MINUTES_OF_HOUR !== newest / MINUTES_OF_HOUR) closeHour(track, minute - (minute % MINUTES_OF_HOUR));
   let moved = track;
-  if (formOf(track) === SPARSE) moved = keepPair(track, newest, load<i64>(track + SUM), minute);
+  if (formOf(track) === SPARSE && !putPair(track, newest, load<i64>(track + SUM), minute)) {
+    moved = openRings(track);
+    if (!moved) {
+      giveUp(track, newest, load<i64>(track + SUM));
+      moved = track;
+    }
+  }
   if (formOf(moved) !== SPARSE) turnRings(moved, newest, minute);
   store<u32>(moved + MINUTE, minute);
   store<i64>(moved + SUM, 0);
@@ -192,7 +198,7 @@ function addLate(track: u32, minute: u32, delta: i64): void {
 /** Adds a delta to an hour; where that leaves 64 bits the hour begins anew, and windows with it are not known. */
 function addToHour(track: u32, hour: u32, delta: i64): void {
   const newest = load<u32>(track + MINUTE) / MINUTES_OF_HOUR;
-  if (newest - hour >= RING_HOURS) return;
+  if (newest - hour > RING_HOURS) return;
   const place = hour === newest ? track + HOUR_SUM : hourPlace(track, hour);
   const sum = load<i64>(place);
   if (overflows(sum, delta)) {
@@ -209,42 +215,35 @@ function hourPlace(track: u32, hour: u32): u32 {
 
 // --- pairs ---
 
-/** Adds a delta to an older minute of a sparse window, which may make it a ring: where the track is then. */
-function addToPair(track: u32, minute: u32, delta: i64): u32 {
+/** Adds a delta to an older minute of a sparse window, which may get its rings by that. */
+function addToPair(track: u32, minute: u32, delta: i64): void {
   for (let pair = track + PAIRS; pair < track + PAIRS_END; pair += PAIR_BYTES) {
     if (load<u32>(pair) !== minute) continue;
     const sum = <i64>load<i32>(pair, 4) + delta;
-    if (!overflows(load<i32>(pair, 4), delta) && sum === <i64>(<i32>sum)) {
-      store<i32>(pair, <i32>sum, 4);
-      return track;
-    }
-    break;
+    if (overflows(load<i32>(pair, 4), delta) || sum !== <i64>(<i32>sum)) break;
+    store<i32>(pair, <i32>sum, 4);
+    return;
   }
-  return keepPair(track, minute, delta, load<u32>(track + MINUTE));
+  if (putPair(track, minute, delta, load<u32>(track + MINUTE))) return;
+  const moved = openRings(track);
+  if (moved) addToRings(moved, minute, delta);
+  else giveUp(track, minute, delta);
 }
 
-/** Puts a minute that is not, or not wholly, among the pairs there, or into the rings that the window gets: where the track is then. */
-function keepPair(track: u32, minute: u32, sum: i64, newest: u32): u32 {
-  if (!sum) return track;
+/** Whether there was a place among the pairs for a minute that is not there yet; one that no window of `newest` asks for is free. */
+function putPair(track: u32, minute: u32, sum: i64, newest: u32): bool {
+  if (!sum) return true;
+  if (sum !== <i64>(<i32>sum)) return false;
   const oldest = newest - min<u32>(newest, reachOf(keepsOfTrack(track)));
-  let known = false;
   let free: u32 = 0;
   for (let pair = track + PAIRS; pair < track + PAIRS_END; pair += PAIR_BYTES) {
-    if (load<u32>(pair) === minute && load<i32>(pair, 4)) known = true;
-    if (!free && (!load<i32>(pair, 4) || load<u32>(pair) <= oldest)) free = pair;
+    if (!load<i32>(pair, 4) || load<u32>(pair) <= oldest) free = pair;
+    else if (load<u32>(pair) === minute) return false; // its sum has outgrown the pair
   }
-  if (free && !known && sum === <i64>(<i32>sum)) {
-    store<u32>(free, minute);
-    store<i32>(free, <i32>sum, 4);
-    return track;
-  }
-  const moved = openRings(track);
-  if (moved) {
-    addToRings(moved, minute, sum);
-    return moved;
-  }
-  giveUp(track, minute, sum);
-  return track;
+  if (!free) return false;
+  store<u32>(free, minute);
+  store<i32>(free, <i32>sum, 4);
+  return true;
 }
 
 /** Gives a sparse window its rings, with what the pairs have: where the track is then; 0 without memory. */
@@ -287,8 +286,7 @@ function turnRings(track: u32, newest: u32, next: u32): void {
   if (formOf(track) !== DAYS || hour === nextHour) return;
   store<i64>(hourPlace(track, hour), load<i64>(track + HOUR_SUM));
   store<i64>(track + HOUR_SUM, 0);
-  const hours = min<u32>(nextHour - hour, RING_HOURS);
-  for (let h = nextHour - hours + 1; h < nextHour; h++) store<i64>(hourPlace(track, h), 0);
+  for (let h = max<u32>(hour + 1, nextHour - RING_HOURS); h < nextHour; h++) store<i64>(hourPlace(track, h), 0);
 }
 
 function minutePlace(minute: u32): u32 {
@@ -331,6 +329,11 @@ function widen(track: u32): u32 {
 
 // --- what is known ---
 
+/** The last minute of which nothing is known without the window: it may have been counted there, or not be known there either. */
+export function lastUnknownMinute(track: u32): u32 {
+  return max<u32>(load<u32>(track + MINUTE), max<u32>(load<u32>(track + SINCE), 1) - 1);
+}
+
 /** The first minute from which on every minute's sum is known. */
 export function minutesSince(track: u32): u32 {
   const newest = load<u32>(track + MINUTE);
@@ -343,8 +346,7 @@ export function hoursSince(track: u32): u32 {
   if (formOf(track) === MINUTES) return NEVER;
   const newest = load<u32>(track + MINUTE) / MINUTES_OF_HOUR;
   const complete = (load<u32>(track + SINCE) + MINUTES_OF_HOUR - 1) / MINUTES_OF_HOUR;
-  const reach = formOf(track) === SPARSE ? reachOf(KEEPS_DAYS) / MINUTES_OF_HOUR : RING_HOURS;
-  return max<u32>(complete, newest + 1 - min<u32>(newest + 1, reach));
+  return max<u32>(complete, newest - min<u32>(newest, RING_HOURS));
 }
 
 /** What a minute has changed the counter by; 0 where that is not known. */
@@ -370,7 +372,7 @@ export function hourSum(track: u32, hour: u32): i64 {
   const newest = load<u32>(track + MINUTE) / MINUTES_OF_HOUR;
   if (formOf(track) === SPARSE) return sumBetween(track, hour * MINUTES_OF_HOUR, hour * MINUTES_OF_HOUR + 59);
   if (hour === newest) return load<i64>(track + HOUR_SUM);
-  return hour > newest || newest - hour >= RING_HOURS ? 0 : load<i64>(hourPlace(track, hour));
+  return hour > newest || newest - hour > RING_HOURS ? 0 : load<i64>(hourPlace(track, hour));
 }
 
 /** The sum of some minutes, both ends included. */

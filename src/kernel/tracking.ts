@@ -12,6 +12,7 @@ import {
   dropWide,
   hasOpenHour,
   isIdle,
+  lastUnknownMinute,
   MINUTE,
   MINUTES_OF_HOUR,
   openWindow,
@@ -104,7 +105,7 @@ function closeNewestHour(track: u32): void {
 /** Ends a window, and the track where nothing else hangs on it. */
 function endWindow(track: u32): void {
   const slot = slotOfTrack(track);
-  markUntracked(classAt(slotAddress(slot)), load<u32>(track + MINUTE));
+  markUntracked(classAt(slotAddress(slot)), lastUnknownMinute(track));
   closeNewestHour(track);
   if (hasOnlyWindow(track)) {
     dropWide(track);

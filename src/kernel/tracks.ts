@@ -13,7 +13,7 @@ import { H_HAND, H_MAXIMUM_WINDOW_BYTES, H_TRACKS, H_WINDOW_BYTES } from './layo
  *   | u32 minute  | u32 since | i64 sum | u32 emitted | u32 wide | … by form (rings.ts), which says what these are
  *                                                                 56: 3 × (u32 minute, i32 sum)                    SPARSE, 80 bytes
  *                                                                 56: i64 hour sum   64: 64 × i32 minutes          MINUTES, 320
- *                                                                                   320: 32 × i64 hours            DAYS, 576
+ *                                                                                   320: 24 × i64 hours            DAYS, 512
  *
  * All tracks are linked in one ring, round which the ticks go; H_HAND is where the next one begins.
  */
@@ -37,7 +37,7 @@ const SLOT_MASK: u32 = 0x3fffffff;
 function bytesOf(form: u32): u32 {
   if (form === BARE) return BARE_BYTES;
   if (form === SPARSE) return 80;
-  return form === MINUTES ? 320 : 576;
+  return form === MINUTES ? 320 : 512;
 }
 
 export function slotOfTrack(track: u32): u32 {

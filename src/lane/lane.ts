@@ -155,7 +155,7 @@ export class Lane implements MeshHandler {
   #apply(from: Requester, frame: FrameView): void {
     const partition = this.#parts.partitions.get(frame.partition);
     if (!partition) throw new TallystickError('WRONG_PARTITION');
-    if (frame.opcode === Opcode.GET) this.#reads.get(from, frame, partition);
+    if (frame.opcode === Opcode.GET || frame.opcode === Opcode.WINDOW) this.#reads.get(from, frame, partition);
     else if (frame.opcode === Opcode.LIST) this.#reads.list(from, frame, partition);
     else this.#write(from, frame, partition);
   }

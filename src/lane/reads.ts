@@ -3,22 +3,22 @@ import { codeOfStatus, OK } from '../errors.js';
 import type { Partition } from '../partition/partition.js';
 import { ByteReader } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
-import { Flag } from '../protocol/opcode.js';
+import { Flag, Opcode } from '../protocol/opcode.js';
 import { type Address, type Answers, addressOf, type Requester } from './answers.js';
 
 /** How long a read waits for the position that it asks for. */
 const POSITION_MILLISECONDS = 5_000;
 
-/** A GET that waits for a position. */
+/** A GET or WINDOW that waits for a position. */
 interface Waiter {
   readonly from: Requester;
   readonly address: Address;
   readonly sequence: number;
-  readonly keys: Uint8Array;
+  readonly body: Uint8Array;
   readonly deadline: Timer;
 }
 
-/** GET and LIST: read now, shown at once or when flushed; GET also when the partition has come to a position. */
+/** GET, WINDOW and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. */
 export class Reads {
   readonly #answers: Answers;
   readonly #clock: Clock;
@@ -40,10 +40,10 @@ export class Reads {
     const reader = new ByteReader(frame.body);
     const epoch = reader.u32();
     const sequence = reader.varint();
-    const keys = frame.body.subarray(reader.offset);
+    const body = frame.body.subarray(reader.offset);
     if (epoch !== this.#epoch) this.#answers.refuse(from, frame, 'EPOCH_MISMATCH');
-    else if (sequence <= partition.sequence) this.#show(from, frame, partition, keys);
-    else this.#await(from, addressOf(frame), sequence, keys.slice());
+    else if (sequence <= partition.sequence) this.#show(from, frame, partition, body);
+    else this.#await(from, addressOf(frame), sequence, body.slice());
   }
 
   /** @throws TallystickError BAD_REQUEST */
@@ -59,12 +59,14 @@ export class Reads {
       if (waiter.sequence > partition.sequence) continue;
       waiters.delete(waiter);
       waiter.deadline.cancel();
-      this.#show(waiter.from, waiter.address, partition, waiter.keys);
+      this.#show(waiter.from, waiter.address, partition, waiter.body);
     }
   }
 
-  #show(from: Requester, frame: Address, partition: Partition, keys: Uint8Array): void {
-    this.#answer(from, frame, partition, partition.read(keys));
+  #show(from: Requester, frame: Address, partition: Partition, body: Uint8Array): void {
+    const status =
+      frame.opcode === Opcode.WINDOW ? partition.window(body, this.#clock.wallMilliseconds()) : partition.read(body);
+    this.#answer(from, frame, partition, status);
   }
 
   #answer(from: Requester, frame: Address, partition: Partition, status: number): void {
@@ -77,14 +79,14 @@ export class Reads {
     else this.#answers.whenFlushed(from, frame, result, 'refused');
   }
 
-  #await(from: Requester, address: Address, sequence: number, keys: Uint8Array): void {
+  #await(from: Requester, address: Address, sequence: number, body: Uint8Array): void {
     const waiters = this.#waiters.get(address.partition) ?? new Set();
     this.#waiters.set(address.partition, waiters);
     const deadline = this.#clock.setTimer(POSITION_MILLISECONDS, () => {
       waiters.delete(waiter);
       this.#answers.refuse(from, address, 'POSITION_UNAVAILABLE');
     });
-    const waiter = { from, address, sequence, keys, deadline };
+    const waiter = { from, address, sequence, body, deadline };
     waiters.add(waiter);
   }
 }

@@ -11,6 +11,7 @@ export const Opcode = {
   STATS: 8,
   DELETE: 9,
   LIST: 10,
+  WINDOW: 13,
   ERROR: 255,
 } as const;
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
@@ -84,6 +85,7 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.SYNC, { addresses: 'lane', flags: 0, bodyBytes: 0 }],
   [Opcode.STATS, { addresses: 'lane', flags: 0 }],
   [Opcode.DELETE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
+  [Opcode.WINDOW, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.LIST, { addresses: 'partition', flags: Flag.LATEST }],
 ]);
 

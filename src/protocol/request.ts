@@ -12,8 +12,11 @@ const BY_ID = 1;
 const EXTENDED = 2;
 
 /** The bits of `fields` in an extended operation. */
-const Field = { MIN: 1, MAX: 2, OPERATION_ID: 4 } as const;
-const ALL_FIELDS = Field.MIN | Field.MAX | Field.OPERATION_ID;
+const Field = { MIN: 1, MAX: 2, OPERATION_ID: 4, TIME: 8 } as const;
+const ALL_FIELDS = Field.MIN | Field.MAX | Field.OPERATION_ID | Field.TIME;
+
+/** The last millisecond of the year 9999, which is as far as times go. */
+export const MAX_TIME = 253_402_300_799_999;
 
 /** Bytes of an operation id. */
 export const OPERATION_ID_BYTES = 16;
@@ -37,6 +40,8 @@ export interface Extension {
   readonly max?: bigint;
   /** 16 bytes. */
   readonly operationId?: Uint8Array;
+  /** When it happened, in milliseconds since 1970, if that is not now. */
+  readonly time?: number;
 }
 
 export interface Operation extends Extension {
@@ -131,19 +136,24 @@ export function writeOperationById(writer: ByteWriter, slot: number, generation:
 
 /** `delta | fields | …`, after a key that was written with `extended`. */
 export function writeExtendedDelta(writer: ByteWriter, delta: number | bigint, extension: Extension): void {
-  const { min, max, operationId } = extension;
+  const { min, max, operationId, time } = extension;
   if (operationId && operationId.length !== OPERATION_ID_BYTES) {
     throw new TallystickError('INVALID_ARGUMENT', `An operation id has ${OPERATION_ID_BYTES} bytes.`);
+  }
+  if (time !== undefined && !(Number.isSafeInteger(time) && time >= 0 && time <= MAX_TIME)) {
+    throw new TallystickError('INVALID_ARGUMENT', `A time is milliseconds since 1970, not ${time}.`);
   }
   writer.zigzag(delta);
   writer.u8(
     (min === undefined ? 0 : Field.MIN) |
       (max === undefined ? 0 : Field.MAX) |
-      (operationId === undefined ? 0 : Field.OPERATION_ID),
+      (operationId === undefined ? 0 : Field.OPERATION_ID) |
+      (time === undefined ? 0 : Field.TIME),
   );
   if (min !== undefined) writer.zigzag(min);
   if (max !== undefined) writer.zigzag(max);
   if (operationId !== undefined) writer.bytes(operationId);
+  if (time !== undefined) writer.varint(time);
 }
 
 /** `sequence varint | unanswered varint | cursor length u8 | cursor`. */
@@ -193,8 +203,8 @@ export function encodeAdd(writer: ByteWriter, request: AddRequest): void {
   if (request.sequence) encodeSequence(writer, request.sequence);
   writer.varint(request.operations.length);
   for (const operation of request.operations) {
-    const { key, delta, min, max, operationId } = operation;
-    const extended = min !== undefined || max !== undefined || operationId !== undefined;
+    const { key, delta, min, max, operationId, time } = operation;
+    const extended = [min, max, operationId, time].some((field) => field !== undefined);
     writeKey(writer, key, extended);
     if (extended) writeExtendedDelta(writer, delta, operation);
     else writer.zigzag(delta);
@@ -217,21 +227,36 @@ export function decodeAdd(body: Uint8Array, flags: number): AddRequest {
 /** The frame needs AFTER exactly when the request has `after`. */
 export function encodeGet(writer: ByteWriter, request: GetRequest): void {
   if (request.after) writeAfter(writer, request.after.epoch, request.after.sequence);
-  writer.varint(request.keys.length);
-  for (const key of request.keys) writeKey(writer, key);
+  writeKeys(writer, request.keys);
 }
 
 export function decodeGet(body: Uint8Array, flags: number): GetRequest {
   const reader = new ByteReader(body);
-  const after = flags & Flag.AFTER ? { after: { epoch: reader.u32(), sequence: reader.varint() } } : undefined;
+  const after = flags & Flag.AFTER ? { after: readAfter(reader) } : undefined;
+  const keys = readKeys(reader);
+  reader.end();
+  return { ...after, keys };
+}
+
+/** `epoch u32 | sequence varint` of a request with AFTER. */
+export function readAfter(reader: ByteReader): { readonly epoch: number; readonly sequence: number } {
+  return { epoch: reader.u32(), sequence: reader.varint() };
+}
+
+/** `count varint | count × key`, of a request that reads. */
+export function writeKeys(writer: ByteWriter, keys: readonly Key[]): void {
+  writer.varint(keys.length);
+  for (const key of keys) writeKey(writer, key);
+}
+
+export function readKeys(reader: ByteReader): Key[] {
   const keys: Key[] = [];
   for (let count = reader.count(2); count > 0; count--) {
     const { key, extended } = readKey(reader);
-    if (extended) throw new TallystickError('BAD_REQUEST', 'A key of GET has no extended form.');
+    if (extended) throw new TallystickError('BAD_REQUEST', 'A key that is read has no extended form.');
     keys.push(key);
   }
-  reader.end();
-  return { ...after, keys };
+  return keys;
 }
 
 /** The frame needs SEQUENCED exactly when the request has a sequence. */
@@ -351,5 +376,12 @@ function readExtension(reader: ByteReader): Extension {
     ...(fields & Field.MIN ? { min: reader.zigzagBig() } : undefined),
     ...(fields & Field.MAX ? { max: reader.zigzagBig() } : undefined),
     ...(fields & Field.OPERATION_ID ? { operationId: reader.copy(OPERATION_ID_BYTES) } : undefined),
+    ...(fields & Field.TIME ? { time: readTime(reader) } : undefined),
   };
+}
+
+function readTime(reader: ByteReader): number {
+  const time = reader.varint();
+  if (time > MAX_TIME) throw new TallystickError('BAD_REQUEST', 'A time lies beyond the year 9999.');
+  return time;
 }

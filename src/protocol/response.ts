@@ -240,11 +240,11 @@ export function errorAnswer(
   };
 }
 
-function writeProgress(writer: ByteWriter, { position, flushed }: Progress): void {
+export function writeProgress(writer: ByteWriter, { position, flushed }: Progress): void {
   writer.varint(position);
   writer.varint(flushed);
 }
 
-function readProgress(reader: ByteReader): Progress {
+export function readProgress(reader: ByteReader): Progress {
   return { position: reader.varint(), flushed: reader.varint() };
 }

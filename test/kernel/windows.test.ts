@@ -1,0 +1,379 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { ABSENT, ERRORS, OK } from '../../src/errors.js';
+import { type CounterClass, encodeClasses } from '../../src/partition/classes.js';
+import { Kind, Partition } from '../../src/partition/partition.js';
+import { Flag } from '../../src/protocol/opcode.js';
+import { decodeWindowAnswer, encodeWindow, type WindowMode } from '../../src/protocol/window.js';
+import { decodeRows } from './emitted-rows.js';
+import { bodyOf, Kernel, module, NOBODY, restore, START } from './fixture.js';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const NOT_TRACKED = ERRORS.NOT_TRACKED.status;
+const NO_BYTES = new Uint8Array(0);
+
+const CLASSES: readonly CounterClass[] = [
+  { pattern: 'hour:*', windows: '1h' },
+  { pattern: 'day:*', windows: '1d', history: true, lateness: 'any' },
+  { pattern: 'total:*', windows: '1h', history: true, late: 'total' },
+];
+
+const classify = (kernel: Kernel, classes: readonly CounterClass[], milliseconds = START) =>
+  kernel.call(Kind.CLASSIFY, 0, NOBODY, milliseconds, encodeClasses(classes));
+
+const tick = (kernel: Kernel, milliseconds: number) => kernel.call(Kind.TICK, 0, NOBODY, milliseconds, NO_BYTES);
+
+function windowOf(partition: Partition, name: string, milliseconds: number, now: number, mode: WindowMode = 'sliding') {
+  const status = partition.window(bodyOf(encodeWindow, { mode, milliseconds, keys: [{ name }] }), now);
+  expect(status).toBe(OK);
+  const { now: told, from, bucket, sums } = decodeWindowAnswer(Uint8Array.of(0, 0, ...partition.answer));
+  expect(told).toBe(now);
+  return { from, bucket, ...(sums[0] as (typeof sums)[number]) };
+}
+
+/** What is known of a counter by a list of what happened to it. */
+class NaiveCounter {
+  readonly changes: { readonly time: number; readonly delta: bigint }[] = [];
+
+  sum(from: number, to: number): bigint {
+    return this.changes.filter(({ time }) => time >= from && time < to).reduce((sum, { delta }) => sum + delta, 0n);
+  }
+}
+
+/** A kernel with classes beside a list for each counter, and beside the rows that it emits. */
+class Tracked {
+  kernel: Kernel;
+  partition: Partition;
+  now = START;
+  readonly counters = new Map<string, NaiveCounter>();
+  /** Sums of the emitted rows: by slot and generation, then by minute. */
+  readonly history = new Map<string, Map<number, bigint>>();
+
+  constructor(classes: readonly CounterClass[] = CLASSES, windowBytes = 16_000_000) {
+    this.kernel = new Kernel({ windowBytes });
+    this.kernel.watched = false;
+    this.partition = this.kernel.partition;
+    classify(this.kernel, classes);
+  }
+
+  counter(name: string): NaiveCounter {
+    const known = this.counters.get(name) ?? new NaiveCounter();
+    this.counters.set(name, known);
+    return known;
+  }
+
+  add(name: string, delta: bigint, time?: number, flags = 0): number {
+    const operations = [{ key: { name }, delta, ...(time !== undefined && { time }) }];
+    const { answer } = this.kernel.add({ operations }, flags, NOBODY, this.now);
+    this.take();
+    const status = answer?.refused[0]?.status ?? OK;
+    const isKept = time === undefined || !name.startsWith('total:') || this.now - time <= HOUR;
+    if (status === OK && isKept) this.counter(name).changes.push({ time: time ?? this.now, delta });
+    return status;
+  }
+
+  tick(): void {
+    tick(this.kernel, this.now);
+    this.take();
+  }
+
+  /** Takes what the last call emitted. */
+  take(): void {
+    for (const { slot, generation, hour, minutes } of decodeRows(this.partition.emitted)) {
+      const key = `${slot} ${generation}`;
+      const sums = this.history.get(key) ?? new Map<number, bigint>();
+      this.history.set(key, sums);
+      for (const { minute, delta } of minutes) {
+        const at = hour * 60 + minute;
+        sums.set(at, (sums.get(at) ?? 0n) + delta);
+      }
+    }
+  }
+
+  restart(): void {
+    const fresh = new Partition(module);
+    restore(fresh, this.partition.state);
+    expect(fresh.stateHash).toBe(this.partition.stateHash);
+  }
+
+  /** Asks for a window, and compares what is told with the list. */
+  check(name: string, milliseconds: number, mode: WindowMode): number {
+    const found = windowOf(this.partition, name, milliseconds, this.now, mode);
+    if (found.sum === undefined) return found.status;
+    const { from, bucket, sum, oldest } = found;
+    const begin = mode === 'sliding' ? from + bucket : from;
+    const end = (Math.floor(this.now / bucket) + 1) * bucket;
+    expect(from % bucket).toBe(0);
+    const covers = mode === 'sliding' ? this.now - milliseconds - from : this.now - from;
+    expect(covers).toBeGreaterThanOrEqual(0);
+    if (mode === 'sliding') expect(covers).toBeLessThan(bucket);
+    const counter = this.counters.get(name) ?? new NaiveCounter();
+    expect(sum).toBe(counter.sum(begin, end));
+    expect(oldest).toBe(mode === 'sliding' ? counter.sum(from, from + bucket) : 0n);
+    return OK;
+  }
+}
+
+const name = fc.constantFrom('hour:a', 'hour:b', 'day:a', 'day:b', 'total:a', 'plain');
+const delta = fc.oneof(
+  { weight: 8, arbitrary: fc.bigInt(-5n, 100n) },
+  fc.bigInt(-(2n ** 40n), 2n ** 40n),
+  fc.bigInt(-(2n ** 62n), 2n ** 62n),
+);
+const length = fc.constantFrom(1, MINUTE, 90_000, 5 * MINUTE, HOUR, HOUR + 1, 6 * HOUR, DAY);
+const mode = fc.constantFrom<WindowMode>('sliding', 'aligned');
+const step = fc.oneof(fc.nat(MINUTE), fc.nat(5 * MINUTE), fc.nat(HOUR), fc.nat(DAY * 2));
+
+type Command =
+  | { readonly type: 'add'; readonly name: string; readonly delta: bigint; readonly atomic: boolean }
+  | { readonly type: 'late'; readonly name: string; readonly delta: bigint; readonly age: number }
+  | { readonly type: 'pass'; readonly milliseconds: number }
+  | { readonly type: 'tick' }
+  | { readonly type: 'restart' }
+  | { readonly type: 'window'; readonly name: string; readonly length: number; readonly mode: WindowMode };
+
+const command = (pass: fc.Arbitrary<number>): fc.Arbitrary<Command> =>
+  fc.oneof(
+    { weight: 6, arbitrary: fc.record({ type: fc.constant('add' as const), name, delta, atomic: fc.boolean() }) },
+    { weight: 2, arbitrary: fc.record({ type: fc.constant('late' as const), name, delta, age: fc.nat(3 * HOUR) }) },
+    { weight: 4, arbitrary: fc.record({ type: fc.constant('pass' as const), milliseconds: pass }) },
+    { weight: 2, arbitrary: fc.record({ type: fc.constant('tick' as const) }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('restart' as const) }) },
+    { weight: 5, arbitrary: fc.record({ type: fc.constant('window' as const), name, length, mode }) },
+  );
+
+function run(tracked: Tracked, commands: readonly Command[], told: (status: number, command: Command) => void): void {
+  for (const command of commands) {
+    if (command.type === 'pass') tracked.now += command.milliseconds;
+    else if (command.type === 'tick') tracked.tick();
+    else if (command.type === 'restart') tracked.restart();
+    else if (command.type === 'add')
+      tracked.add(command.name, command.delta, undefined, command.atomic ? Flag.ATOMIC : 0);
+    else if (command.type === 'late') tracked.add(command.name, command.delta, tracked.now - command.age);
+    else told(tracked.check(command.name, command.length, command.mode), command);
+  }
+}
+
+/** Whether the class of a name keeps windows of a length. */
+const keeps = (name: string, length: number) =>
+  name.startsWith('day:') ? length <= DAY : name !== 'plain' && length <= HOUR;
+
+describe('A window', () => {
+  test('is what a list of changes says, and is known, as long as the clock goes forward', () => {
+    let known = 0;
+    fc.assert(
+      fc.property(fc.array(command(step), { minLength: 1, maxLength: 120, size: 'max' }), (commands) => {
+        // Sums beyond 64 bits are another test's
+        const tame = commands.filter(
+          (each) => !('delta' in each) || (each.delta < 2n ** 50n && each.delta > -(2n ** 50n)),
+        );
+        run(new Tracked(), tame, (status, each) => {
+          const { name, length } = each as Command & { type: 'window' };
+          expect([name, length, status]).toEqual([name, length, keeps(name, length) ? OK : NOT_TRACKED]);
+          if (status === OK) known++;
+        });
+      }),
+      { numRuns: 300 },
+    );
+    expect(known).toBeGreaterThan(2_000);
+  });
+
+  test('is never another number than the list says, whatever the clock does and however much is counted', () => {
+    let known = 0;
+    let unknown = 0;
+    const anyStep = fc.oneof(
+      { weight: 3, arbitrary: step },
+      step.map((milliseconds) => -milliseconds),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(command(anyStep), { minLength: 1, maxLength: 120, size: 'max' }),
+        fc.constantFrom(16_000_000, 600, 0),
+        (commands, windowBytes) => {
+          const tracked = new Tracked(CLASSES, windowBytes);
+          tracked.now += 4 * DAY;
+          run(tracked, commands, (status, each) => {
+            const { name, length } = each as Command & { type: 'window' };
+            if (!keeps(name, length)) return;
+            if (status === OK) known++;
+            else unknown++;
+          });
+        },
+      ),
+      { numRuns: 600 },
+    );
+    expect(known).toBeGreaterThan(2_000);
+    expect(unknown).toBeGreaterThan(100);
+  });
+});
+
+describe('The history that is emitted', () => {
+  test('is the list of changes by minute, once all hours are closed, whatever the clock does', () => {
+    const anyStep = fc.oneof(
+      { weight: 3, arbitrary: step },
+      step.map((milliseconds) => -milliseconds),
+    );
+    let minutes = 0;
+    fc.assert(
+      fc.property(
+        fc.array(command(anyStep), { minLength: 1, maxLength: 120, size: 'max' }),
+        fc.constantFrom(16_000_000, 600, 0),
+        (commands, windowBytes) => {
+          const tracked = new Tracked(CLASSES, windowBytes);
+          tracked.now += 4 * DAY;
+          run(tracked, commands, () => {});
+          const latest = Math.max(
+            tracked.now,
+            ...[...tracked.counters.values()].flatMap(({ changes }) => changes.map(({ time }) => time)),
+          );
+          tracked.now = latest + 2 * DAY;
+          tracked.tick();
+          expect(tracked.partition.statistics).toMatchObject({ tracks: 0, windowBytes: 0 });
+          const ids = tracked.kernel.open([...tracked.counters.keys()]).answer ?? [];
+          [...tracked.counters].forEach(([name, { changes }], index) => {
+            const id = ids[index];
+            if (id?.status !== OK) throw new Error('It has no id.');
+            const byMinute = new Map<number, bigint>();
+            for (const { time, delta } of changes) {
+              const minute = Math.floor(time / MINUTE);
+              byMinute.set(minute, (byMinute.get(minute) ?? 0n) + delta);
+            }
+            const emitted = tracked.history.get(`${id.slot} ${id.generation}`) ?? new Map<number, bigint>();
+            const hasHistory = name.startsWith('day:') || name.startsWith('total:');
+            const nonZero = (sums: Map<number, bigint>) =>
+              [...sums].filter(([, sum]) => sum !== 0n).sort(([one], [other]) => one - other);
+            expect([name, nonZero(emitted)]).toEqual([name, hasHistory ? nonZero(byMinute) : []]);
+            minutes += emitted.size;
+          });
+        },
+      ),
+      { numRuns: 600 },
+    );
+    expect(minutes).toBeGreaterThan(2_000);
+  });
+});
+
+describe('An increment with a time of its own', () => {
+  test('is refused where it lies ahead of the clock, or is older than its class takes', () => {
+    const tracked = new Tracked();
+    tracked.now += DAY;
+    expect(tracked.add('hour:a', 1n, tracked.now + MINUTE)).toBe(OK);
+    expect(tracked.add('hour:a', 1n, tracked.now + MINUTE + 1)).toBe(ERRORS.TIME_AHEAD.status);
+    expect(tracked.add('hour:a', 1n, tracked.now - HOUR)).toBe(OK);
+    expect(tracked.add('hour:a', 1n, tracked.now - HOUR - 1)).toBe(ERRORS.TIME_TOO_OLD.status);
+    expect(tracked.add('hour:new', 1n, tracked.now - HOUR - 1)).toBe(ERRORS.TIME_TOO_OLD.status);
+    expect(tracked.kernel.get([{ name: 'hour:new' }]).answer).toEqual([{ status: ABSENT }]);
+    expect(tracked.add('day:a', 1n, 0)).toBe(OK);
+    expect(tracked.add('plain', 1n, 0)).toBe(OK);
+    expect(tracked.add('plain', 1n, tracked.now + DAY)).toBe(OK);
+  });
+
+  test('is counted in the total alone where its class wants that', () => {
+    const tracked = new Tracked();
+    tracked.now += DAY;
+    expect(tracked.add('total:a', 5n, tracked.now - HOUR - 1)).toBe(OK);
+    expect(tracked.kernel.value('total:a')).toBe(5n);
+    expect(tracked.check('total:a', HOUR, 'sliding')).toBe(OK);
+    tracked.now += DAY;
+    tracked.tick();
+    expect(tracked.history.size).toBe(0);
+  });
+});
+
+describe('The classes', () => {
+  test('of which the first that matches counts, with stars anywhere', () => {
+    const kernel = new Kernel();
+    const classes: CounterClass[] = [
+      { pattern: 'a*z', windows: '1h' },
+      { pattern: 'exact', windows: '1h' },
+      { pattern: '*mid*dle*', windows: '1d' },
+    ];
+    expect(classify(kernel, classes)).toBe(OK);
+    const known = (name: string, length: number) => windowOf(kernel.partition, name, length, START).status;
+    for (const name of ['az', 'abz', 'azz', 'a*z', 'exact']) expect([name, known(name, HOUR)]).toEqual([name, OK]);
+    for (const name of ['a', 'za', 'azb', 'exact1', 'exac', 'dle mid', 'midle']) {
+      expect([name, known(name, HOUR)]).toEqual([name, NOT_TRACKED]);
+    }
+    for (const name of ['middle', 'a mid b dle c', 'mid.dle.dle']) expect([name, known(name, DAY)]).toEqual([name, OK]);
+    expect(known('abz', HOUR + 1)).toBe(NOT_TRACKED);
+  });
+
+  test('that come later hold for the names that are there, from the next minute on, and go over them in ticks', () => {
+    const kernel = new Kernel();
+    kernel.watched = false;
+    const names = Array.from({ length: 6_000 }, (_, i) => `hour:${i}`);
+    kernel.add({ operations: names.map((name) => ({ key: { name }, delta: 1n })) });
+    expect(classify(kernel, CLASSES, START)).toBe(OK);
+    expect(classify(kernel, CLASSES, START)).toBe(ERRORS.OVERLOADED.status);
+    expect(kernel.partition.isClassifying).toBe(true);
+    tick(kernel, START);
+    expect(kernel.partition.isClassifying).toBe(true);
+    tick(kernel, START + 2 * MINUTE);
+    expect(kernel.partition.isClassifying).toBe(false);
+    const step = (name: string, milliseconds: number) =>
+      kernel.add({ operations: [{ key: { name }, delta: 1n }] }, 0, NOBODY, milliseconds);
+    for (const name of ['hour:1', 'hour:5999']) {
+      step(name, START + 3 * MINUTE);
+      expect(windowOf(kernel.partition, name, 4 * MINUTE, START + 3 * MINUTE).status).toBe(NOT_TRACKED);
+      expect(windowOf(kernel.partition, name, 4 * MINUTE, START + 8 * MINUTE)).toMatchObject({
+        status: OK,
+        sum: 0n,
+        oldest: 0n,
+      });
+      expect(windowOf(kernel.partition, name, 5 * MINUTE, START + 8 * MINUTE)).toMatchObject({
+        status: OK,
+        sum: 0n,
+        oldest: 1n,
+      });
+    }
+  });
+
+  test('that stay as they were keep what is known through a change of those behind them', () => {
+    const tracked = new Tracked();
+    tracked.add('hour:a', 7n);
+    tracked.add('day:a', 8n);
+    tracked.now += MINUTE;
+    classify(tracked.kernel, [...CLASSES.slice(0, 1), { pattern: 'day:*', windows: '1d' }], tracked.now);
+    tracked.take();
+    while (tracked.partition.isClassifying) tracked.tick();
+    expect(tracked.check('hour:a', HOUR, 'sliding')).toBe(OK);
+    expect(tracked.check('day:a', DAY, 'sliding')).toBe(NOT_TRACKED);
+    // What the old class had is in its history
+    expect([...tracked.history.values()].map((sums) => [...sums.values()])).toEqual([[8n]]);
+  });
+
+  test.each([
+    ['half an entry', new Uint8Array(64)],
+    ['no pattern', new Uint8Array(128)],
+    ['more than 63', encodeClassesUnchecked(64)],
+  ])('are refused as a whole with %s', (_, body) => {
+    expect(new Kernel().call(Kind.CLASSIFY, 0, NOBODY, START, body)).toBe(ERRORS.BAD_REQUEST.status);
+  });
+});
+
+function encodeClassesUnchecked(count: number): Uint8Array {
+  const one = encodeClasses([{ pattern: 'a', windows: '1h' }]);
+  return Uint8Array.from({ length: count * one.length }, (_, i) => one[i % one.length] as number);
+}
+
+describe('The memory of a window', () => {
+  test('is 80 bytes for up to four active minutes, 480 more with a day, and none when it is idle', () => {
+    const tracked = new Tracked([{ pattern: '*', windows: '1d' }]);
+    const bytes = () => tracked.partition.statistics.windowBytes;
+    for (let minute = 0; minute < 4; minute++) {
+      tracked.add('a', 1n);
+      tracked.now += MINUTE;
+    }
+    expect(bytes()).toBe(80 - 32);
+    for (let minute = 0; minute < 60; minute++) {
+      tracked.add('a', 1n);
+      tracked.now += MINUTE;
+    }
+    expect(bytes()).toBe(512 - 32);
+    tracked.now += 26 * HOUR;
+    tracked.tick();
+    expect(tracked.partition.statistics).toMatchObject({ windowBytes: 0, tracks: 0 });
+  });
+});
