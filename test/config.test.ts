@@ -214,3 +214,34 @@ describe('config print', () => {
     expect((await print(['--nonsense'])).err).toContain("See 'tallystick config print --help'.");
   });
 });
+
+describe('the classes', () => {
+  const classes = [
+    { pattern: 'views:*', windows: '1d', lateness: '90m', late: 'total' },
+    { pattern: '*', lateness: 'any' },
+  ];
+  const read = [
+    { pattern: 'views:*', windows: '1d', lateness: 5_400_000, late: 'total' },
+    { pattern: '*', lateness: 'any' },
+  ];
+
+  it('are read from a file, from JSON in the environment, and from what was read before', () => {
+    expect(loadConfig({}, {}, fileWith({ classes })).classes).toEqual(read);
+    expect(loadConfig({}, { TALLYSTICK_CLASSES: JSON.stringify(classes) }).classes).toEqual(read);
+    expect(loadConfig({ classes: read }).classes).toEqual(read);
+  });
+
+  it.each([
+    ['[', 'classes: '],
+    [[{ windows: '1h' }], 'classes.0.pattern: '],
+    [[{ pattern: '' }], 'classes.0.pattern: 1 to 64 bytes'],
+    [[{ pattern: 'é'.repeat(33) }], 'classes.0.pattern: 1 to 64 bytes'],
+    [[{ pattern: '*', windows: '2h' }], 'classes.0.windows: '],
+    [[{ pattern: '*', lateness: '1w' }], 'classes.0.lateness: neither "any" nor a duration'],
+    [[{ pattern: '*', late: 'never' }], 'classes.0.late: '],
+    [[{ pattern: '*', wnidows: '1h' }], 'wnidows'],
+    [Array.from({ length: 64 }, () => ({ pattern: '*' })), 'classes: '],
+  ])('are refused as %j, by what is wrong with them', (classes, why) => {
+    expect(refusal({ classes })).toContain(why);
+  });
+});

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { TallystickError } from '../errors.js';
+import { classesCommand } from './classes-command.js';
 import { decrCommand, deleteCommand, getCommand, incrCommand, setCommand } from './counters.js';
 import { exportCommand } from './export-command.js';
 import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
@@ -10,6 +11,7 @@ import type { CliIo, Output } from './io.js';
 import { listCommand } from './list-command.js';
 import { pingCommand } from './ping.js';
 import { statsCommand } from './stats.js';
+import { rateCommand, windowCommand } from './window-commands.js';
 
 export type { CliClient, Connect } from './client.js';
 export type { CliIo } from './io.js';
@@ -67,6 +69,9 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     pingCommand(io),
     statsCommand(io),
     hotCommand(io),
+    windowCommand(io),
+    rateCommand(io),
+    classesCommand(io),
   ];
   for (const command of [...commands, ingestCommand(io)]) program.addCommand(command);
   boundTo(program, '', io);

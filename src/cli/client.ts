@@ -21,9 +21,27 @@ export interface CliClient extends IngestTarget {
     names: readonly string[],
     options: { read: 'durable' | 'latest' },
   ): Promise<readonly { readonly name: string; readonly value: bigint }[]>;
+  window(
+    names: readonly string[],
+    length: string,
+    options: { mode: 'sliding' | 'aligned'; read: 'durable' | 'latest' },
+  ): Promise<readonly ToldWindow[]>;
   /** For each lane what it tells. */
   stats(options?: { readonly hot?: number }): Promise<unknown>;
   close(): Promise<void>;
+}
+
+/** What the last so long changed a counter by. */
+export interface ToldWindow {
+  readonly name: string;
+  readonly value: bigint;
+  /** By how much the value may be off. */
+  readonly error: bigint;
+  /** A second. */
+  readonly rate: number;
+  /** Milliseconds since 1970. */
+  readonly from: number;
+  readonly to: number;
 }
 
 /** Of the SDK's `connect`, what the commands use. */

@@ -17,6 +17,7 @@ import { Reader, type Reading, type ReadOptions } from './reader.js';
 import type { Statistics } from './sender.js';
 import { type Environment, Session } from './session.js';
 import { parseAddress } from './transport.js';
+import { type WindowOptions, type WindowReading, Windows } from './windows.js';
 import {
   type Ack,
   type BatchAnswer,
@@ -69,6 +70,7 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   readonly #writer: Writer<V>;
   readonly #reader: Reader<V>;
   readonly #lister: Lister<V>;
+  readonly #windows: Windows<V>;
   #closing: Promise<void> | undefined;
 
   /** Use `connect`. */
@@ -77,6 +79,7 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
     this.#writer = new Writer(session, toValue, timeout);
     this.#reader = new Reader(session, toValue, timeout);
     this.#lister = new Lister(session, toValue, timeout);
+    this.#windows = new Windows(session, toValue, timeout, (name) => this.partitionOf(name));
   }
 
   /** How many partitions the server has. */
@@ -155,6 +158,27 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
     if (typeof names !== 'string') return this.#reader.read(names, options);
     const [reading] = await this.#reader.read([names], options);
     return reading as Reading<V>;
+  }
+
+  /**
+   * What the last so long has changed counters by: `'5m'`, `'1h'`, `'1d'`, any duration, or milliseconds. Throws NOT_TRACKED where the
+   * class of a counter keeps no such window, or does not know all of it yet.
+   */
+  window(name: string, length: string | number, options?: WindowOptions): Promise<WindowReading<V>>;
+  window(names: readonly string[], length: string | number, options?: WindowOptions): Promise<WindowReading<V>[]>;
+  async window(
+    names: string | readonly string[],
+    length: string | number,
+    options: WindowOptions = {},
+  ): Promise<WindowReading<V> | WindowReading<V>[]> {
+    if (typeof names !== 'string') return this.#windows.read(names, length, options);
+    const [reading] = await this.#windows.read([names], length, options);
+    return reading as WindowReading<V>;
+  }
+
+  /** By how much a counter changes a second, over the last so long: a minute unless given. Throws as `window` does. */
+  async rate(name: string, length: string | number = '1m', options: WindowOptions = {}): Promise<number> {
+    return (await this.window(name, length, options)).rate;
   }
 
   /** Sets a counter and answers the value before. Durable, and written to the audit log with its reason. */

@@ -15,6 +15,7 @@ export type { ListedCounter, ListOptions } from './lister.js';
 export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';
 export type { Statistics } from './sender.js';
+export type { WindowOptions, WindowReading } from './windows.js';
 export type {
   Ack,
   BatchOperation,

@@ -35,6 +35,11 @@ export interface OperationOptions {
   readonly min?: number | bigint;
   /** … nor above, else OUT_OF_BOUNDS. */
   readonly max?: number | bigint;
+  /**
+   * When it happened, if that is not now: a Date, or milliseconds since 1970. It counts in the windows and the history of that time; the
+   * counter's class says how late it may come (TIME_TOO_OLD).
+   */
+  readonly time?: Date | number;
 }
 
 /** One increment of a batch. */
@@ -429,11 +434,12 @@ function reasonOf({ reason, expect }: SetOptions | DeleteOptions): { reason: str
   return { reason, ...(expect !== undefined && { expect: toInt64(expect) }) };
 }
 
-function extensionOf({ id, min, max }: OperationOptions): Extension | undefined {
-  if (id === undefined && min === undefined && max === undefined) return undefined;
+function extensionOf({ id, min, max, time }: OperationOptions): Extension | undefined {
+  if (id === undefined && min === undefined && max === undefined && time === undefined) return undefined;
   return {
     ...(min !== undefined && { min: toInt64(min) }),
     ...(max !== undefined && { max: toInt64(max) }),
     ...(id !== undefined && { operationId: operationId(id) }),
+    ...(time !== undefined && { time: Number(time) }),
   };
 }

@@ -163,6 +163,7 @@ export class LaneHost {
     const { latency, groupSizes, ...counts } = this.#commit.stats();
     return {
       recovery: { ...this.recovery },
+      classes: this.#parts.configuration.classes.map((rule) => ({ ...rule })),
       connections: this.#connections.size,
       ...this.#traffic,
       log: { ...counts, ...this.#parts.storage.log.stats() },

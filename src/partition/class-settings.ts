@@ -7,11 +7,13 @@ import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES } from './classes.js'
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const LONGEST_DAYS = 36_500;
 
-const duration = z.string().transform((text, context) => {
-  const [, count = '', unit = ''] = /^([1-9][0-9]{0,8})([smhd])$/.exec(text) ?? [];
-  const milliseconds = Number(count) * (UNITS[unit] ?? 0);
-  if (milliseconds > 0 && milliseconds <= LONGEST_DAYS * 86_400_000) return milliseconds;
-  context.addIssue({ code: 'custom', message: `"${text}" is no duration such as "90s", "15m", "6h" or "30d"` });
+/** Text becomes milliseconds; a number is milliseconds already, as those of a configuration that was read before are. */
+const duration = z.union([z.string(), z.number()]).transform((given, context) => {
+  const [, count = '', unit = ''] = /^([1-9][0-9]{0,8})([smhd])$/.exec(String(given)) ?? [];
+  const milliseconds = typeof given === 'number' ? given : Number(count) * (UNITS[unit] ?? 0);
+  if (Number.isInteger(milliseconds) && milliseconds > 0 && milliseconds <= LONGEST_DAYS * 86_400_000)
+    return milliseconds;
+  context.addIssue({ code: 'custom', message: `"${given}" is no duration such as "90s", "15m", "6h" or "30d"` });
   return z.NEVER;
 });
 
@@ -19,16 +21,14 @@ const pattern = z
   .string()
   .refine((text) => text.length > 0 && encodeUtf8(text).length <= MAX_PATTERN_BYTES, `1 to ${MAX_PATTERN_BYTES} bytes`);
 
-const counterClass = z
-  .strictObject({
-    pattern,
-    windows: z.enum(['1h', '1d']).optional(),
-    history: z.boolean().optional(),
-    uniques: z.number().int().min(0).max(10_000_000).optional(),
-    lateness: z.union([z.literal('any'), duration]).optional(),
-    late: z.enum(['refuse', 'total']).optional(),
-  })
-  .refine(({ windows, history }) => windows !== undefined || !history, 'a history needs windows: "1h" or "1d"');
+const counterClass = z.strictObject({
+  pattern,
+  windows: z.enum(['1h', '1d']).optional(),
+  lateness: z
+    .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
+    .optional(),
+  late: z.enum(['refuse', 'total']).optional(),
+});
 
 /** A list of them; as text, JSON. */
 export const classSettings = z.preprocess(

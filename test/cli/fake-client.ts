@@ -55,9 +55,23 @@ export class FakeClient extends FakeTarget implements CliClient {
     return names.map((name) => ({ name, value: this.server.values.get(name) ?? 0n }));
   }
 
+  async window(
+    names: readonly string[],
+    length: string,
+    { mode, read }: { mode: string; read: string },
+  ): ReturnType<CliClient['window']> {
+    this.server.reads.push(read);
+    const error = mode === 'sliding' ? 2n : 0n;
+    return names.map((name) => {
+      const value = this.server.values.get(name);
+      if (value === undefined) throw new TallystickError('NOT_TRACKED', `The window of "${name}".`);
+      return { name, value, error, rate: Number(value) / 60, from: 0, to: length === '1m' ? 60_000 : 3_600_000 };
+    });
+  }
+
   async stats({ hot }: { hot?: number } = {}): Promise<unknown> {
     if (hot !== undefined) return this.server.hot.map((lane) => ({ hot: lane.slice(0, hot) }));
-    return { server: 'fake', lanes: [{ increments: 12n }, { increments: 3 }] };
+    return this.server.stats;
   }
 
   async close(): Promise<void> {

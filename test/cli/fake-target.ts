@@ -16,6 +16,8 @@ export class FakeServer {
   readonly reads: string[] = [];
   /** For each lane its hottest counters. */
   readonly hot: { readonly name: string; readonly perSecond: number }[][] = [];
+  /** What it tells of itself. */
+  stats: unknown = { server: 'fake', lanes: [{ increments: 12n }, { increments: 3 }] };
   /** Counters that lists have given. */
   listed = 0;
   batches = 0;

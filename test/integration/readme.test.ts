@@ -44,7 +44,8 @@ function examplesIn(markdown: string): Example[] {
     const language = match[1] as Example['language'];
     const text = match[2] as string;
     const line = markdown.slice(0, match.index).split('\n').length + 1;
-    const isExample = language === 'sh' ? COMMAND.test(commandsIn(text)[0]?.command ?? '') : IMPORT.test(text);
+    const isExample =
+      language === 'sh' ? commandsIn(text).some(({ command }) => COMMAND.test(command)) : IMPORT.test(text);
     if (isExample) examples.push({ language, text, line });
   }
   return examples;

@@ -6,6 +6,7 @@ import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
+import * as window from '../../src/protocol/window.js';
 
 const int64 = fc.oneof(fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n), fc.bigInt(-100n, 100n));
 const count = fc.oneof(fc.nat(300), fc.maxSafeInteger().map(Math.abs));
@@ -21,7 +22,10 @@ const sequence = fc.record(
   { requiredKeys: ['sequence', 'unanswered'] },
 );
 const operation = fc
-  .tuple(fc.record({ key, delta: int64 }), fc.record({ min: int64, max: int64, operationId: bytes(16) }, optional))
+  .tuple(
+    fc.record({ key, delta: int64 }),
+    fc.record({ min: int64, max: int64, operationId: bytes(16), time: fc.nat(request.MAX_TIME) }, optional),
+  )
   .map(([plain, extension]) => ({ ...plain, ...extension }));
 const many = <T>(item: fc.Arbitrary<T>) => fc.array(item, { maxLength: 12 });
 const status = fc.integer({ min: 1, max: 255 });
@@ -80,6 +84,31 @@ const BODIES = [
     fc.record({ prefix: bytes(0, 40), cursor: fc.nat(0xffffffff), limit: fc.integer({ min: 1, max: 0xffffffff }) }),
     request.encodeList,
     request.decodeList,
+  ),
+  body(
+    'WINDOW',
+    fc.record({
+      mode: fc.constantFrom(...window.WINDOW_MODES),
+      milliseconds: fc.integer({ min: 1, max: 2 ** 40 }),
+      keys: many(key),
+    }),
+    window.encodeWindow,
+    (encoded) => window.decodeWindow(encoded, 0),
+  ),
+  body<window.WindowAnswer>(
+    'the answer to WINDOW',
+    fc.record({
+      ...progress,
+      ...{ now: count, from: count, bucket: count },
+      sums: many(
+        fc.oneof(
+          fc.record({ status: fc.constant(0 as const), sum: int64, oldest: int64 }),
+          fc.record({ status }),
+        ) as fc.Arbitrary<window.WindowSum>,
+      ),
+    }),
+    window.encodeWindowAnswer,
+    window.decodeWindowAnswer,
   ),
   body(
     'the answer to OPEN',

@@ -8,6 +8,7 @@ import { ANSWER, Flag, LANE, Opcode, requestRule } from '../../src/protocol/opco
 import { murmur3, partitionHash, partitionOf } from '../../src/protocol/partition-hash.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
+import * as window from '../../src/protocol/window.js';
 
 const page = readFileSync(new URL('../../protocol.md', import.meta.url), 'utf8');
 const utf8 = (text: string) => new TextEncoder().encode(text);
@@ -74,6 +75,8 @@ const CODECS: Record<string, Codec<unknown>> = {
   'answer DELETE': codec(({ body }) => response.decodeSetAnswer(body), response.encodeSetAnswer),
   'request LIST': codec(({ body }) => request.decodeList(body), request.encodeList),
   'answer LIST': codec(({ body }) => response.decodeListAnswer(body), response.encodeListAnswer),
+  'request WINDOW': codec(({ body, flags }) => window.decodeWindow(body, flags), window.encodeWindow),
+  'answer WINDOW': codec(({ body }) => window.decodeWindowAnswer(body), window.encodeWindowAnswer),
   'request SYNC': codec(
     ({ body }) => {
       expect(body).toHaveLength(0);

@@ -1,3 +1,4 @@
+import type { CounterClass } from '../../src/partition/classes.js';
 import { KERNEL_VERSION } from '../../src/partition/partition.js';
 import { encodeUtf8 } from '../../src/protocol/bytes.js';
 import { partitionOf } from '../../src/protocol/partition-hash.js';
@@ -22,7 +23,10 @@ export const CONFIGURATION = {
   producerIdleMilliseconds: 86_400_000 * 30,
   operationIdMilliseconds: 600_000,
   windowBytes: 16_000_000,
-  classes: [],
+  classes: [
+    { pattern: '*1*', windows: '1d', history: true },
+    { pattern: '*2*', windows: '1h' },
+  ] satisfies CounterClass[],
 };
 
 export const MODEL_OPTIONS = CONFIGURATION;

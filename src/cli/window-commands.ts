@@ -1,0 +1,86 @@
+import type { Command } from 'commander';
+import { type ConnectionOptions, clientCommand, READ_ONLY, type ToldWindow, withClient } from './client.js';
+import { type CliIo, escaped, table } from './io.js';
+
+interface WindowCommandOptions extends ConnectionOptions {
+  readonly last: string;
+  readonly aligned?: boolean;
+  readonly json?: boolean;
+  readonly latest?: boolean;
+}
+
+const HELP = `
+Only counters whose class keeps windows have any (NOT_TRACKED); 'tallystick classes NAME' says which one a counter has. A window ends now, by the
+server's clock, and is told in whole minutes up to an hour, in whole hours up to a day: its oldest one counts by the part that lies within, and
+the error bounds what that may be off. With --aligned it begins with a whole one, and is exact.
+`;
+
+export function windowCommand(io: CliIo): Command {
+  return readingCommand('window', io, '1h')
+    .description('print what the last so long has changed counters by')
+    .addHelpText(
+      'after',
+      `${HELP}
+Examples:
+  tallystick window views:/ --last 15m
+  tallystick window views:/ views:/about --last 1d --aligned --json`,
+    )
+    .action((names: string[], options: WindowCommandOptions) =>
+      print(io, names, options, ({ name, value, error, rate, from, to }) => ({
+        cell: error === 0n ? `${value}` : `${value} ±${error}`,
+        json: { name, value: String(value), error: String(error), perSecond: rate, from: iso(from), to: iso(to) },
+      })),
+    );
+}
+
+export function rateCommand(io: CliIo): Command {
+  return readingCommand('rate', io, '1m')
+    .description('print by how much counters change a second')
+    .addHelpText(
+      'after',
+      `${HELP}
+Examples:
+  tallystick rate views:/
+  tallystick rate views:/ --last 1h --json`,
+    )
+    .action((names: string[], options: WindowCommandOptions) =>
+      print(io, names, options, ({ name, rate, from, to }) => ({
+        cell: `${rate.toLocaleString('en-US', { maximumFractionDigits: 3 })}/s`,
+        json: { name, perSecond: rate, from: iso(from), to: iso(to) },
+      })),
+    );
+}
+
+function readingCommand(name: string, io: CliIo, last: string): Command {
+  return clientCommand(name, io)
+    .argument('<name...>', 'the counters')
+    .option('--last <duration>', 'how long: 90s, 15m, 6h, 1d', last)
+    .option('--aligned', 'from a whole minute, or hour, on: exact')
+    .option('--json', 'an array of objects')
+    .option('--latest', 'what is applied in memory, at once; without it, what no crash takes back');
+}
+
+function print(
+  io: CliIo,
+  names: readonly string[],
+  { last, aligned, json, latest, ...options }: WindowCommandOptions,
+  show: (reading: ToldWindow) => { readonly cell: string; readonly json: unknown },
+): Promise<void> {
+  return withClient(
+    io,
+    options,
+    async (client) => {
+      const mode = aligned ? 'aligned' : 'sliding';
+      const readings = await client.window([...new Set(names)], last, { mode, read: latest ? 'latest' : 'durable' });
+      const shown = readings.map((reading) => ({ name: reading.name, ...show(reading) }));
+      if (json) io.stdout.write(`${JSON.stringify(shown.map((each) => each.json))}\n`);
+      else if (shown.length === 1) io.stdout.write(`${shown[0]?.cell}\n`);
+      else io.stdout.write(table(shown.map(({ name, cell }) => [escaped(name), cell])));
+    },
+    READ_ONLY,
+  );
+}
+
+function iso(milliseconds: number): string {
+  return new Date(milliseconds).toISOString();
+}

@@ -1,0 +1,79 @@
+import { startServer } from 'tallystick/server';
+import { expect, onTestFinished, test } from 'vitest';
+import { clientOfTest } from './clients.js';
+import { directoryOfTest } from './server-process.js';
+
+const MINUTE = 60_000;
+const CLASSES = [
+  { pattern: 'views:*', windows: '1d' },
+  { pattern: 'calls:*', windows: '1h', lateness: '2h', late: 'total' },
+];
+
+async function serverOfTest(dataDir: string, classes: readonly unknown[]) {
+  const server = await startServer({ dataDir, port: 0, lanes: 2, partitions: 4, classes });
+  onTestFinished(async () => {
+    if (server.state === 'serving') await server.close();
+  });
+  return server;
+}
+
+test('windows count increments by their times, over a restart too, and what is not tracked is no number', async () => {
+  const dataDir = directoryOfTest();
+  const first = await serverOfTest(dataDir, CLASSES);
+  const client = await clientOfTest(first);
+  const now = Date.now();
+  await client.increment('views:/', 5);
+  await client.increment('views:/', 7, { time: now - 30 * MINUTE });
+  await client.increment('views:/', 1, { time: new Date(now - 40 * MINUTE) });
+  await client.batch([
+    { name: 'views:/about', delta: 3, time: now - 10 * MINUTE },
+    { name: 'calls:a', delta: 2, time: now - 180 * MINUTE },
+    { name: 'plain', delta: 9 },
+  ]);
+  const check = async (reader: typeof client) => {
+    expect(await reader.get('views:/')).toBe(13n);
+    expect(await reader.window('views:/', '35m')).toMatchObject({ value: 12n, durable: true });
+    expect(await reader.window('views:/', '15m', { mode: 'aligned' })).toMatchObject({ value: 5n, error: 0n });
+    expect(await reader.window('views:/', '1d')).toMatchObject({ value: 13n });
+    const both = await reader.window(['views:/about', 'views:/', 'views:/nobody'], '1h');
+    expect(both.map(({ name, value }) => [name, value])).toEqual([
+      ['views:/about', 3n],
+      ['views:/', 13n],
+      ['views:/nobody', 0n],
+    ]);
+    expect(await reader.rate('views:/about', '1h')).toBeCloseTo(3 / 3600, 9);
+    // Too late for its class, and so in the total alone
+    expect([await reader.get('calls:a'), (await reader.window('calls:a', '1h')).value]).toEqual([2n, 0n]);
+    await expect(reader.window('calls:a', '2h')).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+    await expect(reader.window(['views:/', 'plain'], '1h')).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+    await expect(reader.window('views:/', '2d')).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+    await expect(reader.window('views:/', 'soon')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  };
+  await check(client);
+  await expect(client.increment('views:/', 1, { time: now - 61 * MINUTE })).rejects.toMatchObject({
+    code: 'TIME_TOO_OLD',
+    outcome: 'refused',
+  });
+  await expect(client.increment('views:/', 1, { time: Date.now() + 10 * MINUTE })).rejects.toMatchObject({
+    code: 'TIME_AHEAD',
+  });
+  await client.close();
+  await first.close();
+  const second = await serverOfTest(dataDir, CLASSES);
+  await check(await clientOfTest(second, { producer: false }));
+});
+
+test('a class that a start brings is told by the server, and knows nothing of what was before it', async () => {
+  const dataDir = directoryOfTest();
+  const first = await serverOfTest(dataDir, []);
+  const client = await clientOfTest(first);
+  await client.increment('views:/', 5);
+  await expect(client.window('views:/', '1m')).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+  await client.close();
+  await first.close();
+  const second = await serverOfTest(dataDir, CLASSES);
+  const again = await clientOfTest(second);
+  expect((await again.stats())[1]).toMatchObject({ classes: [{ pattern: 'views:*' }, { pattern: 'calls:*' }] });
+  await expect(again.window('views:/', '1m')).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+  expect(await again.increment('views:/')).toBe(6n);
+});
