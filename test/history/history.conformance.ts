@@ -1,0 +1,290 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { CounterKey } from '../../src/history/bucket.js';
+import { History } from '../../src/history/history.js';
+import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
+import type { HistoryTables } from '../../src/history/tables.js';
+import { type HistoryHome, plannerOf } from './homes.js';
+import { counterOf, DAY, HOUR, NOW, rowAt, textOf } from './rows.js';
+
+/** What history must do over every implementation of its tables. */
+export function historyConformance(name: string, makeHome: () => HistoryHome): void {
+  describe(name, () => {
+    let home: HistoryHome;
+    let tables: HistoryTables;
+    let history: History;
+
+    const open = () => {
+      tables = home.open();
+      history = new History(tables);
+    };
+    beforeEach(() => {
+      home = makeHome();
+      open();
+    });
+    afterEach(async () => {
+      await history.close();
+      await home.remove();
+    });
+
+    const reopen = async () => {
+      await history.close();
+      open();
+    };
+    const commit = async (asOf: number, ...rows: ReturnType<typeof rowAt>[]) => {
+      expect(await history.commit(3, asOf, rows)).toEqual({ kind: 'flushed' });
+    };
+    const read = (counter: CounterKey, from = NOW - 400 * DAY, to = NOW + DAY) =>
+      textOf(history.read(counter, from, to), NOW);
+    /** Rolls up until nothing is due; the number of steps. */
+    const rollUp = async (now: number, partition = 3) => {
+      for (let steps = 0; ; steps++) {
+        const request = { partition, retention: DEFAULT_RETENTION, now };
+        const outcome = await history.rollUp(plannerOf(tables), request);
+        if (!outcome) return steps;
+        expect(outcome).toEqual({ kind: 'flushed' });
+      }
+    };
+    const a = counterOf(5);
+    const b = counterOf(6);
+
+    test('an empty history has no watermark and keeps nothing', () => {
+      expect(history.watermark(3)).toBe(0);
+      expect(history.read(a, 0, NOW)).toEqual({ watermark: 0, buckets: [] });
+    });
+
+    test('what was committed is read, also when it is reopened', async () => {
+      await commit(
+        7,
+        rowAt(a, NOW, 6, { 0: 1n, 59: -2n }),
+        rowAt(b, NOW, 7, { 3: 9n }),
+        rowAt(a, NOW + HOUR, 7, { 1: 5n }),
+      );
+      const expected = ['minute 0d 0:00 1', 'minute 0d 0:59 -2', 'minute 0d 1:01 5'];
+      expect(read(a)).toEqual(expected);
+      expect(read(b)).toEqual(['minute 0d 0:03 9']);
+      await reopen();
+      expect(read(a)).toEqual(expected);
+      expect(history.watermark(3)).toBe(7);
+    });
+
+    test('rows of the same hour add up, of other sequences and of the same', async () => {
+      await commit(5, rowAt(a, NOW, 5, { 0: 1n, 1: 1n }), rowAt(a, NOW, 5, { 1: 2n, 2: 0n }));
+      await commit(9, rowAt(a, NOW, 8, { 1: 10n }), rowAt(a, NOW, 9, { 1: 100n }));
+      expect(read(a)).toEqual(['minute 0d 0:00 1', 'minute 0d 0:01 113', 'minute 0d 0:02 0']);
+    });
+
+    test('a row at or below the watermark is in already', async () => {
+      const [first, second] = [rowAt(a, NOW, 5, { 0: 1n }), rowAt(a, NOW, 6, { 0: 10n })];
+      await commit(5, first);
+      await commit(5, first);
+      await commit(3, rowAt(a, NOW, 3, { 0: 1_000n }));
+      await commit(6, first, second);
+      expect(read(a)).toEqual(['minute 0d 0:00 11']);
+      expect(history.watermark(3)).toBe(6);
+    });
+
+    test('a row after the watermark that it would be part of is refused', () => {
+      expect(() => history.commit(3, 5, [rowAt(a, NOW, 6, { 0: 1n })])).toThrow(RangeError);
+    });
+
+    test('partitions, slots and generations are apart, and each partition has its watermark', async () => {
+      const others = [counterOf(5, 3, 2), counterOf(5, 3, 0), counterOf(4), counterOf(5, 4), counterOf(5, 2)];
+      for (const [index, other] of others.entries()) {
+        const row = rowAt(other, NOW, index + 1, { [index]: 1n });
+        expect(await history.commit(other.partition, index + 1, [row])).toEqual({ kind: 'flushed' });
+      }
+      expect(read(a)).toEqual([]);
+      for (const [index, other] of others.entries()) expect(read(other)).toEqual([`minute 0d 0:0${index} 1`]);
+      expect([2, 3, 4, 5].map((partition) => history.watermark(partition))).toEqual([5, 3, 4, 0]);
+    });
+
+    test('the whole days that a range touches are read, and no others', async () => {
+      const days = [-2, -1, 0, 1];
+      await commit(1, ...days.map((day) => rowAt(a, NOW + day * DAY + 23 * HOUR, 1, { 59: 1n })));
+      expect(read(a, NOW - 1, NOW + 1)).toEqual(['minute -1d 23:59 1', 'minute 0d 23:59 1']);
+      expect(read(a, NOW, NOW + DAY)).toEqual(['minute 0d 23:59 1']);
+    });
+
+    test('a counter is found among thousands of others', async () => {
+      const crowd = Array.from({ length: 2_000 }, (_, slot) => rowAt(counterOf(slot), NOW, 1, { 0: BigInt(slot) }));
+      await commit(1, ...crowd);
+      await commit(
+        2,
+        rowAt(counterOf(1_999), NOW + 5 * HOUR, 2, { 0: 1n }),
+        rowAt(counterOf(0), NOW + 5 * HOUR, 2, { 1: 2n }),
+      );
+      expect(read(counterOf(1_999))).toEqual(['minute 0d 0:00 1999', 'minute 0d 5:00 1']);
+      expect(read(counterOf(0))).toEqual(['minute 0d 0:00 0', 'minute 0d 5:01 2']);
+      expect(read(counterOf(77))).toEqual(['minute 0d 0:00 77']);
+    });
+
+    test('a forgotten counter is gone at every resolution, and no other', async () => {
+      const times = [NOW - 100 * DAY, NOW - 10 * DAY, NOW - HOUR];
+      await commit(1, ...times.flatMap((time) => [rowAt(a, time, 1, { 0: 1n }), rowAt(b, time, 1, { 0: 2n })]));
+      await rollUp(NOW);
+      expect(read(a)).toEqual(['day -100d 0:00 1', 'hour -10d 0:00 1', 'minute -1d 23:00 1']);
+      expect(await history.forget(a)).toEqual({ kind: 'flushed' });
+      expect(await history.forget(a)).toEqual({ kind: 'flushed' });
+      expect(read(a)).toEqual([]);
+      expect(read(b)).toHaveLength(3);
+      expect(history.stats().rows).toEqual({ minute: 1, hour: 1, day: 1 });
+    });
+
+    test('more rows of a counter are forgotten than fit into a transaction', async () => {
+      await commit(1, ...Array.from({ length: 2_500 }, (_, hour) => rowAt(a, NOW - hour * HOUR, 1, { 0: 1n })));
+      expect(await history.forget(a)).toEqual({ kind: 'flushed' });
+      expect(history.stats().rows.minute).toBe(0);
+      expect(history.watermark(3)).toBe(1);
+    });
+
+    test('says how many rows there are, and bytes', async () => {
+      const { usedBytes } = history.stats();
+      await commit(1, ...Array.from({ length: 500 }, (_, slot) => rowAt(counterOf(slot), NOW, 1, { 0: 1n })));
+      expect(history.stats().rows).toEqual({ minute: 500, hour: 0, day: 0 });
+      expect(history.stats().usedBytes - usedBytes).toBeGreaterThan(500 * 20);
+      expect(history.stats().fileBytes).toBeGreaterThan(0);
+    });
+
+    test('changes that are asked for at once are made one after the other', async () => {
+      const commits = [3, 1, 2].map((asOf) => history.commit(3, asOf, [rowAt(a, NOW, asOf, { [asOf]: 1n })]));
+      const outcomes = await Promise.all([...commits, history.forget(b), history.commit(3, 4, [])]);
+      expect(outcomes).toEqual(outcomes.map(() => ({ kind: 'flushed' })));
+      expect(read(a)).toEqual(['minute 0d 0:03 1']);
+      expect(history.watermark(3)).toBe(4);
+    });
+
+    describe('a roll-up', () => {
+      test('makes hours of minutes and days of hours when whole days are old enough', async () => {
+        const times = [-32, -31, -30, -4, -3, -2, 0].map((day) => NOW + day * DAY + 7 * HOUR);
+        await commit(1, ...times.map((time) => rowAt(a, time, 1, { 10: 1n, 50: 2n })));
+        await rollUp(NOW + DAY - 1);
+        expect(read(a)).toEqual([
+          ...['day -32d 0:00 3', 'day -31d 0:00 3'],
+          ...['hour -30d 7:00 3', 'hour -4d 7:00 3', 'hour -3d 7:00 3'],
+          ...['minute -2d 7:10 1', 'minute -2d 7:50 2', 'minute 0d 7:10 1', 'minute 0d 7:50 2'],
+        ]);
+      });
+
+      test('changes no sum, at none of its steps', async () => {
+        const rows = Array.from({ length: 3_000 }, (_, index) =>
+          rowAt(counterOf(index % 150), NOW - (index % 90) * 13 * HOUR, 1 + index, { [index % 60]: BigInt(index) }),
+        );
+        await commit(3_000, ...rows);
+        const sums = () =>
+          Array.from({ length: 150 }, (_, slot) =>
+            history.read(counterOf(slot), 0, NOW + DAY).buckets.reduce((sum, bucket) => sum + bucket.sum, 0n),
+          );
+        const before = sums();
+        let steps = 0;
+        for (
+          ;
+          await history.rollUp(plannerOf(tables), { partition: 3, retention: DEFAULT_RETENTION, now: NOW });
+          steps++
+        ) {
+          if (steps % 20 === 0) expect(sums()).toEqual(before);
+        }
+        expect(steps).toBeGreaterThan(40);
+        expect(sums()).toEqual(before);
+      });
+
+      test('takes a row that comes late', async () => {
+        const [old, older] = [NOW - 10 * DAY, NOW - 100 * DAY];
+        await commit(1, rowAt(a, old, 1, { 0: 1n }), rowAt(a, older, 1, { 0: 10n }));
+        await rollUp(NOW);
+        await commit(2, rowAt(a, old, 2, { 0: 2n }), rowAt(a, older, 2, { 0: 20n }));
+        expect(read(a)).toEqual([
+          ...['day -100d 0:00 10', 'minute -100d 0:00 20', 'hour -10d 0:00 1', 'minute -10d 0:00 2'],
+        ]);
+        await rollUp(NOW);
+        expect(read(a)).toEqual(['day -100d 0:00 30', 'hour -10d 0:00 3']);
+      });
+
+      test('keeps what came to 0: something happened', async () => {
+        await commit(1, rowAt(a, NOW - 10 * DAY, 1, { 0: 1n, 40: -1n }));
+        await rollUp(NOW);
+        expect(read(a)).toEqual(['hour -10d 0:00 0']);
+        await rollUp(NOW + 60 * DAY);
+        expect(read(a)).toEqual(['day -10d 0:00 0']);
+      });
+
+      test('is of one partition', async () => {
+        for (const partition of [2, 3, 4]) {
+          await history.commit(partition, 1, [rowAt(counterOf(5, partition), NOW - 10 * DAY, 1, { 0: 1n })]);
+        }
+        expect(await rollUp(NOW)).toBe(1);
+        expect(history.stats().rows).toEqual({ minute: 2, hour: 1, day: 0 });
+      });
+
+      test('that was computed is written once', async () => {
+        await commit(1, rowAt(a, NOW - 10 * DAY, 1, { 0: 1n }));
+        const request = { partition: 3, retention: DEFAULT_RETENTION, now: NOW };
+        const steps = await Promise.all([plannerOf(tables).next(request), plannerOf(tables).next(request)]);
+        // A late row comes between computing and writing.
+        await commit(2, rowAt(a, NOW - 10 * DAY, 2, { 0: 2n }));
+        for (const step of steps)
+          expect(await history.replace(step as NonNullable<typeof step>)).toEqual({ kind: 'flushed' });
+        expect(read(a)).toEqual(['hour -10d 0:00 1', 'minute -10d 0:00 2']);
+      });
+
+      test('that was computed before its counter was forgotten brings nothing back', async () => {
+        await commit(1, rowAt(a, NOW - 10 * DAY, 1, { 0: 1n }));
+        const step = await plannerOf(tables).next({ partition: 3, retention: DEFAULT_RETENTION, now: NOW });
+        await history.forget(a);
+        await history.replace(step as NonNullable<typeof step>);
+        expect(read(a)).toEqual([]);
+      });
+
+      test('has steps of bounded size', async () => {
+        const rows = Array.from({ length: 9_000 }, (_, index) =>
+          rowAt(counterOf(index % 3_000), NOW - 10 * DAY + (index % 24) * HOUR, 1 + index, { 0: 1n }),
+        );
+        await commit(9_000, ...rows, rowAt(counterOf(2 ** 32 - 1), NOW - 10 * DAY, 9_000, { 0: 1n }));
+        const sizes: number[] = [];
+        for (;;) {
+          const now = sizes.length < 60 ? NOW : NOW + 60 * DAY;
+          const step = await plannerOf(tables).next({ partition: 3, retention: DEFAULT_RETENTION, now });
+          if (!step && now > NOW) break;
+          if (step) await history.replace(step);
+          sizes.push(step?.removals.length ?? 0);
+        }
+        expect(Math.max(...sizes)).toBeLessThanOrEqual(1_536);
+        expect(history.stats().rows).toEqual({ minute: 0, hour: 0, day: 3_001 });
+      });
+    });
+
+    describe('damage is DATA_DAMAGED', () => {
+      const flip = (value: Uint8Array) => {
+        value[value.length - 1] = (value[value.length - 1] as number) ^ 1;
+        return value;
+      };
+      const edit = async (table: Parameters<HistoryHome['edit']>[0]) => {
+        await history.close();
+        await home.edit(table, flip);
+        open();
+      };
+
+      test.each(['minute', 'hour', 'day'] as const)('of a row by %s', async (resolution) => {
+        const time = { minute: NOW, hour: NOW - 10 * DAY, day: NOW - 100 * DAY }[resolution];
+        await commit(1, rowAt(a, time, 1, { 0: 1n }));
+        await rollUp(NOW);
+        await edit(resolution);
+        expect(() => history.read(a, 0, NOW + DAY)).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
+        expect(history.read(b, 0, NOW + DAY).buckets).toEqual([]);
+      });
+
+      test('of what a roll-up takes', async () => {
+        await commit(1, rowAt(a, NOW - 10 * DAY, 1, { 0: 1n }));
+        await edit('minute');
+        await expect(rollUp(NOW)).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
+        expect(history.stats().rows).toEqual({ minute: 1, hour: 0, day: 0 });
+      });
+
+      test('of a watermark', async () => {
+        await commit(1, rowAt(a, NOW, 1, { 0: 1n }));
+        await edit('partitions');
+        expect(() => history.watermark(3)).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
+        await expect(history.commit(3, 2, [])).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
+      });
+    });
+  });
+}

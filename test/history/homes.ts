@@ -1,0 +1,56 @@
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { open } from 'lmdb';
+import type { Resolution } from '../../src/history/bucket.js';
+import { LmdbTables } from '../../src/history/lmdb-tables.js';
+import { nextRollUp, type RollUpPlanner } from '../../src/history/roll-up.js';
+import { RowCodec } from '../../src/history/row.js';
+import type { HistoryReader, HistoryTables } from '../../src/history/tables.js';
+import { SimHistoryDisk, SimTables } from './sim-tables.js';
+
+/** A home for the history of a lane. */
+export interface HistoryHome {
+  open(): HistoryTables;
+  /** Changes all rows of a resolution, or the states of the partitions, while no tables are open. */
+  edit(table: Resolution | 'partitions', change: (value: Uint8Array) => Uint8Array): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export function simHome(): HistoryHome {
+  const disk = new SimHistoryDisk();
+  return {
+    open: () => new SimTables(disk),
+    edit: async (table, change) => {
+      const rows = table === 'partitions' ? disk.states : disk.rows[table];
+      for (const [key, value] of rows as Map<unknown, Uint8Array>) {
+        (rows as Map<unknown, Uint8Array>).set(key, change(value));
+      }
+    },
+    remove: async () => {},
+  };
+}
+
+export function lmdbHome(): HistoryHome {
+  const directory = mkdtempSync(join(tmpdir(), 'tallystick-history-'));
+  const path = join(directory, 'history.mdb');
+  return {
+    open: () => new LmdbTables(path),
+    edit: async (table, change) => {
+      const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+      const root = open<Uint8Array, Uint8Array>({ ...binary, path, overlappingSync: false, maxDbs: 4 });
+      const name = table === 'partitions' ? table : `${table}s`;
+      const rows = root.openDB<Uint8Array, Uint8Array>({ ...binary, name });
+      for (const { key, value } of [...rows.getRange()]) rows.putSync(key, change(Uint8Array.from(value)));
+      await root.close();
+    },
+    remove: () => rm(directory, { recursive: true }),
+  };
+}
+
+/** Computes steps at once, in the same thread. */
+export function plannerOf(reader: HistoryReader): RollUpPlanner {
+  const codec = new RowCodec();
+  return { next: async (request) => nextRollUp(reader, codec, request) };
+}
