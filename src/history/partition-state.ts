@@ -18,6 +18,10 @@ const STATE_BYTES = 24;
 const FORMAT = 1;
 const KEY_BYTES = 2;
 
+/** The key and all but the CRC of the state at hand. */
+const buffer = new ChecksummedBuffer(KEY_BYTES + STATE_BYTES - 4);
+const { bytes, view } = buffer;
+
 export interface PartitionState {
   /** All rows up to and with that sequence are in, and none after it. */
   readonly watermark: number;
@@ -32,8 +36,9 @@ export function partitionKey(partition: number): Buffer {
 }
 
 export function encodeState(partition: number, { watermark, revision }: PartitionState): Uint8Array {
-  const { bytes, view, buffer } = room(partition);
+  bytes.set(partitionKey(partition));
   view.setUint16(KEY_BYTES, FORMAT, true);
+  view.setUint16(KEY_BYTES + 2, 0, true);
   view.setBigUint64(KEY_BYTES + 4, BigInt(watermark), true);
   view.setBigUint64(KEY_BYTES + 12, BigInt(revision), true);
   const stored = new Uint8Array(STATE_BYTES);
@@ -48,7 +53,7 @@ export function encodeState(partition: number, { watermark, revision }: Partitio
  */
 export function decodeState(partition: number, stored: Uint8Array | undefined): PartitionState {
   if (!stored) return { watermark: 0, revision: 0 };
-  const { bytes, view, buffer } = room(partition);
+  bytes.set(partitionKey(partition));
   const whole = stored.length === STATE_BYTES;
   if (whole) bytes.set(stored.subarray(4), KEY_BYTES);
   const given = whole ? new DataView(stored.buffer, stored.byteOffset).getUint32(0, true) : 0;
@@ -63,12 +68,4 @@ export function decodeState(partition: number, stored: Uint8Array | undefined): 
     watermark: Number(view.getBigUint64(KEY_BYTES + 4, true)),
     revision: Number(view.getBigUint64(KEY_BYTES + 12, true)),
   };
-}
-
-/** The key and all but the CRC. */
-function room(partition: number) {
-  const buffer = new ChecksummedBuffer(KEY_BYTES + STATE_BYTES - 4);
-  const { bytes, view } = buffer;
-  bytes.set(partitionKey(partition));
-  return { buffer, bytes, view };
 }

@@ -49,8 +49,9 @@ export function lmdbHome(): HistoryHome {
   };
 }
 
+const codec = new RowCodec();
+
 /** Computes steps at once, in the same thread. */
 export function plannerOf(reader: HistoryReader): RollUpPlanner {
-  const codec = new RowCodec();
   return { next: async (request) => nextRollUp(reader, codec, request) };
 }

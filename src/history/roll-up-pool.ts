@@ -1,0 +1,39 @@
+import { fileURLToPath } from 'node:url';
+import { Piscina } from 'piscina';
+import { TallystickError } from '../errors.js';
+import type { RollUp, RollUpPlanner, RollUpRequest } from './roll-up.js';
+import { type RollUpAnswer, type RollUpTask, unpacked } from './roll-up-message.js';
+
+/** One is busy for a step at a time; the lane's writing is what bounds a roll-up. */
+const THREADS = 1;
+/** A day's roll-up is many steps, and then there is none for long. */
+const IDLE_MILLISECONDS = 10_000;
+
+/** Computes the roll-ups of a lane's history in a thread beside it, from what is committed. */
+export class RollUpPool implements RollUpPlanner {
+  readonly #path: string;
+  readonly #pool: Piscina<RollUpTask, RollUpAnswer>;
+
+  /** @param path of the lane's history, which must be there */
+  constructor(path: string) {
+    this.#path = path;
+    this.#pool = new Piscina({
+      filename: fileURLToPath(new URL('./roll-up-thread.js', import.meta.url)),
+      minThreads: 0,
+      maxThreads: THREADS,
+      idleTimeout: IDLE_MILLISECONDS,
+    });
+  }
+
+  /** @throws TallystickError DATA_DAMAGED, LOG_CORRUPT */
+  async next(request: RollUpRequest): Promise<RollUp | undefined> {
+    const answer = await this.#pool.run({ ...request, path: this.#path });
+    if (answer.kind === 'failed') throw new TallystickError(answer.code, answer.detail);
+    return answer.kind === 'step' ? unpacked(answer.step) : undefined;
+  }
+
+  /** Waits for the step at hand: a thread is never terminated within LMDB. */
+  close(): Promise<void> {
+    return this.#pool.close();
+  }
+}

@@ -1,0 +1,87 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+// Threads run from dist/.
+import { RollUpPool } from '../../dist/history/roll-up-pool.js';
+import { History } from '../../src/history/history.js';
+import { LmdbTables } from '../../src/history/lmdb-tables.js';
+import { DEFAULT_RETENTION, nextRollUp } from '../../src/history/roll-up.js';
+import { packed, unpacked } from '../../src/history/roll-up-message.js';
+import { RowCodec } from '../../src/history/row.js';
+import { counterOf, DAY, HOUR, NOW, rowAt, textOf } from './rows.js';
+
+let directory: string;
+let path: string;
+let tables: LmdbTables;
+let history: History;
+let pool: RollUpPool;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tallystick-roll-up-'));
+  path = join(directory, 'history.mdb');
+  tables = new LmdbTables(path);
+  history = new History(tables);
+  pool = new RollUpPool(path);
+});
+afterEach(async () => {
+  await pool.close();
+  await history.close();
+  rmSync(directory, { recursive: true });
+});
+
+const request = (now = NOW) => ({ partition: 3, retention: DEFAULT_RETENTION, now });
+const fill = (asOf: number, slots: number, from: number) =>
+  history.commit(
+    3,
+    asOf,
+    Array.from({ length: slots * 24 }, (_, index) =>
+      rowAt(counterOf(index % slots), from + Math.floor(index / slots) * HOUR, asOf, { 0: BigInt(index), 7: -1n }),
+    ),
+  );
+
+test('a thread computes the same steps from what is committed as the owner would', async () => {
+  await fill(1, 200, NOW - 10 * DAY);
+  await fill(2, 50, NOW - 90 * DAY);
+  const codec = new RowCodec();
+  const hexOf = (step: Awaited<ReturnType<RollUpPool['next']>>) =>
+    step && {
+      ...step,
+      removals: step.removals.map((key) => Buffer.from(key).toString('hex')),
+      puts: step.puts.map(({ key, value }) => [key, value].map((bytes) => Buffer.from(bytes).toString('hex'))),
+    };
+  for (let steps = 0; ; steps++) {
+    const expected = nextRollUp(tables, codec, request());
+    expect(hexOf(await pool.next(request()))).toEqual(hexOf(expected));
+    if (expected) expect(hexOf(unpacked(structuredClone(packed(expected))))).toEqual(hexOf(expected));
+    const outcome = await history.rollUp(pool, request());
+    if (!outcome) {
+      expect(steps).toBeGreaterThan(4);
+      break;
+    }
+    expect(outcome).toEqual({ kind: 'flushed' });
+  }
+  expect(history.stats().rows).toEqual({ minute: 0, hour: 200, day: 50 });
+});
+
+test('damage that a thread finds is told as what it is', async () => {
+  await fill(1, 1, NOW - 10 * DAY);
+  const [row] = tables.range('minute', Buffer.alloc(1), Buffer.alloc(21, 0xff), 1);
+  const state = tables.state(3) as Uint8Array;
+  const put = { resolution: 'minute' as const, key: row?.key as Uint8Array, value: Buffer.alloc(9) };
+  await tables.commit({ partition: 3, state: Uint8Array.from(state), puts: [put], removals: [] });
+  await expect(pool.next(request())).rejects.toMatchObject({ code: 'DATA_DAMAGED', message: /its CRC32C differs/ });
+});
+
+test('threads that wait keep no pages: the file stops growing', async () => {
+  const cycle = async (number: number) => {
+    await fill(number, 100, NOW + number * 2 * DAY);
+    while (await history.rollUp(pool, request(NOW + number * 2 * DAY + 4 * DAY)));
+    return history.stats().fileBytes;
+  };
+  for (let number = 1; number <= 6; number++) await cycle(number);
+  const { fileBytes } = history.stats();
+  for (let number = 7; number <= 24; number++) await cycle(number);
+  expect(history.stats().fileBytes).toBeLessThan(1.5 * fileBytes);
+  expect(textOf(history.read(counterOf(0), 0, NOW + 3 * DAY), NOW)).toEqual(['day 2d 0:00 27576']);
+});
