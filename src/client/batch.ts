@@ -11,7 +11,8 @@ import {
   writeOperationByName,
   writeSequence,
 } from '../protocol/request.js';
-import { decodeAddAnswer, decodeSetAnswer } from '../protocol/response.js';
+import { type AddAnswer, decodeAddAnswer, decodeSetAnswer } from '../protocol/response.js';
+import { bitsOfSeen, decodeSee, decodeSeeAnswer, writeItem } from '../protocol/uniques.js';
 import type { Waiter } from './call.js';
 import type { CounterList } from './counters.js';
 import type { FailureLog } from './failures.js';
@@ -25,7 +26,7 @@ export type BatchState = (typeof BatchState)[keyof typeof BatchState];
 
 /** What a batch is from its first operation on. */
 export interface BatchKind {
-  readonly opcode: typeof Opcode.ADD | typeof Opcode.SET | typeof Opcode.DELETE;
+  readonly opcode: typeof Opcode.ADD | typeof Opcode.SEE | typeof Opcode.SET | typeof Opcode.DELETE;
   /** ATOMIC, VALUES. */
   readonly flags: number;
   /** Whether it is answered when applied and not when flushed. */
@@ -88,6 +89,12 @@ export class Batch {
     else payload.zigzag(delta);
   }
 
+  /** Writes the sighting of an item under a name; `waitFor` follows. */
+  writeItem(source: Uint8Array, end: number, item: Uint8Array): void {
+    writeNameBytesKey(this.payload, source, 0, end);
+    writeItem(this.payload, item);
+  }
+
   /** Where a SET or DELETE is written, or sums, which `carry` follows. */
   get payload(): ByteWriter {
     return this.#payload as ByteWriter;
@@ -144,7 +151,7 @@ export class Batch {
     const { opcode, flags, cursor } = this.#kind;
     writeHeader(head, opcode, flags | Flag.SEQUENCED | (this.applied ? Flag.APPLIED : 0), partition, 0);
     writeSequence(head, this.sequence, unanswered, cursor);
-    if (opcode === Opcode.ADD) head.varint(this.operations);
+    if (opcode === Opcode.ADD || opcode === Opcode.SEE) head.varint(this.operations);
     const start = ROOM - head.length;
     payload.buffer.set(head.view(), start);
     finishFrame(payload, start);
@@ -153,9 +160,10 @@ export class Batch {
 
   /** Takes the answer and tells the callers. Throws BAD_REQUEST for a body that does not follow protocol.md. */
   settle(body: Uint8Array, failures: FailureLog): { readonly position: number; readonly flushed: number } {
-    if (this.#kind.opcode !== Opcode.ADD) return this.#settleChange(body);
-    const values = (this.#kind.flags & Flag.VALUES) !== 0;
-    const answer = decodeAddAnswer(body, this.operations, values);
+    const { opcode, flags } = this.#kind;
+    if (opcode === Opcode.SET || opcode === Opcode.DELETE) return this.#settleChange(body);
+    const decode = opcode === Opcode.ADD ? decodeAddAnswer : decodeOutcomes;
+    const answer = decode(body, this.operations, (flags & Flag.VALUES) !== 0);
     const operations = this.#isReported && answer.refused.length > 0 ? this.#decode() : undefined;
     for (const { index, status } of answer.refused) {
       const error = new TallystickError(codeOfStatus(status), undefined, { outcome: 'refused' });
@@ -269,6 +277,13 @@ export class Batch {
     const body = new ByteWriter(this.length + 8);
     body.varint(this.operations);
     body.bytes(this.payload.buffer, ROOM, this.payload.length);
-    return decodeAdd(body.view(), 0).operations as Operation[];
+    if (this.#kind.opcode === Opcode.ADD) return decodeAdd(body.view(), 0).operations as Operation[];
+    return decodeSee(body.view(), 0).sightings.map(({ key }) => ({ key, delta: 0n }));
   }
+}
+
+/** The answer to a SEE as if its outcomes were values. */
+function decodeOutcomes(body: Uint8Array, items: number, values: boolean): AddAnswer {
+  const { seen, ...answer } = decodeSeeAnswer(body, items, values);
+  return { ...answer, values: seen.map((outcome) => BigInt(bitsOfSeen(outcome))) };
 }

@@ -58,6 +58,8 @@ export class Batcher {
   isScheduled = false;
   readonly #context: BatcherContext;
   #named: Batch | undefined;
+  /** Sightings, which keep no order with increments: neither shows the other. */
+  #seen: Batch | undefined;
   readonly #sums = new Sums();
   #epoch = 0;
   #takenBack = 0;
@@ -94,22 +96,28 @@ export class Batcher {
     waiter: Waiter,
     index: number,
   ): void {
+    this.#named = this.#withRoom(this.#named, kind, end);
+    this.#named.write(source, end, delta, extension);
+    this.#named.waitFor(waiter, index);
+  }
+
+  /** Adds the sighting of an item to the open batch of them. */
+  see(source: Uint8Array, end: number, item: Uint8Array, kind: BatchKind, waiter: Waiter, index: number): void {
+    this.#seen = this.#withRoom(this.#seen, kind, end + item.length);
+    this.#seen.writeItem(source, end, item);
+    this.#seen.waitFor(waiter, index);
+  }
+
+  /** The open batch, or, where it has no room for so many bytes or is of another kind, the one after it. */
+  #withRoom(batch: Batch | undefined, kind: BatchKind, bytes: number): Batch {
     const { limits } = this.#context;
-    let batch = this.#named;
     if (batch) {
-      const isFull = batch.operations >= limits.operations || batch.length + end + MOST_BESIDE_NAME > limits.bytes;
-      if (isFull || batch.kind !== kind) {
-        this.#sealNamed();
-        batch = undefined;
-      }
+      const isFull = batch.operations >= limits.operations || batch.length + bytes + MOST_BESIDE_NAME > limits.bytes;
+      if (!isFull && batch.kind === kind) return batch;
+      this.#seal(batch);
     }
-    if (!batch) {
-      batch = new Batch(kind, this.#capacity);
-      this.#named = batch;
-      this.#schedule();
-    }
-    batch.write(source, end, delta, extension);
-    batch.waitFor(waiter, index);
+    this.#schedule();
+    return new Batch(kind, this.#capacity);
   }
 
   /** Sends a batch of its own, after what was called before it. */
@@ -147,7 +155,7 @@ export class Batcher {
 
   /** After an answer: what waited for one goes at the end of the turn. */
   progressed(): void {
-    if (this.#named || this.#sums.length > 0) this.#schedule();
+    if (this.#named || this.#seen || this.#sums.length > 0) this.#schedule();
   }
 
   /** Sends all that was collected and returns the sequence of the last batch. */
@@ -159,15 +167,23 @@ export class Batcher {
 
   /** Fails what was collected, none of which was sent, and forgets it. */
   fail(error: TallystickError, failures: FailureLog): void {
-    if (this.#named) this.#named.fail(error, failures);
+    this.#named?.fail(error, failures);
+    this.#seen?.fail(error, failures);
     this.#named = undefined;
+    this.#seen = undefined;
     for (const batch of this.#takeSums(Number.POSITIVE_INFINITY, new Selection())) batch.fail(error, failures);
   }
 
   #sealNamed(): void {
-    const batch = this.#named;
-    if (!batch) return;
+    const named = this.#named;
+    const seen = this.#seen;
     this.#named = undefined;
+    this.#seen = undefined;
+    if (named) this.#seal(named);
+    if (seen) this.#seal(seen);
+  }
+
+  #seal(batch: Batch): void {
     this.#capacity = Math.min(LARGEST_CAPACITY, Math.max(SMALLEST_CAPACITY, batch.length));
     this.sender.enqueue(batch);
   }

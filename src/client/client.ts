@@ -1,5 +1,6 @@
 import { TallystickError } from '../errors.js';
 import { PRODUCER_ID_BYTES, type ProducerRef, type StatsAnswer, type StatsRequest } from '../protocol/control.js';
+import type { Seen } from '../protocol/uniques.js';
 import {
   type BatchResult,
   bigintValue,
@@ -16,7 +17,9 @@ import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';
 import type { Statistics } from './sender.js';
 import { type Environment, Session } from './session.js';
+import type { Item, SeeOptions } from './sightings.js';
 import { parseAddress } from './transport.js';
+import { type Uniques, UniquesReader } from './uniques.js';
 import { type WindowOptions, type WindowReading, Windows } from './windows.js';
 import {
   type Ack,
@@ -70,6 +73,7 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   readonly #writer: Writer<V>;
   readonly #reader: Reader<V>;
   readonly #lister: Lister<V>;
+  readonly #uniques: UniquesReader;
   readonly #windows: Windows<V>;
   #closing: Promise<void> | undefined;
 
@@ -79,6 +83,7 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
     this.#writer = new Writer(session, toValue, timeout);
     this.#reader = new Reader(session, toValue, timeout);
     this.#lister = new Lister(session, toValue, timeout);
+    this.#uniques = new UniquesReader(session, timeout);
     this.#windows = new Windows(session, toValue, timeout, (name) => this.partitionOf(name));
   }
 
@@ -179,6 +184,33 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   /** By how much a counter changes a second, over the last so long: a minute unless given. Throws as `window` does. */
   async rate(name: string, length: string | number = '1m', options: WindowOptions = {}): Promise<number> {
     return (await this.window(name, length, options)).rate;
+  }
+
+  /**
+   * Says that an item was seen under a name, or several were: which were new. A name counts each of its items once (`uniques`); its class must keep
+   * uniques, else NOT_TRACKED. Seeing an item again changes nothing, so a call that failed can be made again.
+   */
+  see(name: string, item: Item, options?: SeeOptions): Promise<Seen>;
+  see(name: string, items: readonly Item[], options?: SeeOptions): Promise<Seen[]>;
+  async see(name: string, items: Item | readonly Item[], options: SeeOptions = {}): Promise<Seen | Seen[]> {
+    if (typeof items !== 'string' && !(items instanceof Uint8Array)) return this.#writer.see(name, items, options);
+    const [seen] = await this.#writer.see(name, [items], options);
+    return seen as Seen;
+  }
+
+  /**
+   * How many different items were seen under a name, under each of several, or with `union` under any of them: exactly, or by an estimate that
+   * says so. Several are no consistent cut. NOT_TRACKED where the class of a name keeps no uniques.
+   */
+  uniques(name: string, options?: ReadOptions): Promise<Uniques>;
+  uniques(names: readonly string[], options: ReadOptions & { readonly union: true }): Promise<Uniques>;
+  uniques(names: readonly string[], options?: ReadOptions & { readonly union?: false }): Promise<Uniques[]>;
+  async uniques(
+    names: string | readonly string[],
+    options: ReadOptions & { readonly union?: boolean } = {},
+  ): Promise<Uniques | Uniques[]> {
+    if (typeof names === 'string') return this.#uniques.union([names], options);
+    return options.union ? this.#uniques.union(names, options) : this.#uniques.each(names, options);
   }
 
   /** Sets a counter and answers the value before. Durable, and written to the audit log with its reason. */

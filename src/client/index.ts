@@ -6,6 +6,7 @@ import { tcpTransport } from './tcp.js';
 
 export { type ErrorCode, type Outcome, TallystickError } from '../errors.js';
 export type { StatsAnswer } from '../protocol/control.js';
+export type { Seen } from '../protocol/uniques.js';
 export type { BatchResult, CallOptions, FailedOperation, OperationResult } from './call.js';
 export type { Client, ConnectOptions } from './client.js';
 export type { Counter } from './counter.js';
@@ -15,6 +16,8 @@ export type { ListedCounter, ListOptions } from './lister.js';
 export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';
 export type { Statistics } from './sender.js';
+export type { Item, SeeOptions } from './sightings.js';
+export type { Uniques } from './uniques.js';
 export type { WindowOptions, WindowReading } from './windows.js';
 export type {
   Ack,

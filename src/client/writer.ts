@@ -3,6 +3,7 @@ import { ByteWriter } from '../protocol/bytes.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
 import { type Extension, encodeDelete, encodeSet } from '../protocol/request.js';
+import type { Seen } from '../protocol/uniques.js';
 import { Batch, type BatchKind } from './batch.js';
 import { PLAIN, PLAIN_APPLIED, VALUED, VALUED_APPLIED } from './batcher.js';
 import {
@@ -23,6 +24,7 @@ import { type Counters, CounterTable, toInt64 } from './counters.js';
 import { operationId } from './operation-id.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
+import { bytesOfItem, type Item, SEEN, SEEN_APPLIED, SeeCall, type SeeOptions } from './sightings.js';
 
 /** When a write is answered: in the log and flushed, or in memory. */
 export type Ack = 'durable' | 'applied';
@@ -169,6 +171,20 @@ export class Writer<V extends bigint | number> {
     });
   }
 
+  see(name: string, items: readonly Item[], options: SeeOptions): Promise<Seen[]> {
+    if (items.length === 0) return Promise.resolve([]);
+    return new Promise((resolve, reject) => {
+      const call = new SeeCall(items.length, resolve, reject);
+      const bytes = items.map((item) => bytesOfItem(item, this.#session.limits.name));
+      const batcher = this.#session.batcherOf(this.partitionOf(name));
+      const kind = this.#isApplied(options) ? SEEN_APPLIED : SEEN;
+      this.#start(call, options, () => {
+        const end = this.#encode(name);
+        for (const [i, item] of bytes.entries()) batcher.see(this.#name.buffer, end, item, kind, call, i);
+      });
+    });
+  }
+
   set(name: string, value: number | bigint, options: SetOptions): Promise<{ readonly previous: V }> {
     return new Promise((resolve, reject) => {
       const call = new ChangeCall((previous) => ({ previous: this.#toValue(previous) }), resolve, reject);
@@ -262,8 +278,12 @@ export class Writer<V extends bigint | number> {
     return this.#table;
   }
 
+  #isApplied({ ack }: { readonly ack?: Ack | undefined }): boolean {
+    return ack === undefined ? this.#session.applied : ack === 'applied';
+  }
+
   #kindOf({ ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {
-    const applied = ack === undefined ? this.#session.applied : ack === 'applied';
+    const applied = this.#isApplied({ ack });
     if (values) return applied ? VALUED_APPLIED : VALUED;
     return applied ? PLAIN_APPLIED : PLAIN;
   }

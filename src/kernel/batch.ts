@@ -1,5 +1,5 @@
 import { generationAt, nameAt, slotAddress, slotOfId, touchSlot } from './cells';
-import { sipHash } from './hash';
+import { itemHash, sipHash } from './hash';
 import { bucketOf, candidate } from './index';
 import {
   ABSENT,
@@ -61,6 +61,7 @@ export const OPERATION_ID_BYTES: u32 = 16;
 /** What the items of a request are besides their keys. */
 export const KEYS: u32 = 0;
 export const OPERATIONS: u32 = 1;
+export const ITEMS: u32 = 2;
 
 /**
  * Decodes `count | items` up to `end` into SCRATCH and finds the slots: OK, or the status that refuses the whole request. The
@@ -80,10 +81,10 @@ export function decodeBatch(start: u32, end: u32, shape: u32): u32 {
     const stageEnd = record + stage * RECORD_BYTES;
     let names: u32 = 0;
     for (let r = record; r < stageEnd; r += RECORD_BYTES) {
-      p = decodeKey(p, end, r);
+      p = shape === ITEMS ? decodeItem(p, end, r) : decodeKey(p, end, r);
       if (p > 1 && shape === OPERATIONS) p = decodeDelta(p, r);
       if (p <= 1) return p ? NAME_INVALID : BAD_REQUEST;
-      if (p > end || (shape === KEYS && load<u32>(r + EXTENSION))) return BAD_REQUEST;
+      if (p > end || (shape !== OPERATIONS && load<u32>(r + EXTENSION))) return BAD_REQUEST;
       names |= load<u32>(r + KEY_LENGTH);
     }
     if (names) {
@@ -149,6 +150,30 @@ function decodeHead(value: u32, bits: u32, start: u32, record: u32): u32 {
   store<u32>(record + KEY, start);
   store<u32>(record + KEY_LENGTH, value);
   return start + value;
+}
+
+/**
+ * Decodes `key | item length | item` into a record: where it ends, 0 if it is malformed, 1 if a length is out of bounds. A key of one zero is
+ * that of the item before it.
+ */
+function decodeItem(start: u32, end: u32, record: u32): u32 {
+  let p = start + 1;
+  if (start < end && !load<u8>(start) && record > SCRATCH) {
+    memory.copy(record, record - RECORD_BYTES, RECORD_BYTES);
+    store<u32>(record + STATUS, OK);
+  } else {
+    p = decodeKey(start, end, record);
+    if (p <= 1 || p >= end) return p === 1 ? 1 : 0;
+  }
+  const packed = readVarint(p);
+  if (packed === TOO_LONG) return 0;
+  const length = packed & VALUE_MASK;
+  p += <u32>(packed >> 56);
+  if (p > end) return 0;
+  if (length < 1 || length > <u64>MAX_NAME) return 1;
+  if (p + <u32>length > end) return 0;
+  store<u64>(record + DELTA, itemHash(p, <u32>length));
+  return p + <u32>length;
 }
 
 /** Decodes what follows the key of an operation; 0 if it is malformed. */

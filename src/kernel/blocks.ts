@@ -40,6 +40,24 @@ export function hasSizedRoom(bytes: u32): bool {
   return hasPage() || (bytes <= LARGEST && load<u32>(FREE_BLOCKS + (sizeNumber(bytes) << 2)) !== 0);
 }
 
+/**
+ * Opens a gap in a block of which so many bytes are used, and which is as large as they need: where it is now; 0, and all as it was, without
+ * memory. A block of no bytes is 0.
+ */
+export function openGap(block: u32, used: u32, at: u32, bytes: u32): u32 {
+  if (used && used + bytes <= sizedBytes(used)) {
+    memory.copy(block + at + bytes, block + at, used - at);
+    return block;
+  }
+  if (used + bytes > PAGE || !hasSizedRoom(used + bytes)) return 0;
+  const fresh = takeSized(used + bytes);
+  if (!used) return fresh;
+  memory.copy(fresh, block, at);
+  memory.copy(fresh + at + bytes, block + at, used - at);
+  giveSized(block, used);
+  return fresh;
+}
+
 /** What a block of so many bytes really takes. */
 export function sizedBytes(bytes: u32): u32 {
   return bytes > LARGEST ? PAGE : sizeOf(sizeNumber(bytes));

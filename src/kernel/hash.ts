@@ -1,16 +1,27 @@
 import { H_KEY0, H_KEY1 } from './layout';
 
 /**
- * The three hashes of a kernel, each for its own purpose:
+ * The hashes of a kernel, each for its own purpose:
  *   sipHash   keyed, 64 bits: where a name lies in the index; nobody outside can aim names at one bucket
+ *   itemHash  keyed, 64 bits: an item that was seen; the same in all partitions, whose sketches can so be united
  *   murmur3   unkeyed, 32 bits: which partition a name belongs to (protocol.md)
  *   xxh64     fast over many bytes: whether a repeated batch has the payload it had the first time; state hash
  */
 
+/** What makes the key of items another than that of names: any number but 0. */
+const ITEM_KEY: u64 = 0x736d65746920666f;
+
 /** SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012), under the directory's secret. */
 export function sipHash(pointer: u32, length: u32): u64 {
-  const key0 = load<u64>(H_KEY0);
-  const key1 = load<u64>(H_KEY1);
+  return keyedHash(pointer, length, load<u64>(H_KEY0), load<u64>(H_KEY1));
+}
+
+/** The same under a key that is another: answers show hashes of items, and they must not tell where names lie. */
+export function itemHash(pointer: u32, length: u32): u64 {
+  return keyedHash(pointer, length, load<u64>(H_KEY0) ^ ITEM_KEY, load<u64>(H_KEY1));
+}
+
+function keyedHash(pointer: u32, length: u32, key0: u64, key1: u64): u64 {
   let v0: u64 = key0 ^ 0x736f6d6570736575;
   let v1: u64 = key1 ^ 0x646f72616e646f6d;
   let v2: u64 = key0 ^ 0x6c7967656e657261;

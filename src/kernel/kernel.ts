@@ -1,5 +1,5 @@
 import { applyAdd } from './add';
-import { decodeBatch, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
+import { decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
 import { nameAt, slotAddress } from './cells';
 import { checkClasses, setClasses } from './classes';
 import { clearEmitted } from './emitted';
@@ -49,6 +49,7 @@ import {
   REGISTER_OPERATIONS,
   REGISTER_STEPS,
   SCRATCH,
+  SEE,
   SEQUENCED,
   SET,
   TICK,
@@ -72,9 +73,11 @@ import {
   producerAddress,
 } from './producers';
 import { applyDelete, applyOpen, applySet, checkDelete, checkOpen, checkSet, readValues } from './requests';
+import { applySee } from './seeing';
 import { admit, conclude } from './sequence';
 import { applySteps, decodeSteps, STEP_BYTES, STEP_SLOT } from './steps';
 import { classifySlots, sweepTracks } from './tracking';
+import { answerUniques, checkUniques } from './uniques-query';
 import { answerWindow, beginWindow } from './window-query';
 
 export { growTo };
@@ -139,6 +142,7 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
     return checkClasses(body, end);
   }
   if (kind === ADD) return checkAdd(flags, body, end);
+  if (kind === SEE) return checkSee(flags, body, end);
   if (kind === SET) return checkSet(body, end);
   if (kind === DELETE) return checkDelete(body, end);
   if (kind === OPEN) return checkOpen(body, end);
@@ -154,11 +158,17 @@ function checkAdd(flags: u32, body: u32, end: u32): u32 {
   return isSteps ? OK : decodeBatch(body, end, OPERATIONS);
 }
 
+function checkSee(flags: u32, body: u32, end: u32): u32 {
+  store<u32>(REGISTER_STEPS, 0);
+  return flags & ATOMIC ? BAD_REQUEST : decodeBatch(body, end, ITEMS);
+}
+
 function change(kind: u32, flags: u32): u32 {
   if (kind === ADD) {
     const count = load<u32>(REGISTER_NEXT);
     return load<u32>(REGISTER_STEPS) ? applySteps(count, flags) : applyAdd(count, flags);
   }
+  if (kind === SEE) return applySee(load<u32>(REGISTER_NEXT), flags);
   if (kind === SET) return applySet();
   if (kind === DELETE) return applyDelete();
   if (kind === OPEN) return applyOpen(load<u32>(REGISTER_NEXT));
@@ -241,6 +251,17 @@ export function window(length: u32, milliseconds: f64): u32 {
   return status;
 }
 
+/** Answers a UNIQUES body at RECEIVE; changes nothing. OK or the status that refuses it. */
+export function uniques(length: u32): u32 {
+  store<u32>(REGISTER_ANSWER_LENGTH, 0);
+  const status = isConfigured() ? checkUniques(RECEIVE, RECEIVE + length) : BAD_REQUEST;
+  if (!status) {
+    const answerLength = answerUniques(load<u8>(RECEIVE), load<u32>(REGISTER_NEXT));
+    store<u32>(REGISTER_ANSWER_LENGTH, answerLength);
+  }
+  return status;
+}
+
 /** Answers a LIST body at RECEIVE; changes nothing. OK or the status that refuses it. */
 export function list(length: u32): u32 {
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
@@ -269,7 +290,7 @@ function describe(producer: u32): u32 {
   return 20 + cursorLength;
 }
 
-/** The slot + 1 of an operation of the ADD that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
+/** The slot + 1 of an operation of the ADD or SEE that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
 export function slotOfOperation(index: u32): u32 {
   if (load<u32>(REGISTER_STEPS)) return load<u32>(SCRATCH + index * STEP_BYTES + STEP_SLOT);
   return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);

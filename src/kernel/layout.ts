@@ -17,6 +17,8 @@ export const PAGE: u32 = 65536;
 export const REGISTERS: u32 = 0;
 export const RECEIVE: u32 = 0x1000;
 export const SCRATCH: u32 = 0x110000;
+/** The end of SCRATCH, behind the records of the largest batch: sketches in the making (uniques.ts, uniques-query.ts). */
+export const SKETCHES: u32 = 0x172000;
 export const ANSWER: u32 = 0x180000;
 export const EMITTED: u32 = 0x200000;
 export const HEADER: u32 = 0x600000;
@@ -67,7 +69,7 @@ export const REGISTER_OLDEST: u32 = 56; // u64: the oldest sequence that its cli
 export const REGISTER_PAYLOAD: u32 = 64; // u64: hash of what follows the prefix
 export const REGISTER_CURSOR: u32 = 72; // u32 address, u32 length
 export const REGISTER_BODY: u32 = 80; // u32: where the body goes on after the prefix
-export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD that was applied, whose records are in SCRATCH; else 0
+export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD or SEE that was applied, whose records are in SCRATCH; else 0
 export const REGISTER_EMITTED: u32 = 92; // u32: bytes of the rows in EMITTED
 export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at hand are those of steps.ts
 
@@ -163,6 +165,7 @@ export const OPEN: u32 = 3;
 export const ADD: u32 = 4;
 export const SET: u32 = 6;
 export const DELETE: u32 = 9;
+export const SEE: u32 = 11;
 export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;

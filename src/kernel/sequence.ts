@@ -18,6 +18,7 @@ import {
   REGISTER_POSITION,
   REGISTER_SEQUENCE,
   REPEATED,
+  SEE,
   SEQUENCE_CONFLICT,
   SEQUENCE_GAP,
   SET,
@@ -34,7 +35,7 @@ import { copyAnswer, createWindow, holds, keep, payloadOf, positionOf } from './
  * body may be applied as the next sequence, REPEATED that its first answer is in ANSWER again.
  */
 export function admit(kind: u32, flags: u32, producer: u32, incarnation: u32, start: u32, end: u32): u32 {
-  if (kind !== ADD && kind !== SET && kind !== DELETE) return BAD_REQUEST;
+  if (kind !== ADD && kind !== SEE && kind !== SET && kind !== DELETE) return BAD_REQUEST;
   const status = checkProducer(producer, incarnation);
   if (status) return status;
   const sequence = readVarint64(start);

@@ -1,6 +1,6 @@
 import { DELTA, EXTENSION, MARKS, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, nameAt, setClass, slotAddress, touchSlot, trackAt } from './cells';
-import { classOf, HISTORY, isSameClass, keepsOf, knownSince, markUntracked, WINDOWS } from './classes';
+import { classOf, HISTORY, isSameClass, keepsOf, knownSince, markUntracked, UNIQUES, WINDOWS } from './classes';
 import { emitMinute } from './emitted';
 import { minuteOfExtension, nowMinute } from './event-time';
 import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS, OK, REGISTER_SINK, SCRATCH, STAGE } from './layout';
@@ -28,6 +28,7 @@ import {
   SPARSE,
   slotOfTrack,
 } from './tracks';
+import { dropUniques } from './uniques';
 
 /** How a counter's changes come to its window and history, and how time takes them away again. */
 
@@ -123,6 +124,7 @@ export function endTrack(slot: u32): void {
     closeNewestHour(track);
     dropWide(track);
   }
+  dropUniques(track);
   dropTrack(slot);
 }
 
@@ -145,6 +147,11 @@ function classifySlot(slot: u32): void {
   const fresh = classOf(nameBytes(name), nameLength(name));
   if (fresh === old) return;
   if (!isSameClass(old, fresh)) {
+    const seen = trackAt(address);
+    if (seen && !(keepsOf(fresh) & UNIQUES)) {
+      dropUniques(seen);
+      dropIfIdle(seen);
+    }
     const track = trackAt(address);
     if (track && formOf(track) >= SPARSE) endWindow(track);
     markUntracked(fresh, nowMinute());

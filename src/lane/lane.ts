@@ -49,6 +49,8 @@ export interface LaneParts {
 
 /** Flags that the kernel sees and the log keeps. */
 const KERNEL_FLAGS = Flag.ATOMIC | Flag.VALUES | Flag.SEQUENCED;
+/** Requests that read, and may wait for a position. */
+const WAITING_READS: ReadonlySet<number> = new Set([Opcode.GET, Opcode.WINDOW, Opcode.UNIQUES]);
 /** Room that the open group must have for whatever request comes next. */
 const LARGEST_ENTRY = DEFAULT_LIMITS.frame + EFFECT_BYTES + RECORD_BYTES;
 const TICK_MILLISECONDS = 60_000;
@@ -155,7 +157,7 @@ export class Lane implements MeshHandler {
   #apply(from: Requester, frame: FrameView): void {
     const partition = this.#parts.partitions.get(frame.partition);
     if (!partition) throw new TallystickError('WRONG_PARTITION');
-    if (frame.opcode === Opcode.GET || frame.opcode === Opcode.WINDOW) this.#reads.get(from, frame, partition);
+    if (WAITING_READS.has(frame.opcode)) this.#reads.get(from, frame, partition);
     else if (frame.opcode === Opcode.LIST) this.#reads.list(from, frame, partition);
     else this.#write(from, frame, partition);
   }

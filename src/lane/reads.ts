@@ -9,7 +9,7 @@ import { type Address, type Answers, addressOf, type Requester } from './answers
 /** How long a read waits for the position that it asks for. */
 const POSITION_MILLISECONDS = 5_000;
 
-/** A GET or WINDOW that waits for a position. */
+/** A GET, WINDOW or UNIQUES that waits for a position. */
 interface Waiter {
   readonly from: Requester;
   readonly address: Address;
@@ -18,7 +18,7 @@ interface Waiter {
   readonly deadline: Timer;
 }
 
-/** GET, WINDOW and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. */
+/** GET, WINDOW, UNIQUES and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. */
 export class Reads {
   readonly #answers: Answers;
   readonly #clock: Clock;
@@ -64,9 +64,12 @@ export class Reads {
   }
 
   #show(from: Requester, frame: Address, partition: Partition, body: Uint8Array): void {
-    const status =
-      frame.opcode === Opcode.WINDOW ? partition.window(body, this.#clock.wallMilliseconds()) : partition.read(body);
-    this.#answer(from, frame, partition, status);
+    this.#answer(from, frame, partition, this.#read(frame.opcode, partition, body));
+  }
+
+  #read(opcode: number, partition: Partition, body: Uint8Array): number {
+    if (opcode === Opcode.WINDOW) return partition.window(body, this.#clock.wallMilliseconds());
+    return opcode === Opcode.UNIQUES ? partition.uniques(body) : partition.read(body);
   }
 
   #answer(from: Requester, frame: Address, partition: Partition, status: number): void {

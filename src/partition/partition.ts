@@ -72,6 +72,7 @@ interface KernelExports {
   read(length: number): number;
   list(length: number): number;
   window(length: number, milliseconds: number): number;
+  uniques(length: number): number;
   lookUpProducer(): number;
   producerAt(producer: number): number;
   slotOfOperation(index: number): number;
@@ -189,6 +190,12 @@ export class Partition {
     return this.#kernel.window(body.length, milliseconds);
   }
 
+  /** Answers the body of a UNIQUES from memory; changes nothing. */
+  uniques(body: Uint8Array): number {
+    this.#receive(body);
+    return this.#kernel.uniques(body.length);
+  }
+
   #receive(body: Uint8Array): void {
     if (body.length > RECEIVE_BYTES)
       throw new RangeError(`A body has at most ${RECEIVE_BYTES} bytes, not ${body.length}.`);
@@ -205,7 +212,7 @@ export class Partition {
     return this.#u64(REGISTER_POSITION);
   }
 
-  /** How many operations the body had that was applied last; 0 where it was no ADD. */
+  /** How many operations the body had that was applied last; 0 where it was no ADD or SEE. */
   get operations(): number {
     return this.#view.getUint32(REGISTER_OPERATIONS, true);
   }

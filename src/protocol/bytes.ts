@@ -98,6 +98,11 @@ export class ByteWriter {
     this.patchU32(this.#length - 4, value);
   }
 
+  u64(value: bigint): void {
+    this.u32(Number(value & 0xffffffffn));
+    this.u32(Number(value >> 32n));
+  }
+
   /** Overwrites four bytes that were written before. */
   patchU32(offset: number, value: number): void {
     const bytes = this.#bytes;
@@ -257,6 +262,16 @@ export class ByteReader {
 
   u32(): number {
     return readU32(this.#bytes, this.#take(4));
+  }
+
+  u64(): bigint {
+    const low = BigInt(this.u32());
+    return low | (BigInt(this.u32()) << 32n);
+  }
+
+  /** The next byte, which stays the next; undefined at the end. */
+  peekU8(): number | undefined {
+    return this.remaining > 0 ? this.#bytes[this.#offset] : undefined;
   }
 
   /** At most 2^53-1, else BAD_REQUEST. */

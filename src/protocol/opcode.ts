@@ -11,6 +11,8 @@ export const Opcode = {
   STATS: 8,
   DELETE: 9,
   LIST: 10,
+  SEE: 11,
+  UNIQUES: 12,
   WINDOW: 13,
   ERROR: 255,
 } as const;
@@ -59,9 +61,9 @@ export const DEFAULT_LIMITS = {
   frame: 1_048_576,
   /** The same, before HELLO is answered. */
   preHelloFrame: 1024,
-  /** Bytes of a counter's name. */
+  /** Bytes of a counter's name, and of an item. */
   name: 1024,
-  /** Operations, keys or names of a request. */
+  /** Operations, items, keys or names of a request. */
   batch: 10_000,
   /** Requests of a connection that wait for their answers. */
   inFlight: 1024,
@@ -87,6 +89,8 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.DELETE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
   [Opcode.WINDOW, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.LIST, { addresses: 'partition', flags: Flag.LATEST }],
+  [Opcode.SEE, { addresses: 'partition', flags: Flag.APPLIED | Flag.VALUES | Flag.SEQUENCED }],
+  [Opcode.UNIQUES, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
 ]);
 
 /** The rule of a request's opcode; undefined where no request has it. */

@@ -326,11 +326,11 @@ export function decodeList(body: Uint8Array): ListRequest {
 
 // --- the parts ---
 
-function encodeSequence(writer: ByteWriter, { sequence, unanswered, cursor }: Sequence): void {
+export function encodeSequence(writer: ByteWriter, { sequence, unanswered, cursor }: Sequence): void {
   writeSequence(writer, sequence, unanswered, cursor);
 }
 
-function readSequence(reader: ByteReader, flags: number): { sequence: Sequence } | undefined {
+export function readSequence(reader: ByteReader, flags: number): { sequence: Sequence } | undefined {
   if (!(flags & Flag.SEQUENCED)) return undefined;
   const sequence = reader.varint();
   const unanswered = reader.varint();
@@ -358,7 +358,7 @@ function readReason(reader: ByteReader): string {
   return reader.text(bytes);
 }
 
-function readKey(reader: ByteReader): { key: Key; extended: boolean } {
+export function readKey(reader: ByteReader): { key: Key; extended: boolean } {
   const head = reader.varint();
   const value = Math.floor(head / 4);
   const extended = (head & EXTENDED) !== 0;

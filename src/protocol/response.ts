@@ -31,9 +31,14 @@ export interface OpenAnswer extends Progress {
   readonly ids: readonly OpenedName[];
 }
 
+/** An operation of a batch, by its index from 0, and why it was refused. */
+export interface Refused {
+  readonly index: number;
+  readonly status: number;
+}
+
 export interface AddAnswer extends Progress {
-  /** The operations that were refused, by their index, each with a status. */
-  readonly refused: readonly { readonly index: number; readonly status: number }[];
+  readonly refused: readonly Refused[];
   /** The value of each operation's counter; empty unless the request asked for VALUES. */
   readonly values: readonly bigint[];
 }
@@ -99,11 +104,7 @@ export function decodeOpenAnswer(body: Uint8Array): OpenAnswer {
 
 export function encodeAddAnswer(writer: ByteWriter, answer: AddAnswer): void {
   writeProgress(writer, answer);
-  writer.varint(answer.refused.length);
-  for (const { index, status } of answer.refused) {
-    writer.varint(index);
-    writer.u8(status);
-  }
+  writeRefused(writer, answer.refused);
   for (const value of answer.values) writer.zigzag(value);
 }
 
@@ -111,12 +112,7 @@ export function encodeAddAnswer(writer: ByteWriter, answer: AddAnswer): void {
 export function decodeAddAnswer(body: Uint8Array, operations: number, values: boolean): AddAnswer {
   const reader = new ByteReader(body);
   const progress = readProgress(reader);
-  const refused: { index: number; status: number }[] = [];
-  for (let count = reader.count(2); count > 0; count--) {
-    const index = reader.varint();
-    if (index >= operations) throw new TallystickError('BAD_REQUEST', `There is no operation ${index}.`);
-    refused.push({ index, status: reader.u8() });
-  }
+  const refused = readRefused(reader, operations);
   const read: bigint[] = [];
   for (let i = 0; values && i < operations; i++) read.push(reader.zigzagBig());
   reader.end();
@@ -247,4 +243,23 @@ export function writeProgress(writer: ByteWriter, { position, flushed }: Progres
 
 export function readProgress(reader: ByteReader): Progress {
   return { position: reader.varint(), flushed: reader.varint() };
+}
+
+/** The refused operations of a batch: `count | (index varint | status u8) …` */
+export function writeRefused(writer: ByteWriter, refused: readonly Refused[]): void {
+  writer.varint(refused.length);
+  for (const { index, status } of refused) {
+    writer.varint(index);
+    writer.u8(status);
+  }
+}
+
+export function readRefused(reader: ByteReader, operations: number): Refused[] {
+  const refused: Refused[] = [];
+  for (let count = reader.count(2); count > 0; count--) {
+    const index = reader.varint();
+    if (index >= operations) throw new TallystickError('BAD_REQUEST', `There is no operation ${index}.`);
+    refused.push({ index, status: reader.u8() });
+  }
+  return refused;
 }

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import { OK } from '../../src/errors.js';
+import { type CounterClass, encodeClasses } from '../../src/partition/classes.js';
 import {
   Kind,
   PAGE_BYTES,
@@ -29,7 +30,18 @@ import {
   decodeListAnswer,
   decodeOpenAnswer,
   decodeSetAnswer,
+  type Progress,
 } from '../../src/protocol/response.js';
+import {
+  decodeSeeAnswer,
+  decodeUniquesAnswer,
+  encodeSee,
+  encodeUniques,
+  type SeeAnswer,
+  type SeeRequest,
+  type UniquesAnswer,
+  type Wanted,
+} from '../../src/protocol/uniques.js';
 import { compileWasm } from '../../src/wasm.js';
 import type {
   AddResult,
@@ -156,6 +168,33 @@ export class Kernel implements Counters {
   openProducer(id: Uint8Array, named = false, milliseconds = START): Outcome<OpenedProducer> {
     const status = this.call(Kind.OPEN_PRODUCER, 0, NOBODY, milliseconds, Uint8Array.of(...id, named ? 1 : 0));
     return status === OK ? { status, answer: this.partition.openedProducer } : { status };
+  }
+
+  see(
+    request: SeeRequest,
+    flags = 0,
+    session = NOBODY,
+    milliseconds = START,
+  ): Outcome<Omit<SeeAnswer, keyof Progress>> {
+    const sequenced = request.sequence ? Flag.SEQUENCED : 0;
+    const status = this.call(Opcode.SEE, flags | sequenced, session, milliseconds, bodyOf(encodeSee, request));
+    return this.#outcome(status, (bytes) => {
+      const { refused, seen } = decodeSeeAnswer(bytes, request.sightings.length, (flags & Flag.VALUES) !== 0);
+      return { refused, seen };
+    });
+  }
+
+  uniques(wanted: Wanted, keys: readonly Key[]): Outcome<Omit<UniquesAnswer, keyof Progress>> {
+    const status = this.partition.uniques(bodyOf(encodeUniques, { wanted, keys }));
+    if (this.watched) expect(this.partition.stateHash, 'state after a UNIQUES').toBe(this.#lastHash);
+    return this.#outcome(status, (bytes) => {
+      const { position, flushed, ...answer } = decodeUniquesAnswer(bytes, wanted);
+      return answer;
+    });
+  }
+
+  classify(classes: readonly CounterClass[], milliseconds = START): number {
+    return this.call(Kind.CLASSIFY, 0, NOBODY, milliseconds, encodeClasses(classes));
   }
 
   tick(milliseconds: number): Outcome<undefined> {

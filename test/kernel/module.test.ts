@@ -56,9 +56,9 @@ describe('The module', () => {
     ]);
   });
 
-  test('has no floating point but the milliseconds that it is given', () => {
+  test('has no floating point but the milliseconds that it is given and the estimates of reads', () => {
     const folder = new URL('../../src/kernel/', import.meta.url);
-    const sources = readdirSync(folder).filter((file) => file !== 'checksum.ts');
+    const sources = readdirSync(folder).filter((file) => file !== 'checksum.ts' && file !== 'sketch.ts');
     const lines = sources.flatMap((file) => readFileSync(new URL(file, folder), 'utf8').split('\n'));
     expect(lines.filter((line) => /\bf(32|64)\b/.test(line)).map((line) => line.match(/\w+: f64/)?.[0])).toEqual([
       'milliseconds: f64',

@@ -6,6 +6,7 @@ import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
+import * as uniques from '../../src/protocol/uniques.js';
 import * as window from '../../src/protocol/window.js';
 
 const int64 = fc.oneof(fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n), fc.bigInt(-100n, 100n));
@@ -30,6 +31,19 @@ const operation = fc
 const many = <T>(item: fc.Arbitrary<T>) => fc.array(item, { maxLength: 12 });
 const status = fc.integer({ min: 1, max: 255 });
 const progress = { position: count, flushed: count };
+
+const sighting: fc.Arbitrary<uniques.Sighting> = fc.record({ key, item: bytes(1, 40) });
+/** Every other item has the very key of the one before. */
+const withRepeatedKeys = (sightings: readonly uniques.Sighting[]): uniques.Sighting[] =>
+  sightings.map(({ item, key }, i) => ({ item, key: i % 2 ? (sightings[i - 1] as uniques.Sighting).key : key }));
+const uniqueCount: fc.Arbitrary<uniques.UniqueCount> = fc.oneof(
+  fc.record({ status: fc.constant(0), exact: fc.boolean(), count }),
+  fc.record({ status, exact: fc.constant(true), count: fc.constant(0) }),
+);
+const sketch: fc.Arbitrary<NonNullable<uniques.UniquesAnswer['sketch']>> = fc.oneof(
+  fc.record({ hashes: many(fc.bigInt(0n, 2n ** 64n - 1n)) }),
+  fc.record({ status }),
+);
 
 /** Every body that is laid by hand, with what makes one, and the flags that its decoder needs. */
 interface Body<T> {
@@ -159,6 +173,48 @@ const BODIES = [
     fc.record({ ...progress, cursor: count, counters: many(fc.record({ name, value: int64 })) }),
     response.encodeListAnswer,
     response.decodeListAnswer,
+  ),
+  body<uniques.SeeRequest>(
+    'SEE',
+    fc.record({ sequence, sightings: many(sighting).map(withRepeatedKeys) }, { requiredKeys: ['sightings'] }),
+    uniques.encodeSee,
+    (encoded, value) => uniques.decodeSee(encoded, sequenced(value)),
+  ),
+  body<uniques.SeeAnswer>(
+    'the answer to SEE',
+    fc.record({
+      ...progress,
+      refused: many(fc.record({ index: fc.nat(10), status })),
+      seen: fc.oneof(
+        fc.constant([]),
+        fc.array(fc.record({ isNew: fc.boolean(), exact: fc.boolean() }), { minLength: 11, maxLength: 11 }),
+      ),
+    }),
+    uniques.encodeSeeAnswer,
+    (encoded, value) => uniques.decodeSeeAnswer(encoded, 11, value.seen.length > 0),
+  ),
+  body<uniques.UniquesRequest>(
+    'UNIQUES',
+    fc.record(
+      {
+        after: fc.record({ epoch: fc.nat(0xffffffff), sequence: count }),
+        wanted: fc.constantFrom('each', 'union', 'sketch'),
+        keys: many(key),
+      },
+      { requiredKeys: ['wanted', 'keys'] },
+    ),
+    uniques.encodeUniques,
+    (encoded, value) => uniques.decodeUniques(encoded, value.after ? Flag.AFTER : 0),
+  ),
+  body<uniques.UniquesAnswer>(
+    'the answer to UNIQUES',
+    fc.oneof(
+      fc.record({ ...progress, wanted: fc.constant('each' as const), counts: many(uniqueCount) }),
+      fc.record({ ...progress, wanted: fc.constant('union' as const), counts: fc.tuple(uniqueCount) }),
+      fc.record({ ...progress, wanted: fc.constant('sketch' as const), counts: fc.constant([]), sketch }),
+    ),
+    uniques.encodeUniquesAnswer,
+    (encoded, value) => uniques.decodeUniquesAnswer(encoded, value.wanted),
   ),
   body(
     'the answer to SYNC',

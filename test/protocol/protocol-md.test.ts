@@ -8,6 +8,7 @@ import { ANSWER, Flag, LANE, Opcode, requestRule } from '../../src/protocol/opco
 import { murmur3, partitionHash, partitionOf } from '../../src/protocol/partition-hash.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
+import * as uniques from '../../src/protocol/uniques.js';
 import * as window from '../../src/protocol/window.js';
 
 const page = readFileSync(new URL('../../protocol.md', import.meta.url), 'utf8');
@@ -75,6 +76,16 @@ const CODECS: Record<string, Codec<unknown>> = {
   'answer DELETE': codec(({ body }) => response.decodeSetAnswer(body), response.encodeSetAnswer),
   'request LIST': codec(({ body }) => request.decodeList(body), request.encodeList),
   'answer LIST': codec(({ body }) => response.decodeListAnswer(body), response.encodeListAnswer),
+  'request SEE': codec(({ body, flags }) => uniques.decodeSee(body, flags), uniques.encodeSee),
+  'answer SEE': codec(({ body }, meaning) => {
+    const { seen } = meaning.body as { seen: unknown[] };
+    return uniques.decodeSeeAnswer(body, seen.length, seen.length > 0);
+  }, uniques.encodeSeeAnswer),
+  'request UNIQUES': codec(({ body, flags }) => uniques.decodeUniques(body, flags), uniques.encodeUniques),
+  'answer UNIQUES': codec(({ body }, meaning) => {
+    const { wanted } = meaning.body as { wanted: uniques.Wanted };
+    return uniques.decodeUniquesAnswer(body, wanted);
+  }, uniques.encodeUniquesAnswer),
   'request WINDOW': codec(({ body, flags }) => window.decodeWindow(body, flags), window.encodeWindow),
   'answer WINDOW': codec(({ body }) => window.decodeWindowAnswer(body), window.encodeWindowAnswer),
   'request SYNC': codec(
@@ -155,12 +166,15 @@ describe('The examples of protocol.md', () => {
         expect(meaning.flags.filter((flag) => !((rule?.flags ?? 0) & Flag[flag]))).toEqual([]);
         expect(meaning.partition === 'lane').toBe(rule?.addresses === 'lane');
         if (typeof meaning.partition !== 'number') return;
-        const { operations, keys, key } = meaning.body as {
+        const { operations, sightings, keys, key } = meaning.body as {
           operations?: { key: unknown }[];
+          sightings?: { key: unknown }[];
           keys?: unknown;
           key?: unknown;
         };
-        const named = namesIn(operations?.map((operation) => operation.key) ?? keys ?? key ?? meaning.body);
+        const named = namesIn(
+          (operations ?? sightings)?.map((operation) => operation.key) ?? keys ?? key ?? meaning.body,
+        );
         for (const counter of named) {
           const encoded = utf8(counter);
           expect([counter, partitionOf(encoded, 0, encoded.length, 4)]).toEqual([counter, meaning.partition]);

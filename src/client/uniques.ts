@@ -1,0 +1,177 @@
+import { ABSENT, codeOfStatus, OK, TallystickError } from '../errors.js';
+import { ByteWriter, encodeUtf8 } from '../protocol/bytes.js';
+import { Flag, Opcode } from '../protocol/opcode.js';
+import { partitionOf } from '../protocol/partition-hash.js';
+import { countUnion, STANDARD_ERROR } from '../protocol/sketch.js';
+import {
+  decodeUniquesAnswer,
+  encodeUniques,
+  MOST_UNIQUES,
+  type UniqueCount,
+  type UniqueItems,
+  type UniquesAnswer,
+  type Wanted,
+} from '../protocol/uniques.js';
+import { Call } from './call.js';
+import { Position } from './position.js';
+import type { ReadOptions } from './reader.js';
+import { Request } from './request.js';
+import type { Session } from './session.js';
+
+/** How many different items were seen under a name, or under any of several. */
+export interface Uniques {
+  readonly names: readonly string[];
+  readonly count: number;
+  /** Whether the count is exact; else it is an estimate. */
+  readonly exact: boolean;
+  /** Of an estimate, relative to it: two thirds are off by less. 0 where the count is exact. */
+  readonly standardError: number;
+  /** Whether no crash can take back what it shows. */
+  readonly durable: boolean;
+  /** What it is as of, in the partitions of the names. */
+  readonly position: Position;
+}
+
+/** Names of one partition that are asked for with one request, by their indexes among those of the caller. */
+interface Part {
+  readonly partition: number;
+  readonly names: readonly string[];
+  readonly indexes: readonly number[];
+}
+
+/** What came of a part. */
+interface PartAnswer extends Pick<Uniques, 'durable' | 'position'> {
+  readonly part: Part;
+  readonly answer: UniquesAnswer;
+}
+
+/** Asks how many different items were seen. */
+export class UniquesReader {
+  readonly #session: Session;
+  readonly #timeout: number;
+
+  constructor(session: Session, timeout: number) {
+    this.#session = session;
+    this.#timeout = timeout;
+  }
+
+  /** The number of each name. */
+  async each(names: readonly string[], options: ReadOptions): Promise<Uniques[]> {
+    const found: Uniques[] = new Array(names.length);
+    for (const { part, answer, durable, position } of await this.#ask('each', names, options)) {
+      if (answer.counts.length !== part.names.length) throw new TallystickError('BAD_REQUEST', 'A count is missing.');
+      for (const [i, { status, ...count }] of answer.counts.entries()) {
+        requireCount(status, part.names[i] as string);
+        found[part.indexes[i] as number] = uniques([part.names[i] as string], count, { durable, position });
+      }
+    }
+    return found;
+  }
+
+  /** The number of all names together: of one partition as the server says it, of several by their sketches. */
+  async union(names: readonly string[], options: ReadOptions): Promise<Uniques> {
+    const parts = this.#partsOf(names);
+    const wanted = parts.length > 1 ? 'sketch' : 'union';
+    const answers = await this.#ask(wanted, names, options, parts);
+    const durable = answers.every((answer) => answer.durable);
+    const position = answers.reduce(
+      (sum, { position }) => sum.merge(position),
+      new Position(this.#session.epoch, new Map()),
+    );
+    if (wanted === 'union') {
+      const count = answers[0]?.answer.counts[0] ?? { status: OK, exact: true, count: 0 };
+      requireCount(count.status, names.join(', '));
+      return uniques(names, count, { durable, position });
+    }
+    const items = answers.map(({ answer, part }) => itemsOf(answer, part));
+    return uniques(names, countUnion(items), { durable, position });
+  }
+
+  #partsOf(names: readonly string[]): Part[] {
+    const { partitions, limits } = this.#session;
+    const open = new Map<number, { partition: number; names: string[]; indexes: number[] }>();
+    const parts: Part[] = [];
+    for (const [index, name] of names.entries()) {
+      const bytes = encodeUtf8(name);
+      if (bytes.length < 1 || bytes.length > limits.name) throw new TallystickError('NAME_INVALID');
+      const partition = partitionOf(bytes, 0, bytes.length, partitions);
+      let part = open.get(partition);
+      if (!part || part.names.length === MOST_UNIQUES) {
+        part = { partition, names: [], indexes: [] };
+        open.set(partition, part);
+        parts.push(part);
+      }
+      part.names.push(name);
+      part.indexes.push(index);
+    }
+    return parts;
+  }
+
+  #ask(
+    wanted: Wanted,
+    names: readonly string[],
+    options: ReadOptions,
+    parts = this.#partsOf(names),
+  ): Promise<PartAnswer[]> {
+    if (parts.length === 0) return Promise.resolve([]);
+    return new Promise((resolve, reject) => {
+      const call = new Call<PartAnswer[]>(resolve, reject);
+      if (!this.#session.begin(call, options, this.#timeout)) return;
+      const answers: PartAnswer[] = [];
+      for (const part of parts) {
+        this.#send(wanted, part, options, call, (answer) => {
+          if (answers.push(answer) === parts.length) call.resolve(answers);
+        });
+      }
+    });
+  }
+
+  #send(
+    wanted: Wanted,
+    part: Part,
+    { read, after }: ReadOptions,
+    call: Call<PartAnswer[]>,
+    take: (answer: PartAnswer) => void,
+  ): void {
+    const { partition } = part;
+    const sequence = after?.sequenceOf(partition);
+    const isLatest = read === 'latest';
+    const body = new ByteWriter();
+    encodeUniques(body, {
+      ...(after && sequence !== undefined && { after: { epoch: after.epoch, sequence } }),
+      wanted,
+      keys: part.names.map((name) => ({ name })),
+    });
+    const flags = (isLatest ? Flag.LATEST : 0) | (sequence === undefined ? 0 : Flag.AFTER);
+    this.#session.laneOf(partition).submit(
+      new Request({ opcode: Opcode.UNIQUES, flags, partition }, body.view(), {
+        onAnswer: (bytes) => {
+          const answer = decodeUniquesAnswer(bytes, wanted);
+          const position = new Position(this.#session.epoch, new Map([[partition, answer.position]]));
+          take({ part, answer, durable: !isLatest || answer.position <= answer.flushed, position });
+        },
+        onError: (error) => call.reject(error),
+        isWanted: () => !call.isSettled,
+      }),
+    );
+  }
+}
+
+function uniques(
+  names: readonly string[],
+  { count, exact }: Pick<UniqueCount, 'count' | 'exact'>,
+  { durable, position }: Pick<Uniques, 'durable' | 'position'>,
+): Uniques {
+  return { names, count, exact, standardError: exact ? 0 : STANDARD_ERROR, durable, position };
+}
+
+function itemsOf({ sketch }: UniquesAnswer, { names }: Part): UniqueItems {
+  if (!sketch) throw new TallystickError('BAD_REQUEST', 'A sketch is missing.');
+  if (!('status' in sketch)) return sketch;
+  throw new TallystickError(codeOfStatus(sketch.status), `Counting "${names.join('", "')}".`);
+}
+
+function requireCount(status: number, name: string): void {
+  if (status === OK || status === ABSENT) return;
+  throw new TallystickError(codeOfStatus(status), `Counting the items of "${name}".`);
+}

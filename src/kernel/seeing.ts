@@ -1,0 +1,107 @@
+import { DELTA, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
+import { classAt, slotAddress, valueAt, writeValue } from './cells';
+import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
+import {
+  ABSENT,
+  ANSWER,
+  H_APPLIED,
+  H_REFUSED,
+  MEMORY_FULL,
+  NOT_TRACKED,
+  OK,
+  REGISTER_OPERATIONS,
+  SCRATCH,
+  VALUES,
+} from './layout';
+import { addName, findName, hasNameRoom, leftFor, unaddName } from './names';
+import { dropIfIdle, openTrack } from './tracks';
+import { NO_MEMORY, seeItem } from './uniques';
+import { writeVarint } from './varint';
+
+/**
+ * SEE: items that were seen under names. Each is an operation with a record as batch.ts draws it; in the place of the delta is the item's
+ * hash, and when it is applied, what became of it in the place of the name's hash: NEW, ESTIMATED (uniques.ts).
+ */
+const OUTCOME: u32 = 0;
+
+/** Applies the decoded items in SCRATCH and writes the answer; its length. */
+export function applySee(count: u32, flags: u32): u32 {
+  const end = SCRATCH + count * RECORD_BYTES;
+  let refused: u32 = 0;
+  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+    const status = see(record);
+    store<u32>(record + STATUS, status);
+    if (!status) continue;
+    store<u32>(record + OUTCOME, 0);
+    refused++;
+  }
+  store<u32>(REGISTER_OPERATIONS, count);
+  store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
+  store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
+  return writeAnswer(end, refused, (flags & VALUES) !== 0);
+}
+
+function see(record: u32): u32 {
+  let slot = load<u32>(record + SLOT);
+  const status = load<u32>(record + STATUS);
+  if (status === ABSENT)
+    slot = findName(load<u64>(record + HASH), load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+  else if (status) return status;
+  return slot ? seeUnder(record, slot - 1) : seeUnderNew(record);
+}
+
+/** Sees the item of a record under a name that has a slot. The name exists from now on, as a counter with its value. */
+function seeUnder(record: u32, slot: u32): u32 {
+  const address = slotAddress(slot);
+  const known = classAt(address);
+  if (!(keepsOf(known) & UNIQUES)) return NOT_TRACKED;
+  const track = openTrack(slot);
+  if (!track) return MEMORY_FULL;
+  const outcome = seeItem(track, load<u64>(record + DELTA), thresholdOf(known));
+  if (outcome & NO_MEMORY) {
+    dropIfIdle(track);
+    return MEMORY_FULL;
+  }
+  store<u32>(record + OUTCOME, outcome);
+  store<u32>(record + SLOT, slot + 1);
+  writeValue(address, valueAt(address));
+  return OK;
+}
+
+/** An item that is refused leaves no name behind. */
+function seeUnderNew(record: u32): u32 {
+  const hash = load<u64>(record + HASH);
+  const name = load<u32>(record + KEY);
+  const length = load<u32>(record + KEY_LENGTH);
+  if (!(keepsOf(classOf(name, length)) & UNIQUES)) return NOT_TRACKED;
+  if (!hasNameRoom(length)) return MEMORY_FULL;
+  const left = leftFor(length);
+  const slot = addName(hash, name, length);
+  const status = seeUnder(record, slot);
+  if (status) unaddName(hash, slot, left);
+  return status;
+}
+
+/** Two bits an item, the first in the lowest bits. */
+function writeAnswer(end: u32, refused: u32, outcomes: bool): u32 {
+  let p = writeVarint(ANSWER, refused);
+  if (refused) {
+    for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+      const status = load<u32>(record + STATUS);
+      if (!status) continue;
+      p = writeVarint(p, (record - SCRATCH) / RECORD_BYTES);
+      store<u8>(p++, <u8>status);
+    }
+  }
+  if (!outcomes) return p - ANSWER;
+  let bits: u32 = 0;
+  let shift: u32 = 0;
+  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+    bits |= load<u32>(record + OUTCOME) << shift;
+    shift = (shift + 2) & 7;
+    if (shift && record + RECORD_BYTES < end) continue;
+    store<u8>(p++, <u8>bits);
+    bits = 0;
+  }
+  return p - ANSWER;
+}

@@ -1,0 +1,142 @@
+import { decodeBatch, KEY, KEY_LENGTH, KEYS, RECORD_BYTES, SLOT, STATUS } from './batch';
+import { classAt, existsAt, slotAddress, trackAt } from './cells';
+import { classOf, keepsOf, UNIQUES } from './classes';
+import {
+  ABSENT,
+  ANSWER,
+  BAD_REQUEST,
+  NOT_TRACKED,
+  OK,
+  REGISTER_NEXT,
+  SCRATCH,
+  SKETCHES,
+  TOO_MANY_OPERATIONS,
+} from './layout';
+import { countRanks, estimate, SKETCH_BYTES } from './sketch';
+import { countNew, writeNew } from './union';
+import { countItems, exactCount, HISTOGRAM, isExact, raiseAll } from './uniques';
+import { writeVarint } from './varint';
+
+/** UNIQUES: how many different items were seen under names, under each or under all of them together. */
+
+// What is asked for
+export const EACH: u32 = 0;
+export const UNION: u32 = 1;
+/** The union, as something that can be united with that of another partition. */
+export const SKETCH: u32 = 2;
+
+/** More names take several requests, and a union of them their sketches: an estimate takes some microseconds. */
+const MOST_NAMES: u32 = 256;
+/** Looking for the items of sets in others, for an exact union, takes at most so many lookups: some milliseconds. */
+const MOST_LOOKUPS: u64 = 65536;
+/** Hashes of an exact union in an answer, 128 KiB; a larger one is answered as a sketch. */
+const MOST_HASHES: u32 = 16384;
+
+// Volatile, behind the records of a batch
+const SKETCH_OF_UNION: u32 = SKETCHES;
+const TRACKS: u32 = SKETCHES + 0x8000;
+
+/** OK and the number of names in REGISTER_NEXT for a body `what | count | keys`, or the status that refuses it. */
+export function checkUniques(start: u32, end: u32): u32 {
+  if (start === end || load<u8>(start) > <u8>SKETCH) return BAD_REQUEST;
+  const status = decodeBatch(start + 1, end, KEYS);
+  return !status && load<u32>(REGISTER_NEXT) > MOST_NAMES ? TOO_MANY_OPERATIONS : status;
+}
+
+/** Answers a checked UNIQUES; the length of the answer. */
+export function answerUniques(what: u32, count: u32): u32 {
+  const end = SCRATCH + count * RECORD_BYTES;
+  if (what !== EACH) return answerUnion(what, end);
+  let p = writeVarint(ANSWER, count);
+  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+    const status = statusOf(record);
+    store<u8>(p++, <u8>status);
+    if (status) continue;
+    const track = trackAt(slotAddress(load<u32>(record + SLOT) - 1));
+    p = track ? writeCount(p, isExact(track), countItems(track)) : writeCount(p, true, 0);
+  }
+  return p - ANSWER;
+}
+
+function statusOf(record: u32): u32 {
+  const slot = load<u32>(record + SLOT);
+  const status = load<u32>(record + STATUS);
+  if (!slot && status !== ABSENT) return status;
+  const known = slot
+    ? classAt(slotAddress(slot - 1))
+    : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+  if (!(keepsOf(known) & UNIQUES)) return NOT_TRACKED;
+  return slot && existsAt(slotAddress(slot - 1)) ? OK : ABSENT;
+}
+
+function writeCount(p: u32, exact: bool, count: u64): u32 {
+  store<u8>(p, exact ? 1 : 0);
+  return writeVarint(p + 1, count);
+}
+
+/** One name of which no uniques are kept, or that no counter has, makes the union unknown; an absent one has no items. */
+function answerUnion(what: u32, end: u32): u32 {
+  let tracks: u32 = TRACKS;
+  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+    const status = statusOf(record);
+    if (status && status !== ABSENT) {
+      store<u8>(ANSWER, <u8>status);
+      return 1;
+    }
+    const track = status ? 0 : trackAt(slotAddress(load<u32>(record + SLOT) - 1));
+    if (!track) continue;
+    store<u32>(tracks, track);
+    tracks += 4;
+  }
+  store<u8>(ANSWER, <u8>OK);
+  const exact = isExactUnion(tracks);
+  const count = exact ? countUnion(tracks) : 0;
+  if (what === SKETCH) return answerSketch(tracks, exact && count <= MOST_HASHES, count);
+  if (exact) return writeCount(ANSWER + 1, true, count) - ANSWER;
+  uniteSketches(SKETCH_OF_UNION, tracks);
+  countRanks(SKETCH_OF_UNION, HISTOGRAM);
+  return writeCount(ANSWER + 1, false, estimate(HISTOGRAM)) - ANSWER;
+}
+
+/** Whether a union of tracks can be counted exactly. The largest set comes to the front: only the others are looked up. */
+function isExactUnion(end: u32): bool {
+  let largest: u32 = 0;
+  for (let place = TRACKS; place < end; place += 4) {
+    const track = load<u32>(place);
+    if (!isExact(track)) return false;
+    if (exactCount(track) <= largest) continue;
+    largest = exactCount(track);
+    store<u32>(place, load<u32>(TRACKS));
+    store<u32>(TRACKS, track);
+  }
+  let lookups: u64 = 0;
+  for (let place = TRACKS; place < end; place += 4) {
+    lookups += <u64>((place - TRACKS) >> 2) * exactCount(load<u32>(place));
+  }
+  return lookups <= MOST_LOOKUPS;
+}
+
+/** The items of each set that are in none before it. */
+function countUnion(end: u32): u32 {
+  if (end === TRACKS) return 0;
+  let count = exactCount(load<u32>(TRACKS));
+  for (let place = TRACKS + 4; place < end; place += 4) count += countNew(TRACKS, place);
+  return count;
+}
+
+function uniteSketches(sketch: u32, end: u32): void {
+  memory.fill(sketch, 0, SKETCH_BYTES);
+  for (let place = TRACKS; place < end; place += 4) raiseAll(sketch, load<u32>(place));
+}
+
+/** `0 | hashes | u64 hash …` of a small exact union, or `1 | registers` */
+function answerSketch(end: u32, exact: bool, count: u32): u32 {
+  store<u8>(ANSWER + 1, exact ? 0 : 1);
+  if (!exact) {
+    uniteSketches(ANSWER + 2, end);
+    return 2 + SKETCH_BYTES;
+  }
+  let p = writeVarint(ANSWER + 2, count);
+  for (let place = TRACKS; place < end; place += 4) p = writeNew(TRACKS, place, p);
+  return p - ANSWER;
+}
