@@ -11,6 +11,7 @@ import type { CliIo, Output } from './io.js';
 import { listCommand } from './list-command.js';
 import { pingCommand } from './ping.js';
 import { statsCommand } from './stats.js';
+import { seeCommand, uniquesCommand } from './uniques.js';
 import { rateCommand, windowCommand } from './window-commands.js';
 
 export type { CliClient, Connect } from './client.js';
@@ -64,6 +65,8 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     deleteCommand(io),
     getCommand(io),
     listCommand(io),
+    seeCommand(io),
+    uniquesCommand(io),
     exportCommand(io),
     importCommand(io),
     pingCommand(io),

@@ -4,6 +4,19 @@ import { Failure } from './failure.js';
 import type { IngestTarget } from './ingest/ingest.js';
 import type { CliIo } from './io.js';
 
+interface UniquesOptions {
+  readonly read: 'durable' | 'latest';
+}
+
+/** A number of unique items, as the SDK tells it. */
+export interface UniqueCount {
+  readonly names: readonly string[];
+  readonly count: number;
+  readonly exact: boolean;
+  /** Relative to the count. */
+  readonly standardError: number;
+}
+
 /** Of the SDK's client, what the commands use. */
 export interface CliClient extends IngestTarget {
   increment(name: string, delta: bigint): Promise<bigint>;
@@ -21,6 +34,10 @@ export interface CliClient extends IngestTarget {
     names: readonly string[],
     options: { read: 'durable' | 'latest' },
   ): Promise<readonly { readonly name: string; readonly value: bigint }[]>;
+  /** For each item whether it was new. */
+  see(name: string, items: readonly string[]): Promise<readonly { readonly isNew: boolean; readonly exact: boolean }[]>;
+  uniques(names: readonly string[], options: UniquesOptions & { readonly union: true }): Promise<UniqueCount>;
+  uniques(names: readonly string[], options: UniquesOptions): Promise<readonly UniqueCount[]>;
   window(
     names: readonly string[],
     length: string,

@@ -8,7 +8,7 @@ import {
   READ_ONLY,
   withClient,
 } from './client.js';
-import { type CliIo, escaped, table } from './io.js';
+import { type CliIo, escaped, linesFrom, table } from './io.js';
 
 /** Names in one call of the SDK, which makes batches of them. */
 const NAMES_PER_READ = 10_000;
@@ -122,7 +122,7 @@ Examples:
         io,
         options,
         async (client) => {
-          const wanted = names.length === 1 && names[0] === '-' ? await namesFrom(io.stdin) : names;
+          const wanted = names.length === 1 && names[0] === '-' ? await linesFrom(io.stdin) : names;
           const values = await readAll(client, wanted, options.latest ? 'latest' : 'durable');
           if (options.json) io.stdout.write(`${json(values)}\n`);
           else if (names.length === 1 && names[0] !== '-') io.stdout.write(`${values[0]?.[1]}\n`);
@@ -151,11 +151,4 @@ async function readAll(
 /** Not by JSON.stringify of an object, which would give some names (`__proto__`, numbers) a place of their own. */
 function json(values: readonly (readonly [string, string])[]): string {
   return `{${values.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(',')}}`;
-}
-
-async function namesFrom(stdin: CliIo['stdin']): Promise<string[]> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stdin) chunks.push(Buffer.from(chunk as Buffer));
-  const text = Buffer.concat(chunks).toString('utf8');
-  return text.split(/\r?\n/).filter((name) => name !== '');
 }

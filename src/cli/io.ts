@@ -21,6 +21,14 @@ export function escaped(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => `\\u{${(char.codePointAt(0) as number).toString(16)}}`);
 }
 
+/** The lines of an input that are not empty. */
+export async function linesFrom(input: Readable): Promise<string[]> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of input) chunks.push(Buffer.from(chunk as Buffer));
+  const text = Buffer.concat(chunks).toString('utf8');
+  return text.split(/\r?\n/).filter((line) => line !== '');
+}
+
 /** Two columns, the second one flush right. */
 export function table(rows: readonly (readonly [string, string])[]): string {
   const left = rows.reduce((width, [name]) => Math.max(width, name.length), 0);

@@ -1,4 +1,5 @@
 import type { CliClient, Connect } from '../../src/cli/cli.js';
+import type { UniqueCount } from '../../src/cli/client.js';
 import { TallystickError } from '../../src/errors.js';
 import { type FakeServer, FakeTarget } from './fake-target.js';
 
@@ -53,6 +54,31 @@ export class FakeClient extends FakeTarget implements CliClient {
   async read(names: readonly string[], { read }: { read: string }): Promise<{ name: string; value: bigint }[]> {
     this.server.reads.push(read);
     return names.map((name) => ({ name, value: this.server.values.get(name) ?? 0n }));
+  }
+
+  async see(name: string, items: readonly string[]): Promise<{ isNew: boolean; exact: boolean }[]> {
+    const seen = this.server.uniques.get(name) ?? new Set();
+    this.server.uniques.set(name, seen);
+    return items.map((item) => {
+      const isNew = !seen.has(item);
+      seen.add(item);
+      return { isNew, exact: seen.size <= this.server.exactUniques };
+    });
+  }
+
+  uniques(names: readonly string[], options: { read: string; union: true }): Promise<UniqueCount>;
+  uniques(names: readonly string[], options: { read: string }): Promise<UniqueCount[]>;
+  async uniques(
+    names: readonly string[],
+    { read, union }: { read: string; union?: true },
+  ): Promise<UniqueCount | UniqueCount[]> {
+    this.server.reads.push(read);
+    const countOf = (names: readonly string[]): UniqueCount => {
+      const { size } = new Set(names.flatMap((name) => [...(this.server.uniques.get(name) ?? [])]));
+      const exact = size <= this.server.exactUniques;
+      return { names, count: size, exact, standardError: exact ? 0 : 0.008_123_4 };
+    };
+    return union ? countOf(names) : names.map((name) => countOf([name]));
   }
 
   async window(

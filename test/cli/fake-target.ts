@@ -14,6 +14,9 @@ export class FakeServer {
   readonly reasons: string[] = [];
   /** The kind of each read. */
   readonly reads: string[] = [];
+  /** What was seen under names. More than `exactUniques` are told as an estimate. */
+  readonly uniques = new Map<string, Set<string>>();
+  exactUniques = 3;
   /** For each lane its hottest counters. */
   readonly hot: { readonly name: string; readonly perSecond: number }[][] = [];
   /** What it tells of itself. */

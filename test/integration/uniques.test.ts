@@ -1,0 +1,80 @@
+import { expect, test } from 'vitest';
+import { clientOfTest } from './clients.js';
+import { serverOfTest } from './server-process.js';
+
+const CLASSES = JSON.stringify([
+  { pattern: 'exact:*', uniques: 10_000_000 },
+  { pattern: 'visitors:*', uniques: 256 },
+]);
+const environment = { TALLYSTICK_CLASSES: CLASSES };
+
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `visitor ${from + i}`);
+
+test('what was seen is counted once, told new once, and survives kill -9', async () => {
+  const server = await serverOfTest({ lanes: 2, partitions: 4, environment });
+  const client = await clientOfTest(server);
+  expect(await client.see('visitors:/', 'ann')).toEqual({ isNew: true, exact: true });
+  expect(await client.see('visitors:/', ['ann', 'bob', 'bob'])).toEqual([
+    { isNew: false, exact: true },
+    { isNew: true, exact: true },
+    { isNew: false, exact: true },
+  ]);
+  expect(await client.see('visitors:/', new TextEncoder().encode('ann'))).toMatchObject({ isNew: false });
+  await client.see('visitors:/big', range(0, 30_000));
+  await client.see('exact:big', range(0, 30_000), { ack: 'applied' });
+  await client.increment('visitors:/', 5);
+  await client.flush();
+  const before = await client.uniques(['visitors:/', 'visitors:/big', 'exact:big', 'visitors:none']);
+  expect(before.map(({ count, exact }) => (exact ? count : 'about'))).toEqual([2, 'about', 30_000, 0]);
+  const [, big] = before;
+  expect(Math.abs((big?.count ?? 0) / 30_000 - 1)).toBeLessThan(0.04);
+  expect(big?.standardError).toBeCloseTo(0.00812, 5);
+  expect(before.every(({ durable }) => durable)).toBe(true);
+
+  await server.kill('SIGKILL');
+  await server.start();
+  const again = await clientOfTest(server);
+  const after = await again.uniques(['visitors:/', 'visitors:/big', 'exact:big', 'visitors:none']);
+  expect(after.map(({ count }) => count)).toEqual(before.map(({ count }) => count));
+  expect(await again.get('visitors:/')).toBe(5n);
+  expect((await again.see('exact:big', range(29_990, 30_010))).filter(({ isNew }) => isNew)).toHaveLength(10);
+});
+
+test('a union over partitions is that of the items, whichever lane is asked, and changes nothing', async () => {
+  const server = await serverOfTest({ lanes: 2, partitions: 4, environment });
+  for (const direct of [true, false]) {
+    const client = await clientOfTest(server, { direct });
+    const small = Array.from({ length: 20 }, (_, i) => `visitors:${direct}:${i}`);
+    expect(new Set(small.map((name) => client.partitionOf(name))).size).toBe(4);
+    for (const [i, name] of small.entries()) await client.see(name, range(i * 50, i * 50 + 100));
+    expect(await client.uniques(small, { union: true })).toMatchObject({ count: 1050, exact: true, standardError: 0 });
+
+    const large = Array.from({ length: 5 }, (_, i) => `visitors:${direct}:large ${i}`);
+    for (const [i, name] of large.entries()) await client.see(name, range(i * 5000, i * 5000 + 10_000));
+    const union = await client.uniques([...large, ...small], { union: true });
+    expect(union.exact).toBe(false);
+    expect(Math.abs(union.count / 30_000 - 1)).toBeLessThan(0.04);
+    expect(await client.uniques([...small, ...large, ...small].reverse(), { union: true })).toMatchObject({
+      count: union.count,
+    });
+    const inOne = await client.uniques(['{t}visitors'], { union: true }).catch(({ code }) => code);
+    expect(inOne).toBe('NOT_TRACKED');
+    const position = await client.flush();
+    expect(await client.uniques(small[0] as string, { after: position })).toMatchObject({ count: 100, exact: true });
+  }
+});
+
+test('a name whose class keeps no uniques says so, and a deleted name begins anew', async () => {
+  const server = await serverOfTest({ environment });
+  const client = await clientOfTest(server);
+  await expect(client.see('likes', 'ann')).rejects.toMatchObject({ code: 'NOT_TRACKED', outcome: 'refused' });
+  await expect(client.uniques('likes')).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+  await expect(client.uniques(['visitors:/', 'likes'])).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+  await expect(client.see('visitors:/', ['ann', ''])).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  expect(await client.uniques([])).toEqual([]);
+  expect(await client.uniques([], { union: true })).toMatchObject({ count: 0, exact: true });
+  await client.see('visitors:/', 'ann');
+  expect(await client.delete('visitors:/', { reason: 'test' })).toEqual({ previous: 0n, existed: true });
+  expect(await client.uniques('visitors:/')).toMatchObject({ count: 0, exact: true });
+  expect(await client.see('visitors:/', 'ann')).toEqual({ isNew: true, exact: true });
+});
