@@ -24,6 +24,7 @@ const pattern = z
 const counterClass = z.strictObject({
   pattern,
   windows: z.enum(['1h', '1d']).optional(),
+  uniques: z.number().int().min(0).max(10_000_000).optional(),
   lateness: z
     .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
     .optional(),
