@@ -1,5 +1,6 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { onTestFinished } from 'vitest';
+import { runBounded } from '../support/bounded.js';
 
 /** strace, attached to a server that runs: it records system calls, delays them or makes them fail. */
 
@@ -11,7 +12,7 @@ function whyMissing(): string | undefined {
   // Attaches to a process that it did not start, until that ends: this may be forbidden where strace exists.
   const other = spawn('sleep', ['0.2'], { stdio: 'ignore' });
   const attaching = ['-e', 'trace=none', '-o', '/dev/null', '-p', String(other.pid)];
-  const { status, error, stderr } = spawnSync('strace', attaching, { encoding: 'utf8' });
+  const { status, error, stderr } = runBounded('strace', attaching, { seconds: 10 });
   if (error) return error.message;
   return status === 0 ? undefined : stderr.trim();
 }

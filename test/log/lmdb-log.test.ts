@@ -8,21 +8,12 @@ import { firstPlace } from '../../src/log/replay.js';
 import { segmentPath } from '../../src/log/segment-files.js';
 import { createSegment } from '../../src/log/segment-kinds.js';
 import { SegmentedLog, type SegmentedLogOptions } from '../../src/log/segmented-log.js';
+import { outputOf, works } from '../support/bounded.js';
 import { temporaryDirectory } from './homes.js';
 import { bodyOf, LogWriter, replayAll, SHAPE } from './writer.js';
 
 const MEBIBYTE = 1_048_576;
 const CHILD = fileURLToPath(new URL('./append-child.mjs', import.meta.url));
-
-/** Whether a command works here. */
-function works(command: string, ...args: string[]): boolean {
-  try {
-    execFileSync(command, args, { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 function canMount(): boolean {
   const directory = temporaryDirectory();
@@ -98,16 +89,9 @@ describe('A log in LMDB', () => {
     const outcomes = (injected: string): string[] => {
       const file = segmentPath(join(directory, 'lane'), 1, 'lmdb');
       const calls = ['-f', '-qq', '-o', join(directory, 'trace'), '-P', file, '-e', 'trace=fdatasync,pwrite64'];
-      const output = execFileSync(
-        'strace',
-        [...calls, '-e', `inject=${injected}`, process.execPath, CHILD, directory],
-        {
-          env: { ...process.env, UV_THREADPOOL_SIZE: '1' },
-          stdio: ['ignore', 'pipe', 'ignore'],
-          encoding: 'utf8',
-        },
-      );
-      return JSON.parse(output) as string[];
+      const program = [process.execPath, CHILD, directory];
+      const env = { ...process.env, UV_THREADPOOL_SIZE: '1' };
+      return JSON.parse(outputOf('strace', [...calls, '-e', `inject=${injected}`, ...program], { env })) as string[];
     };
 
     test('a failed flush is unknown, and so is everything after it', () => {
