@@ -16,7 +16,7 @@ import {
 } from './batch';
 import { classAt, existsAt, overflows, restoreValue, slotAddress, valueAt, writeValue } from './cells';
 import { classOf } from './classes';
-import { checkTime, timeOf } from './event-time';
+import { checkTime, nowMinute, timeOf } from './event-time';
 import { sipHash, xxh64 } from './hash';
 import {
   ABSENT,
@@ -24,7 +24,6 @@ import {
   ATOMIC,
   ATOMIC_ABORTED,
   H_APPLIED,
-  H_CLASSES,
   H_REFUSED,
   ID_UNKNOWN,
   MEMORY_FULL,
@@ -53,7 +52,7 @@ import {
   operationValue,
   rememberOperation,
 } from './operations';
-import { CHANGED, trackBatch } from './tracking';
+import { CHANGED, trackRecord } from './tracking';
 import { readZigzag, writeVarint, writeZigzag } from './varint';
 
 /** What has to be undone of an operation of an atomic batch, besides CHANGED. */
@@ -73,13 +72,17 @@ export function applyAdd(count: u32, flags: u32): u32 {
   expireOperations(EXPIRE_STEP + 2 * load<u32>(REGISTER_OPERATION_IDS));
   const newest = newestOperation();
   const isQuick = !(flags & (ATOMIC | VALUES));
+  const now = nowMinute();
   let refused: u32 = 0;
   for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
-    if (isQuick && stepQuickly(record)) continue;
+    if (isQuick && stepQuickly(record, now)) continue;
     store<u32>(record + MARKS, 0);
     const status = load<u32>(record + EXTENSION) ? applyExtended(record) : applyPlain(record);
     store<u32>(record + STATUS, status);
-    if (status === OK) continue;
+    if (status === OK) {
+      if (!atomic) trackRecord(record, now);
+      continue;
+    }
     refused++;
     if (!atomic) continue;
     undo(record, newest);
@@ -87,10 +90,12 @@ export function applyAdd(count: u32, flags: u32): u32 {
     refused = count;
     break;
   }
+  if (atomic && !refused) {
+    for (let record = SCRATCH; record < end; record += RECORD_BYTES) trackRecord(record, now); // nothing can be undone any more
+  }
   store<u32>(REGISTER_OPERATIONS, count);
   store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
   store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
-  if (load<u32>(H_CLASSES) && refused < count) trackBatch(end);
   return writeAnswer(end, refused, (flags & VALUES) !== 0);
 }
 
@@ -98,7 +103,7 @@ export function applyAdd(count: u32, flags: u32): u32 {
  * Steps a known counter by a delta alone where nobody asks for the value, and nothing will be undone: whether it did. It leaves
  * the record, whose status is OK, as it is.
  */
-function stepQuickly(record: u32): bool {
+function stepQuickly(record: u32, now: u32): bool {
   const slot = load<u32>(record + SLOT);
   if (!slot || load<u32>(record + EXTENSION)) return false;
   const cell = slotAddress(slot - 1);
@@ -106,6 +111,7 @@ function stepQuickly(record: u32): bool {
   const delta = load<i64>(record + DELTA);
   if (overflows(value, delta)) return false;
   writeValue(cell, value + delta);
+  trackRecord(record, now);
   return true;
 }
 

@@ -1,9 +1,9 @@
-import { DELTA, EXTENSION, MARKS, RECORD_BYTES, SLOT, STATUS } from './batch';
-import { classAt, nameAt, setClass, slotAddress, touchSlot, trackAt } from './cells';
+import { DELTA, EXTENSION, MARKS, SLOT } from './batch';
+import { classAt, nameAt, setClass, slotAddress, trackAt } from './cells';
 import { classOf, HISTORY, isSameClass, keepsOf, knownSince, markUntracked, UNIQUES, WINDOWS } from './classes';
 import { emitMinute } from './emitted';
 import { minuteOfExtension, nowMinute } from './event-time';
-import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS, OK, REGISTER_SINK, SCRATCH, STAGE } from './layout';
+import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS } from './layout';
 import { nameBytes, nameLength } from './names';
 import {
   addToWindow,
@@ -41,26 +41,15 @@ const CLASSIFY_SLOTS: u32 = 4096;
 /** An operation changed its counter (add.ts): in MARKS of a record that was not a quick step. */
 export const CHANGED: u32 = 1;
 
-/** Brings the changes of an applied batch, whose records end there, to the windows of their counters. */
-export function trackBatch(end: u32): void {
-  const now = nowMinute();
-  for (let from = SCRATCH; from < end; from += STAGE * RECORD_BYTES) {
-    const to = min<u32>(from + STAGE * RECORD_BYTES, end);
-    let sink: u32 = 0;
-    for (let record = from; record < to; record += RECORD_BYTES) {
-      const slot = load<u32>(record + SLOT);
-      if (slot) sink += load<u32>(touchSlot(slotAddress(slot - 1)) + MINUTE);
-    }
-    store<u32>(REGISTER_SINK, sink);
-    for (let record = from; record < to; record += RECORD_BYTES) {
-      if (load<u32>(record + STATUS) !== OK) continue;
-      const extension = load<u32>(record + EXTENSION);
-      if (extension && !(load<u32>(record + MARKS) & CHANGED)) continue;
-      const slot = load<u32>(record + SLOT) - 1;
-      const minute = extension ? minuteOfExtension(classAt(slotAddress(slot)), extension) : now + 1;
-      if (minute) trackChange(slot, load<i64>(record + DELTA), minute - 1, now);
-    }
-  }
+/** Brings the change of an operation that was applied to the window of its counter; `now` is the minute of the body. */
+export function trackRecord(record: u32, now: u32): void {
+  const slot = load<u32>(record + SLOT) - 1;
+  const known = classAt(slotAddress(slot));
+  if (!known) return;
+  const extension = load<u32>(record + EXTENSION);
+  if (extension && !(load<u32>(record + MARKS) & CHANGED)) return; // it was applied before, under its id
+  const minute = extension ? minuteOfExtension(known, extension) : now + 1;
+  if (minute) trackChange(slot, load<i64>(record + DELTA), minute - 1, now);
 }
 
 /** Brings a change of a counter to its window, if its class keeps one. */
