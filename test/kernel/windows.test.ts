@@ -255,6 +255,41 @@ describe('The history that is emitted', () => {
   });
 });
 
+describe('What is not applied', () => {
+  const now = START;
+  const sumOf = (kernel: Kernel, name: string) => windowOf(kernel.partition, name, HOUR, now).sum;
+
+  test('is not counted in a window: a repeated operation id, and an atomic batch that is refused', () => {
+    const kernel = new Kernel();
+    classify(kernel, CLASSES);
+    const once = { key: { name: 'hour:a' }, delta: 5n, operationId: new Uint8Array(16).fill(1) };
+    kernel.add({ operations: [once] });
+    kernel.add({ operations: [once] });
+    expect(sumOf(kernel, 'hour:a')).toBe(5n);
+    const refused = [
+      { key: { name: 'hour:a' }, delta: 1n },
+      { key: { name: 'hour:b' }, delta: -1n, min: 0n },
+    ];
+    kernel.add({ operations: refused }, Flag.ATOMIC);
+    expect([sumOf(kernel, 'hour:a'), sumOf(kernel, 'hour:b')]).toEqual([5n, 0n]);
+    kernel.add({ operations: refused });
+    expect([sumOf(kernel, 'hour:a'), sumOf(kernel, 'hour:b')]).toEqual([6n, 0n]);
+  });
+
+  test('a SET is counted by what it changed, and what was deleted is gone', () => {
+    const kernel = new Kernel();
+    classify(kernel, CLASSES);
+    kernel.step('hour:a', 5n);
+    kernel.set({ key: { name: 'hour:a' }, value: 2n, reason: 'r' });
+    kernel.set({ key: { name: 'hour:b' }, value: 7n, reason: 'r' });
+    expect([sumOf(kernel, 'hour:a'), sumOf(kernel, 'hour:b')]).toEqual([2n, 7n]);
+    kernel.delete({ key: { name: 'hour:a' }, reason: 'r' });
+    kernel.step('hour:a', 1n);
+    expect(sumOf(kernel, 'hour:a')).toBe(1n);
+    expect(kernel.partition.statistics.tracks).toBe(2);
+  });
+});
+
 describe('An increment with a time of its own', () => {
   test('is refused where it lies ahead of the clock, or is older than its class takes', () => {
     const tracked = new Tracked();
