@@ -61,11 +61,17 @@ export function chainOf(root: u32, bucket: u32): u32 {
   return load<u32>(root + ROOT_BYTES + (segment << 2)) + within * BUCKET_BYTES;
 }
 
-function bucketOf(root: u32, hash: u64): u32 {
+/** The first block of the chain that a hash belongs to. */
+export function bucketOf(root: u32, hash: u64): u32 {
   const mask = load<u32>(root + MASK);
   let number = <u32>hash & mask;
   if (number < load<u32>(root + SPLIT)) number = <u32>hash & ((mask << 1) | 1);
   return chainOf(root, number);
+}
+
+/** Loads from both lines of a bucket. */
+export function touchBucket(bucket: u32): u32 {
+  return load<u32>(bucket) + load<u32>(bucket + (BUCKET_BYTES >> 1));
 }
 
 export function bucketsOf(root: u32): u32 {

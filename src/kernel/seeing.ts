@@ -1,5 +1,5 @@
 import { DELTA, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
-import { classAt, slotAddress, valueAt, writeValue } from './cells';
+import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
 import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
 import {
   ABSENT,
@@ -10,12 +10,14 @@ import {
   NOT_TRACKED,
   OK,
   REGISTER_OPERATIONS,
+  REGISTER_SINK,
   SCRATCH,
+  STAGE,
   VALUES,
 } from './layout';
 import { addName, findName, hasNameRoom, leftFor, unaddName } from './names';
 import { dropIfIdle, openTrack } from './tracks';
-import { NO_MEMORY, seeItem } from './uniques';
+import { NO_MEMORY, seeItem, touchItem, uniquesBlock } from './uniques';
 import { writeVarint } from './varint';
 
 /**
@@ -28,17 +30,37 @@ const OUTCOME: u32 = 0;
 export function applySee(count: u32, flags: u32): u32 {
   const end = SCRATCH + count * RECORD_BYTES;
   let refused: u32 = 0;
-  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
-    const status = see(record);
-    store<u32>(record + STATUS, status);
-    if (!status) continue;
-    store<u32>(record + OUTCOME, 0);
-    refused++;
+  for (let from = SCRATCH; from < end; from += STAGE * RECORD_BYTES) {
+    const to = min<u32>(from + STAGE * RECORD_BYTES, end);
+    touchStage(from, to);
+    for (let record = from; record < to; record += RECORD_BYTES) {
+      const status = see(record);
+      store<u32>(record + STATUS, status);
+      if (!status) continue;
+      store<u32>(record + OUTCOME, 0);
+      refused++;
+    }
   }
   store<u32>(REGISTER_OPERATIONS, count);
   store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
   store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
   return writeAnswer(end, refused, (flags & VALUES) !== 0);
+}
+
+/** Loads what the items of a stage will look at, in loops whose loads do not depend on each other, so that their misses overlap. */
+function touchStage(from: u32, to: u32): void {
+  let sink: u32 = 0;
+  for (let record = from; record < to; record += RECORD_BYTES) {
+    const slot = load<u32>(record + SLOT);
+    const track = slot ? trackAt(slotAddress(slot - 1)) : 0;
+    if (track) sink += uniquesBlock(track);
+  }
+  for (let record = from; record < to; record += RECORD_BYTES) {
+    const slot = load<u32>(record + SLOT);
+    const track = slot ? trackAt(slotAddress(slot - 1)) : 0;
+    if (track) sink += touchItem(track, load<u64>(record + DELTA));
+  }
+  store<u32>(REGISTER_SINK, sink);
 }
 
 function see(record: u32): u32 {

@@ -65,6 +65,11 @@ export function raise(sketch: u32, register: u32, rank: u32): bool {
   return true;
 }
 
+/** Where a register lies. */
+export function registerPlace(sketch: u32, register: u32): u32 {
+  return sketch + ((register * REGISTER_BITS) >> 3);
+}
+
 // Eight registers of six bytes: those with even numbers in the low half of a lane of 12 bits each, so that a bit is free above each.
 const LANES: u64 = 0x03f03f03f03f;
 const GUARDS: u64 = 0x040040040040;

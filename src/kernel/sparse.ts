@@ -25,10 +25,15 @@ function entryAt(entries: u32, index: u32): u32 {
   return load<u32>(entries + (index << ENTRY_SHIFT));
 }
 
-/** The first entry whose register is not lower. Registers are uniform, so that it is near where it would be if they were spread evenly. */
+/** Where the entry of a register would be if all were spread evenly. */
+export function guessEntry(count: u32, register: u32): u32 {
+  return (count * register) / SKETCH_REGISTERS;
+}
+
+/** The first entry whose register is not lower. They are uniform, so that it is near the guess. */
 function placeOf(entries: u32, count: u32, register: u32): u32 {
   const least = register << RANK_BITS;
-  let index = (count * register) / SKETCH_REGISTERS;
+  let index = guessEntry(count, register);
   while (index < count && entryAt(entries, index) < least) index++;
   while (index > 0 && entryAt(entries, index - 1) >= least) index--;
   return index;

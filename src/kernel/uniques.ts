@@ -2,20 +2,23 @@ import { giveSized, hasSizedRoom, takeSized } from './blocks';
 import {
   addToBuckets,
   bucketItems,
+  bucketOf,
   bucketsHave,
   createBuckets,
   dropBuckets,
   raiseBuckets,
   takeSketch,
+  touchBucket,
 } from './item-buckets';
-import { addItem, dropItems, HASH_SHIFT, hasItem, MOST_SORTED, raiseHashes } from './items';
+import { addItem, dropItems, guessItem, HASH_SHIFT, hasItem, MOST_SORTED, raiseHashes } from './items';
 import { SKETCHES } from './layout';
-import { countRanks, estimate, mergeSketch, raise, rankOf, registerOf, SKETCH_BYTES } from './sketch';
+import { countRanks, estimate, mergeSketch, raise, rankOf, registerOf, registerPlace, SKETCH_BYTES } from './sketch';
 import {
   ADDED,
   addEntry,
   countEntryRanks,
   ENTRY_SHIFT,
+  guessEntry,
   judgeEntry,
   KNOWN,
   MOST_ENTRIES,
@@ -94,6 +97,17 @@ export function countItems(track: u32): u64 {
 export function hasSeen(track: u32, hash: u64): bool {
   const block = uniquesBlock(track);
   return uniquesForm(track) === SORTED ? hasItem(block, uniquesCount(track), hash) : bucketsHave(block, hash);
+}
+
+/** Loads from near where seeing an item will look: any word, which means nothing. */
+export function touchItem(track: u32, hash: u64): u32 {
+  const form = uniquesForm(track);
+  const block = uniquesBlock(track);
+  if (form === DENSE) return load<u8>(registerPlace(block, registerOf(hash)));
+  if (form === BUCKETS) return touchBucket(bucketOf(block, hash));
+  const count = uniquesCount(track);
+  if (form === SORTED) return load<u32>(block + (guessItem(count, hash) << HASH_SHIFT));
+  return load<u32>(block + (guessEntry(count, registerOf(hash)) << ENTRY_SHIFT));
 }
 
 /** Sees an item, of which at most `threshold` different ones are kept exactly: NEW, ESTIMATED, or NO_MEMORY. */
