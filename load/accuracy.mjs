@@ -8,6 +8,7 @@ import { Opcode } from '../dist/protocol/opcode.js';
 import { STANDARD_ERROR } from '../dist/protocol/sketch.js';
 import { encodeSee, encodeUniques } from '../dist/protocol/uniques.js';
 import { compileWasm } from '../dist/wasm.js';
+import { ACCURACY_HEAD, accuracyRow } from './accuracy-table.mjs';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { progressBar } from './progress.mjs';
 import { writeReport } from './report-file.mjs';
@@ -180,21 +181,6 @@ function rowsOf(errors, rounding) {
   });
 }
 
-function tableOf(rows) {
-  const heads = ['items', 'runs', 'sd %', 'at most', 'bias %', 'at most ±', 'worst %', ''];
-  const cells = rows.map((row) => [
-    row.cardinality.toLocaleString('en'),
-    row.runs,
-    row.deviation.toFixed(4),
-    row.deviationBound.toFixed(4),
-    row.bias.toFixed(4),
-    row.biasBound.toFixed(4),
-    row.worst.toFixed(3),
-    row.isWithin ? '' : 'TOO MUCH',
-  ]);
-  return textTable(heads, cells);
-}
-
 function plot({ exactFirst, sketch }) {
   const series = (name, rows, pick) => ({ name, points: rows.map((row) => [row.cardinality, pick(row)]) });
   const ticks = [-0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6, 0.8, 1, 1.2].map((value) => [value, `${value}%`]);
@@ -232,7 +218,9 @@ if (options.json) {
   console.log(JSON.stringify(report));
 } else {
   console.log(describeMachine(report.machine));
-  console.log(`\nExact up to ${THRESHOLD} items, in ${report.seconds} s:\n\n${tableOf(report.exactFirst)}`);
-  console.log(`\nAn estimate from the first item on:\n\n${tableOf(report.sketch)}`);
+  console.log(
+    `\nExact up to ${THRESHOLD} items, in ${report.seconds} s:\n\n${textTable(ACCURACY_HEAD, report.exactFirst.map(accuracyRow))}`,
+  );
+  console.log(`\nAn estimate from the first item on:\n\n${textTable(ACCURACY_HEAD, report.sketch.map(accuracyRow))}`);
 }
 if (![...report.exactFirst, ...report.sketch].every(({ isWithin }) => isWithin)) process.exitCode = 1;

@@ -1,4 +1,5 @@
 import { ROW_HEAD, rowCells } from '../../native-bench/rows.mjs';
+import { ACCURACY_HEAD, accuracyRow } from '../accuracy-table.mjs';
 import { GROWTH_HEADS, growthRow } from '../growth-table.mjs';
 import { LATENCY_HEAD, latencyRow } from '../latency.mjs';
 import { describeMachine } from '../machine.mjs';
@@ -59,6 +60,14 @@ export const BLOCKS = {
       markdownTable(['lane', 'checkpoints', 'read in', 'log', 'entries replayed', 'in'], rows),
     ].join('\n\n');
   },
+  accuracy: ({ accuracy: { machine, theory, exactFirst, sketch } }) =>
+    [
+      `${machineLine(machine)} Theory says ${theory.toFixed(3)}%.`,
+      '![How far the number of unique items is off](performance/accuracy.svg)',
+      markdownTable(ACCURACY_HEAD, exactFirst.map(accuracyRow)),
+      'Of a class with the threshold 0, which estimates from the first item on:',
+      markdownTable(ACCURACY_HEAD, sketch.map(accuracyRow)),
+    ].join('\n\n'),
   growth: ({ growth }) =>
     [
       machineLine(growth.machine),
