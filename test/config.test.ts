@@ -218,11 +218,11 @@ describe('config print', () => {
 describe('the classes', () => {
   const classes = [
     { pattern: 'views:*', windows: '1d', lateness: '90m', late: 'total' },
-    { pattern: '*', lateness: 'any' },
+    { pattern: '*', lateness: 'any', uniques: 0 },
   ];
   const read = [
     { pattern: 'views:*', windows: '1d', lateness: 5_400_000, late: 'total' },
-    { pattern: '*', lateness: 'any' },
+    { pattern: '*', lateness: 'any', uniques: 0 },
   ];
 
   it('are read from a file, from JSON in the environment, and from what was read before', () => {
@@ -238,6 +238,7 @@ describe('the classes', () => {
     [[{ pattern: 'é'.repeat(33) }], 'classes.0.pattern: 1 to 64 bytes'],
     [[{ pattern: '*', windows: '2h' }], 'classes.0.windows: '],
     [[{ pattern: '*', lateness: '1w' }], 'classes.0.lateness: neither "any" nor a duration'],
+    [[{ pattern: '*', uniques: 10_000_001 }], 'classes.0.uniques: '],
     [[{ pattern: '*', late: 'never' }], 'classes.0.late: '],
     [[{ pattern: '*', wnidows: '1h' }], 'wnidows'],
     [Array.from({ length: 64 }, () => ({ pattern: '*' })), 'classes: '],

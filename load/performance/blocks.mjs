@@ -130,4 +130,5 @@ const NEEDS = {
   growth: 'growth',
   checkpoint: 'checkpoint',
   restart: 'restart',
+  accuracy: 'accuracy',
 };

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { encodeUtf8 } from '../protocol/bytes.js';
-import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES } from './classes.js';
+import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES, MOST_EXACT_UNIQUES } from './classes.js';
 
 /** Classes as people write them, in the configuration: durations are "90s", "15m", "6h", "30d". */
 
@@ -24,7 +24,7 @@ const pattern = z
 const counterClass = z.strictObject({
   pattern,
   windows: z.enum(['1h', '1d']).optional(),
-  uniques: z.number().int().min(0).max(10_000_000).optional(),
+  uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
   lateness: z
     .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
     .optional(),

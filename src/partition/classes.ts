@@ -11,7 +11,7 @@ export interface CounterClass {
   readonly windows?: '1h' | '1d';
   /** Whether closed hours go to the history. Needs windows. */
   readonly history?: boolean;
-  /** Whether unique items are counted: how many of them exactly. */
+  /** Whether unique items are counted: how many of them exactly, at most MOST_EXACT_UNIQUES. */
   readonly uniques?: number;
   /** Milliseconds after its last change at which a counter expires. */
   readonly ttl?: number;
@@ -23,6 +23,7 @@ export interface CounterClass {
 
 export const MAX_CLASSES = 63;
 export const MAX_PATTERN_BYTES = 64;
+export const MOST_EXACT_UNIQUES = 10_000_000;
 const CLASS_BYTES = 128;
 const PATTERN = 64;
 const Keep = { WINDOWS: 1, DAYS: 2, HISTORY: 4, UNIQUES: 8, LATE_IN_TOTAL: 16 } as const;
