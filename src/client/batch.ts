@@ -12,7 +12,7 @@ import {
   writeSequence,
 } from '../protocol/request.js';
 import { type AddAnswer, decodeAddAnswer, decodeSetAnswer } from '../protocol/response.js';
-import { bitsOfSeen, decodeSee, decodeSeeAnswer, writeItem } from '../protocol/uniques.js';
+import { bitsOfSeen, decodeMergeAnswer, decodeSee, decodeSeeAnswer, writeItem } from '../protocol/uniques.js';
 import type { Waiter } from './call.js';
 import type { CounterList } from './counters.js';
 import type { FailureLog } from './failures.js';
@@ -26,7 +26,12 @@ export type BatchState = (typeof BatchState)[keyof typeof BatchState];
 
 /** What a batch is from its first operation on. */
 export interface BatchKind {
-  readonly opcode: typeof Opcode.ADD | typeof Opcode.SEE | typeof Opcode.SET | typeof Opcode.DELETE;
+  readonly opcode:
+    | typeof Opcode.ADD
+    | typeof Opcode.SEE
+    | typeof Opcode.MERGE
+    | typeof Opcode.SET
+    | typeof Opcode.DELETE;
   /** ATOMIC, VALUES. */
   readonly flags: number;
   /** Whether it is answered when applied and not when flushed. */
@@ -162,6 +167,7 @@ export class Batch {
   settle(body: Uint8Array, failures: FailureLog): { readonly position: number; readonly flushed: number } {
     const { opcode, flags } = this.#kind;
     if (opcode === Opcode.SET || opcode === Opcode.DELETE) return this.#settleChange(body);
+    if (opcode === Opcode.MERGE) return this.#settleMerge(body);
     const decode = opcode === Opcode.ADD ? decodeAddAnswer : decodeOutcomes;
     const answer = decode(body, this.operations, (flags & Flag.VALUES) !== 0);
     const operations = this.#isReported && answer.refused.length > 0 ? this.#decode() : undefined;
@@ -245,6 +251,16 @@ export class Batch {
     const { status, previous } = answer;
     if (status === OK || status === ABSENT) this.#waiters[0]?.succeed(0, previous, status === OK);
     else this.#waiters[0]?.fail(0, new TallystickError(codeOfStatus(status), `It is ${previous}.`));
+    this.#promise();
+    return answer;
+  }
+
+  /** Who waits for a MERGE gets the number as the value, and whether it is exact. */
+  #settleMerge(body: Uint8Array): { readonly position: number; readonly flushed: number } {
+    const answer = decodeMergeAnswer(body);
+    const { status, count, exact } = answer;
+    if (status === OK) this.#waiters[0]?.succeed(0, BigInt(count), exact);
+    else this.#waiters[0]?.fail(0, new TallystickError(codeOfStatus(status), undefined, { outcome: 'refused' }));
     this.#promise();
     return answer;
   }

@@ -66,7 +66,7 @@ export class Call<T> {
 /** Who waits for operations of a batch; `index` tells the waiter which of its own operations is meant. */
 export interface Waiter {
   readonly isSettled: boolean;
-  /** `existed` is false only for a DELETE that found no counter. */
+  /** `existed` is false only for a DELETE that found no counter, and a MERGE whose number is an estimate. */
   succeed(index: number, value: bigint, existed: boolean): void;
   fail(index: number, error: TallystickError): void;
 }

@@ -213,6 +213,23 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
     return options.union ? this.#uniques.union(names, options) : this.#uniques.each(names, options);
   }
 
+  /**
+   * Brings all items of some names under another one, as if it had seen them, and answers how many different ones it has then. The names stay as they
+   * are; what they see meanwhile may be missed. Merging again changes nothing. Of more than 16,384 items of a partition only their sketch comes over, so that
+   * the number is an estimate. MEMORY_FULL where some may be missing.
+   */
+  async merge(
+    name: string,
+    names: readonly string[],
+    options: CallOptions = {},
+  ): Promise<{ readonly count: number; readonly exact: boolean }> {
+    let merged: { count: number; exact: boolean } | undefined;
+    for (const items of await this.#uniques.items(names, options)) {
+      merged = await this.#writer.merge(name, items, options);
+    }
+    return merged ?? this.#uniques.union([name], options);
+  }
+
   /** Sets a counter and answers the value before. Durable, and written to the audit log with its reason. */
   set(name: string, value: bigint | number, options: SetOptions): Promise<{ readonly previous: V }> {
     return this.#writer.set(name, value, options);

@@ -87,6 +87,11 @@ export class UniquesReader {
     return uniques(names, countUnion(items), { durable, position });
   }
 
+  /** What the items of all names are, in parts that can be merged or united. */
+  async items(names: readonly string[], options: ReadOptions): Promise<UniqueItems[]> {
+    return (await this.#ask('sketch', names, options)).map(({ answer, part }) => itemsOf(answer, part));
+  }
+
   #partsOf(names: readonly string[]): Part[] {
     const { partitions, limits } = this.#session;
     const open = new Map<number, { partition: number; names: string[]; indexes: number[] }>();

@@ -3,7 +3,7 @@ import { ByteWriter } from '../protocol/bytes.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
 import { type Extension, encodeDelete, encodeSet } from '../protocol/request.js';
-import type { Seen } from '../protocol/uniques.js';
+import { encodeMerge, type Seen, type UniqueItems } from '../protocol/uniques.js';
 import { Batch, type BatchKind } from './batch.js';
 import { PLAIN, PLAIN_APPLIED, VALUED, VALUED_APPLIED } from './batcher.js';
 import {
@@ -93,6 +93,8 @@ export interface Deleted<V> {
 
 /** Names are loaded so many at a time before they are written: among a million, each would be a miss of its own. */
 const STAGE = 64;
+/** Bytes of most values and reasons. */
+const SMALL_CHANGE = 64;
 /** Handles that `counter` gives again for the same name; older ones stay usable. */
 const MOST_CACHED_HANDLES = 1 << 20;
 /**
@@ -202,15 +204,23 @@ export class Writer<V extends bigint | number> {
     });
   }
 
-  /** Sends a SET or DELETE as a batch of its own. */
+  /** Brings items under a name; how many different ones it has then. */
+  merge(name: string, items: UniqueItems, options: CallOptions): Promise<{ count: number; exact: boolean }> {
+    return new Promise((resolve, reject) => {
+      const call = new ChangeCall((count, exact) => ({ count: Number(count), exact }), resolve, reject);
+      this.#change(Opcode.MERGE, name, options, call, (payload) => encodeMerge(payload, { key: { name }, items }));
+    });
+  }
+
+  /** Sends a SET, DELETE or MERGE as a batch of its own. */
   #change<R>(
-    opcode: typeof Opcode.SET | typeof Opcode.DELETE,
+    opcode: typeof Opcode.SET | typeof Opcode.DELETE | typeof Opcode.MERGE,
     name: string,
-    options: SetOptions | DeleteOptions,
+    options: CallOptions,
     call: ChangeCall<R>,
     encode: (payload: ByteWriter) => void,
   ): void {
-    const batch = new Batch({ opcode, flags: 0, applied: false }, name.length + options.reason.length);
+    const batch = new Batch({ opcode, flags: 0, applied: false }, SMALL_CHANGE + name.length);
     const partition = this.partitionOf(name);
     encode(batch.payload);
     batch.waitFor(call, 0);

@@ -36,6 +36,7 @@ import {
   MAX_OPERATION_IDS,
   MAX_PAGES,
   MAX_PRODUCERS,
+  MERGE,
   OK,
   OPEN,
   OPEN_PRODUCER,
@@ -58,6 +59,7 @@ import {
 } from './layout';
 import { listCounters } from './list';
 import { growTo } from './memory';
+import { applyMerge, checkMerge } from './merging';
 import { nameBytes, nameLength } from './names';
 import { expireOperations } from './operations';
 import {
@@ -143,6 +145,7 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
   }
   if (kind === ADD) return checkAdd(flags, body, end);
   if (kind === SEE) return checkSee(flags, body, end);
+  if (kind === MERGE) return checkMerge(body, end);
   if (kind === SET) return checkSet(body, end);
   if (kind === DELETE) return checkDelete(body, end);
   if (kind === OPEN) return checkOpen(body, end);
@@ -169,6 +172,7 @@ function change(kind: u32, flags: u32): u32 {
     return load<u32>(REGISTER_STEPS) ? applySteps(count, flags) : applyAdd(count, flags);
   }
   if (kind === SEE) return applySee(load<u32>(REGISTER_NEXT), flags);
+  if (kind === MERGE) return applyMerge();
   if (kind === SET) return applySet();
   if (kind === DELETE) return applyDelete();
   if (kind === OPEN) return applyOpen(load<u32>(REGISTER_NEXT));

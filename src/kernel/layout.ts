@@ -166,6 +166,7 @@ export const ADD: u32 = 4;
 export const SET: u32 = 6;
 export const DELETE: u32 = 9;
 export const SEE: u32 = 11;
+export const MERGE: u32 = 14;
 export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;

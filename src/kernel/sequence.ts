@@ -8,6 +8,7 @@ import {
   DELETE,
   MAX_CURSOR,
   MEMORY_FULL,
+  MERGE,
   OK,
   REGISTER_ANSWER_LENGTH,
   REGISTER_BODY,
@@ -35,7 +36,7 @@ import { copyAnswer, createWindow, holds, keep, payloadOf, positionOf } from './
  * body may be applied as the next sequence, REPEATED that its first answer is in ANSWER again.
  */
 export function admit(kind: u32, flags: u32, producer: u32, incarnation: u32, start: u32, end: u32): u32 {
-  if (kind !== ADD && kind !== SEE && kind !== SET && kind !== DELETE) return BAD_REQUEST;
+  if (!isSequenced(kind)) return BAD_REQUEST;
   const status = checkProducer(producer, incarnation);
   if (status) return status;
   const sequence = readVarint64(start);
@@ -61,6 +62,10 @@ export function admit(kind: u32, flags: u32, producer: u32, incarnation: u32, st
   store<u32>(REGISTER_CURSOR + 4, cursorLength);
   store<u32>(REGISTER_BODY, body);
   return OK;
+}
+
+function isSequenced(kind: u32): bool {
+  return kind === ADD || kind === SET || kind === DELETE || kind === SEE || kind === MERGE;
 }
 
 function repeat(window: u32, sequence: u64, payload: u64): u32 {

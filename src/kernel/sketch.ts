@@ -94,6 +94,15 @@ export function mergeSketch(sketch: u32, other: u32): void {
   }
 }
 
+/** Whether bytes are a sketch: no rank is higher than there are. */
+export function isSketch(sketch: u32): bool {
+  for (let register: u32 = 0; register < SKETCH_REGISTERS; register++) {
+    const bit = register * REGISTER_BITS;
+    if (((<u32>load<u16>(sketch + (bit >> 3)) >> (bit & 7)) & REGISTER_MASK) > TOSSES + 1) return false;
+  }
+  return true;
+}
+
 /** Counts the registers of a sketch by rank. */
 export function countRanks(sketch: u32, histogram: u32): void {
   memory.fill(histogram, 0, HISTOGRAM_BYTES);

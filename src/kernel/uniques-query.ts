@@ -30,7 +30,10 @@ const MOST_NAMES: u32 = 256;
 /** Looking for the items of sets in others, for an exact union, takes at most so many lookups: some milliseconds. */
 const MOST_LOOKUPS: u64 = 65536;
 /** Hashes of an exact union in an answer, 128 KiB; a larger one is answered as a sketch. */
-const MOST_HASHES: u32 = 16384;
+export const MOST_HASHES: u32 = 16384;
+/** What stands before them, or before registers. */
+export const HASHES: u32 = 0;
+export const REGISTERS_OF_UNION: u32 = 1;
 
 // Volatile, behind the records of a batch
 const SKETCH_OF_UNION: u32 = SKETCHES;
@@ -131,7 +134,7 @@ function uniteSketches(sketch: u32, end: u32): void {
 
 /** `0 | hashes | u64 hash …` of a small exact union, or `1 | registers` */
 function answerSketch(end: u32, exact: bool, count: u32): u32 {
-  store<u8>(ANSWER + 1, exact ? 0 : 1);
+  store<u8>(ANSWER + 1, <u8>(exact ? HASHES : REGISTERS_OF_UNION));
   if (!exact) {
     uniteSketches(ANSWER + 2, end);
     return 2 + SKETCH_BYTES;

@@ -14,6 +14,7 @@ export const Opcode = {
   SEE: 11,
   UNIQUES: 12,
   WINDOW: 13,
+  MERGE: 14,
   ERROR: 255,
 } as const;
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
@@ -90,6 +91,7 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.WINDOW, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.LIST, { addresses: 'partition', flags: Flag.LATEST }],
   [Opcode.SEE, { addresses: 'partition', flags: Flag.APPLIED | Flag.VALUES | Flag.SEQUENCED }],
+  [Opcode.MERGE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
   [Opcode.UNIQUES, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
 ]);
 

@@ -81,6 +81,16 @@ export interface UniquesAnswer extends Progress {
   readonly sketch?: UniqueItems | { readonly status: number };
 }
 
+export interface MergeRequest {
+  /** Present exactly when the frame has SEQUENCED. */
+  readonly sequence?: Sequence;
+  readonly key: Key;
+  readonly items: UniqueItems;
+}
+
+/** How many different items the name has then. */
+export interface MergeAnswer extends Progress, UniqueCount {}
+
 /** The key of the item before. */
 const SAME_KEY = 0;
 const NEW = 1;
@@ -191,12 +201,20 @@ export function encodeUniquesAnswer(writer: ByteWriter, answer: UniquesAnswer): 
   const { wanted, sketch, counts } = answer;
   if (sketch) writeSketch(writer, sketch);
   if (wanted === 'each') writer.varint(counts.length);
-  for (const { status, exact, count } of counts) {
-    writer.u8(status);
-    if (status !== OK) continue;
-    writer.u8(exact ? 1 : 0);
-    writer.varint(count);
-  }
+  for (const count of counts) writeNumber(writer, count);
+}
+
+function writeNumber(writer: ByteWriter, { status, exact, count }: UniqueCount): void {
+  writer.u8(status);
+  if (status !== OK) return;
+  writer.u8(exact ? 1 : 0);
+  writer.varint(count);
+}
+
+function readNumber(reader: ByteReader): UniqueCount {
+  const status = reader.u8();
+  if (status !== OK) return { status, exact: true, count: 0 };
+  return { status, exact: readForm(reader) === 1, count: reader.varint() };
 }
 
 function writeSketch(writer: ByteWriter, sketch: UniqueItems | { readonly status: number }): void {
@@ -205,13 +223,46 @@ function writeSketch(writer: ByteWriter, sketch: UniqueItems | { readonly status
     return;
   }
   writer.u8(OK);
-  writer.u8(sketch.registers ? REGISTERS : HASHES);
-  if (sketch.registers) {
-    writer.bytes(sketch.registers);
+  writeItems(writer, sketch);
+}
+
+function writeItems(writer: ByteWriter, { hashes, registers }: UniqueItems): void {
+  writer.u8(registers ? REGISTERS : HASHES);
+  if (registers) {
+    writer.bytes(registers);
     return;
   }
-  writer.varint(sketch.hashes.length);
-  for (const hash of sketch.hashes) writer.u64(hash);
+  writer.varint(hashes.length);
+  for (const hash of hashes) writer.u64(hash);
+}
+
+/** The frame needs SEQUENCED exactly when the request has a sequence. */
+export function encodeMerge(writer: ByteWriter, { sequence, key, items }: MergeRequest): void {
+  if (sequence) encodeSequence(writer, sequence);
+  writeKey(writer, key);
+  writeItems(writer, items);
+}
+
+export function decodeMerge(body: Uint8Array, flags: number): MergeRequest {
+  const reader = new ByteReader(body);
+  const sequence = readSequence(reader, flags);
+  const key = readItemKey(reader);
+  const items = readItems(reader);
+  reader.end();
+  return { ...sequence, key, items };
+}
+
+export function encodeMergeAnswer(writer: ByteWriter, answer: MergeAnswer): void {
+  writeProgress(writer, answer);
+  writeNumber(writer, answer);
+}
+
+export function decodeMergeAnswer(body: Uint8Array): MergeAnswer {
+  const reader = new ByteReader(body);
+  const progress = readProgress(reader);
+  const count = readNumber(reader);
+  reader.end();
+  return { ...progress, ...count };
 }
 
 export function decodeUniquesAnswer(body: Uint8Array, wanted: Wanted): UniquesAnswer {
@@ -223,16 +274,9 @@ export function decodeUniquesAnswer(body: Uint8Array, wanted: Wanted): UniquesAn
     return { ...progress, wanted, counts: [], sketch };
   }
   const counts: UniqueCount[] = [];
-  for (let left = wanted === 'each' ? reader.count(1) : 1; left > 0; left--) {
-    const status = reader.u8();
-    counts.push(status === OK ? { status, ...readCount(reader) } : { status, exact: true, count: 0 });
-  }
+  for (let left = wanted === 'each' ? reader.count(1) : 1; left > 0; left--) counts.push(readNumber(reader));
   reader.end();
   return { ...progress, wanted, counts };
-}
-
-function readCount(reader: ByteReader): { exact: boolean; count: number } {
-  return { exact: readForm(reader) === 1, count: reader.varint() };
 }
 
 function readForm(reader: ByteReader): number {
@@ -243,7 +287,10 @@ function readForm(reader: ByteReader): number {
 
 function readSketch(reader: ByteReader): UniqueItems | { readonly status: number } {
   const status = reader.u8();
-  if (status !== OK) return { status };
+  return status === OK ? readItems(reader) : { status };
+}
+
+function readItems(reader: ByteReader): UniqueItems {
   if (readForm(reader) === REGISTERS) return { registers: reader.copy(SKETCH_BYTES) };
   const hashes: bigint[] = [];
   for (let count = reader.count(8); count > 0; count--) hashes.push(reader.u64());

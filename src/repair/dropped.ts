@@ -4,7 +4,7 @@ import type { LogEntry } from '../log/record.js';
 import type { Partition } from '../partition/partition.js';
 import { Opcode } from '../protocol/opcode.js';
 import { decodeAdd, decodeDelete, decodeSet, type Key } from '../protocol/request.js';
-import { decodeSee } from '../protocol/uniques.js';
+import { decodeMerge, decodeSee } from '../protocol/uniques.js';
 
 /** What the entries that are not kept asked for. */
 
@@ -61,6 +61,10 @@ export class DroppedEntries {
     } else if (kind === Opcode.SEE) {
       const request = decodeSee(body, flags);
       for (const { key } of request.sightings) this.#add(key, 0n);
+      if (request.sequence) this.#batch(producer, request.sequence.sequence);
+    } else if (kind === Opcode.MERGE) {
+      const request = decodeMerge(body, flags);
+      this.#add(request.key, 0n);
       if (request.sequence) this.#batch(producer, request.sequence.sequence);
     } else if (kind === Opcode.SET || kind === Opcode.DELETE) {
       const end = body.length - EFFECT_BYTES;

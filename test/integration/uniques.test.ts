@@ -64,6 +64,23 @@ test('a union over partitions is that of the items, whichever lane is asked, and
   }
 });
 
+test('names of several partitions are merged into one, which then has the items of all', async () => {
+  const server = await serverOfTest({ lanes: 2, partitions: 4, environment });
+  const client = await clientOfTest(server);
+  const days = Array.from({ length: 7 }, (_, i) => `exact:2026-05-0${i + 1}`);
+  for (const [i, name] of days.entries()) await client.see(name, range(i * 100, i * 100 + 300));
+  expect(await client.merge('exact:week', days)).toEqual({ count: 900, exact: true });
+  expect(await client.merge('exact:week', days)).toEqual({ count: 900, exact: true });
+  expect(await client.see('exact:week', range(0, 910))).toHaveLength(910);
+  expect(await client.uniques('exact:week')).toMatchObject({ count: 910, exact: true });
+  const estimate = await client.merge('visitors:week', ['exact:week']);
+  expect(estimate.exact).toBe(false);
+  expect(Math.abs(estimate.count / 910 - 1)).toBeLessThan(0.04);
+  expect(await client.uniques(days[0] as string)).toMatchObject({ count: 300, exact: true });
+  await expect(client.merge('likes', days)).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+  expect(await client.merge('visitors:none', [])).toMatchObject({ count: 0, exact: true });
+});
+
 test('a name whose class keeps no uniques says so, and a deleted name begins anew', async () => {
   const server = await serverOfTest({ environment });
   const client = await clientOfTest(server);

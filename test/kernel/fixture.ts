@@ -33,12 +33,16 @@ import {
   type Progress,
 } from '../../src/protocol/response.js';
 import {
+  decodeMergeAnswer,
   decodeSeeAnswer,
   decodeUniquesAnswer,
+  encodeMerge,
   encodeSee,
   encodeUniques,
+  type MergeRequest,
   type SeeAnswer,
   type SeeRequest,
+  type UniqueCount,
   type UniquesAnswer,
   type Wanted,
 } from '../../src/protocol/uniques.js';
@@ -181,6 +185,15 @@ export class Kernel implements Counters {
     return this.#outcome(status, (bytes) => {
       const { refused, seen } = decodeSeeAnswer(bytes, request.sightings.length, (flags & Flag.VALUES) !== 0);
       return { refused, seen };
+    });
+  }
+
+  merge(request: MergeRequest, session = NOBODY, milliseconds = START): Outcome<UniqueCount> {
+    const sequenced = request.sequence ? Flag.SEQUENCED : 0;
+    const status = this.call(Opcode.MERGE, sequenced, session, milliseconds, bodyOf(encodeMerge, request));
+    return this.#outcome(status, (bytes) => {
+      const { status, exact, count } = decodeMergeAnswer(bytes);
+      return { status, exact, count };
     });
   }
 

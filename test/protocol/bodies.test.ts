@@ -40,10 +40,8 @@ const uniqueCount: fc.Arbitrary<uniques.UniqueCount> = fc.oneof(
   fc.record({ status: fc.constant(0), exact: fc.boolean(), count }),
   fc.record({ status, exact: fc.constant(true), count: fc.constant(0) }),
 );
-const sketch: fc.Arbitrary<NonNullable<uniques.UniquesAnswer['sketch']>> = fc.oneof(
-  fc.record({ hashes: many(fc.bigInt(0n, 2n ** 64n - 1n)) }),
-  fc.record({ status }),
-);
+const hashes: fc.Arbitrary<uniques.UniqueItems> = fc.record({ hashes: many(fc.bigInt(0n, 2n ** 64n - 1n)) });
+const sketch: fc.Arbitrary<NonNullable<uniques.UniquesAnswer['sketch']>> = fc.oneof(hashes, fc.record({ status }));
 
 /** Every body that is laid by hand, with what makes one, and the flags that its decoder needs. */
 interface Body<T> {
@@ -192,6 +190,18 @@ const BODIES = [
     }),
     uniques.encodeSeeAnswer,
     (encoded, value) => uniques.decodeSeeAnswer(encoded, 11, value.seen.length > 0),
+  ),
+  body<uniques.MergeRequest>(
+    'MERGE',
+    fc.record({ sequence, key, items: hashes }, { requiredKeys: ['key', 'items'] }),
+    uniques.encodeMerge,
+    (encoded, value) => uniques.decodeMerge(encoded, sequenced(value)),
+  ),
+  body<uniques.MergeAnswer>(
+    'the answer to MERGE',
+    fc.tuple(fc.record(progress), uniqueCount).map(([told, number]) => ({ ...told, ...number })),
+    uniques.encodeMergeAnswer,
+    uniques.decodeMergeAnswer,
   ),
   body<uniques.UniquesRequest>(
     'UNIQUES',

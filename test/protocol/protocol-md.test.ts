@@ -81,6 +81,8 @@ const CODECS: Record<string, Codec<unknown>> = {
     const { seen } = meaning.body as { seen: unknown[] };
     return uniques.decodeSeeAnswer(body, seen.length, seen.length > 0);
   }, uniques.encodeSeeAnswer),
+  'request MERGE': codec(({ body, flags }) => uniques.decodeMerge(body, flags), uniques.encodeMerge),
+  'answer MERGE': codec(({ body }) => uniques.decodeMergeAnswer(body), uniques.encodeMergeAnswer),
   'request UNIQUES': codec(({ body, flags }) => uniques.decodeUniques(body, flags), uniques.encodeUniques),
   'answer UNIQUES': codec(({ body }, meaning) => {
     const { wanted } = meaning.body as { wanted: uniques.Wanted };
