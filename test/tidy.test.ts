@@ -137,6 +137,7 @@ describe('imports', () => {
       'src/repair/salvage-main.ts',
       'src/history/roll-up-thread.ts',
       // What a lane will import.
+      'src/history/check.ts',
       'src/history/history.ts',
       'src/history/roll-up-pool.ts',
       'src/history/series.ts',

@@ -104,12 +104,22 @@ export class BucketSums {
   }
 }
 
-/** Adds the rows of the same counter that are not stored yet to what is kept of it; those that are in already are not added again. */
-export function withPending({ watermark, buckets }: Kept, rows: readonly HistoryRow[]): Kept {
+/** The minutes of an hour that the kernel has not emitted: it is not over. */
+export type OpenHour = Pick<HistoryRow, 'hour' | 'minutes'>;
+
+/**
+ * Adds what is not stored yet to what is kept of a counter: the rows that were emitted, of which those that are in already are
+ * not added again, and the hours that are open.
+ */
+export function withPending(
+  { watermark, buckets }: Kept,
+  rows: readonly HistoryRow[],
+  open: readonly OpenHour[],
+): Kept {
   const pending = rows.filter(({ asOf }) => asOf > watermark);
   const sums = new BucketSums();
   for (const { resolution, start, sum } of buckets) sums.add(resolution, start, sum);
-  for (const { hour, minutes } of pending) sums.addRow('minute', hour, minutes);
+  for (const { hour, minutes } of [...pending, ...open]) sums.addRow('minute', hour, minutes);
   return {
     watermark: pending.reduce((last, { asOf }) => Math.max(last, asOf), watermark),
     buckets: sums.within(0, Number.POSITIVE_INFINITY),

@@ -36,6 +36,8 @@ describe('a day begins', () => {
     ['Australia/Lord_Howe', '2026-10-05', '2026-10-04T13:00'],
     // Set forward from midnight to one.
     ['America/Sao_Paulo', '2018-11-04', '2018-11-04T03:00'],
+    // Set forward from half an hour before midnight to half an hour after it.
+    ['America/Toronto', '1919-03-31', '1919-03-31T04:30'],
     // Set back from midnight to eleven: the day before is an hour longer.
     ['America/Sao_Paulo', '2018-02-18', '2018-02-18T03:00'],
     // Set back from one minute past midnight: the day had begun.

@@ -1,0 +1,190 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { parseArgs } from 'node:util';
+import { History } from '../dist/history/history.js';
+import { LmdbTables } from '../dist/history/lmdb-tables.js';
+import { DEFAULT_RETENTION } from '../dist/history/roll-up.js';
+import { RollUpPool } from '../dist/history/roll-up-pool.js';
+import { range, series } from '../dist/history/series.js';
+import { stepsOf } from '../dist/history/steps.js';
+import { describeMachine, machineFacts } from './machine.mjs';
+import { random } from './names.mjs';
+import { rate, textTable, three } from './table.mjs';
+
+/**
+ * History without a server: bytes a counter-hour, commits, roll-ups, and the time of a series:   node load/history.mjs
+ *
+ *   --counters 50000   active in each minute for 72 hours, with one count a minute; of which minutes are kept for 48
+ *   --long 1000        counters with 33 days of hours, whose series of 30 days are asked for
+ *   --queries 500
+ *   --json
+ *
+ * Exits with 1 if a series is not exact or does not have the counts that were committed.
+ */
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const START = Date.UTC(2026, 0, 1);
+const ROWS_A_COMMIT = 1_000;
+const SHORT_HOURS = 72;
+const LONG_DAYS = 33;
+const ZONES = ['UTC', 'Europe/Berlin', 'Asia/Kolkata'];
+
+const { values: options } = parseArgs({
+  options: {
+    counters: { type: 'string', default: '50000' },
+    long: { type: 'string', default: '1000' },
+    queries: { type: 'string', default: '500' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const counters = Number(options.counters);
+const long = Number(options.long);
+
+const directory = mkdtempSync(join(tmpdir(), 'tallystick-history-'));
+const path = join(directory, 'history.mdb');
+const tables = new LmdbTables(path);
+const history = new History(tables);
+const pool = new RollUpPool(path);
+const next = random(1);
+const say = (text) => options.json || console.error(text);
+
+const oneAMinute = new Array(60).fill(1n);
+/** Counts around ten a minute, as visitors come. */
+const busy = () => Array.from({ length: 60 }, () => BigInt(Math.floor(-10 * Math.log(1 - next()))));
+
+/** Commits an hour of each counter, for so many hours from the start. */
+async function fill(partition, slots, hours, minutesOf) {
+  const commits = [];
+  const begin = performance.now();
+  let asOf = history.watermark(partition);
+  for (let hour = START / HOUR; hour < START / HOUR + hours; hour++) {
+    for (let slot = 0; slot < slots; ) {
+      asOf++;
+      const rows = [];
+      for (const end = Math.min(slots, slot + ROWS_A_COMMIT); slot < end; slot++) {
+        rows.push({ slot, generation: 1, hour, asOf, minutes: minutesOf() });
+      }
+      const start = performance.now();
+      await flushed(history.commit(partition, asOf, rows));
+      commits.push(performance.now() - start);
+    }
+  }
+  const seconds = (performance.now() - begin) / 1_000;
+  return { rowsASecond: (slots * hours) / seconds, commitMilliseconds: quantiles(commits) };
+}
+
+/** Rolls up what is due, one step after the other. */
+async function rollUp(partition, now) {
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  const steps = [];
+  const begin = performance.now();
+  for (let due = true; due; ) {
+    const start = performance.now();
+    const outcome = await history.rollUp(pool, { partition, retention: DEFAULT_RETENTION, now });
+    if (outcome) await flushed(outcome);
+    due = outcome !== undefined;
+    steps.push(performance.now() - start);
+  }
+  delay.disable();
+  return {
+    steps: steps.length - 1,
+    seconds: (performance.now() - begin) / 1_000,
+    stepMilliseconds: quantiles(steps),
+    threadHeldMilliseconds: { p50: delay.percentile(50) / 1e6, p99: delay.percentile(99) / 1e6, most: delay.max / 1e6 },
+  };
+}
+
+async function flushed(outcome) {
+  const { kind, error } = await outcome;
+  if (kind !== 'flushed') throw error;
+}
+
+function quantiles(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
+  return { p50: at(0.5), p99: at(0.99), most: sorted.at(-1) };
+}
+
+const wrong = [];
+
+/** Series by the hour over the last 30 days of a counter that has one count a minute, of which two days are minutes. */
+function ask(zone) {
+  const to = START + LONG_DAYS * DAY;
+  const query = { from: to - 30 * DAY, to, step: { count: 1, unit: 'hour' }, zone };
+  const times = [];
+  for (let index = 0; index < Number(options.queries); index++) {
+    const counter = { partition: 2, slot: Math.floor(next() * long), generation: 1 };
+    const start = performance.now();
+    const steps = stepsOf(query);
+    const { buckets } = history.read(counter, steps.edges[0], steps.edges.at(-1));
+    const points = series(buckets, steps);
+    times.push(performance.now() - start);
+    if (zone === 'UTC' && !(points.length === 720 && points.every(({ exact, sum }) => exact && sum === 60n))) {
+      wrong.push(`the series of slot ${counter.slot}`);
+    }
+  }
+  return quantiles(times);
+}
+
+try {
+  const machine = machineFacts(tmpdir());
+  const report = { machine, counters, hours: SHORT_HOURS, kept: {}, commits: {}, series: {} };
+  const bytesOf = async (what, work) => {
+    const before = history.stats();
+    const result = await work();
+    const { usedBytes, rows } = history.stats();
+    report.kept[what] = { bytes: usedBytes - before.usedBytes, rows };
+    return result;
+  };
+  say(`${counters} counters, one count a minute, ${SHORT_HOURS} hours`);
+  report.commits.one = await bytesOf('minutes, one count each', () => fill(1, counters, SHORT_HOURS, () => oneAMinute));
+  report.rollUp = await bytesOf('of 24 hours rolled up', () => rollUp(1, START + 72 * HOUR));
+  say(`${counters / 5} counters, about ten counts a minute`);
+  report.commits.busy = await bytesOf('minutes, ten counts each', () => fill(3, counters / 5, SHORT_HOURS, busy));
+  say(`${long} counters, ${LONG_DAYS} days`);
+  await fill(2, long, LONG_DAYS * 24, () => oneAMinute);
+  await rollUp(2, START + LONG_DAYS * DAY);
+  for (const zone of ZONES) report.series[zone] = ask(zone);
+  for (let slot = 0; slot < long; slot++) {
+    const end = START + LONG_DAYS * DAY;
+    const { sum, exact } = range(history.read({ partition: 2, slot, generation: 1 }, START, end).buckets, START, end);
+    if (!exact || sum !== BigInt(LONG_DAYS * 24 * 60)) wrong.push(`the sum of slot ${slot}: ${sum}`);
+  }
+  report.bytesACounterHour = {
+    one: report.kept['minutes, one count each'].bytes / (counters * SHORT_HOURS),
+    busy: report.kept['minutes, ten counts each'].bytes / ((counters / 5) * SHORT_HOURS),
+  };
+  report.fileBytes = history.stats().fileBytes;
+  report.wrong = wrong;
+  if (options.json) console.log(JSON.stringify(report));
+  else print(report);
+  process.exitCode = wrong.length === 0 ? 0 : 1;
+} finally {
+  await pool.close();
+  await history.close();
+  rmSync(directory, { recursive: true });
+}
+
+function print({ machine, bytesACounterHour, commits, rollUp: rolled, series: asked, kept }) {
+  const spread = ({ p50, p99, most }) => [p50, p99, most].map((value) => `${three(value)} ms`);
+  console.log(`${describeMachine(machine)}\n`);
+  console.log(
+    `bytes a counter-hour: ${three(bytesACounterHour.one)} with one count a minute, ${three(bytesACounterHour.busy)} with about ten`,
+  );
+  console.log(`rows committed a second: ${rate(commits.one.rowsASecond)} and ${rate(commits.busy.rowsASecond)}`);
+  console.log(
+    `rolled up: ${rolled.steps} steps in ${three(rolled.seconds)} s; freed ${rate(-kept['of 24 hours rolled up'].bytes)}B\n`,
+  );
+  const rows = [
+    ['commit of 1,000 rows', ...spread(commits.one.commitMilliseconds)],
+    ['step of a roll-up', ...spread(rolled.stepMilliseconds)],
+    ['turn of the lane meanwhile', ...spread(rolled.threadHeldMilliseconds)],
+    ...Object.entries(asked).map(([zone, times]) => [`30 days by the hour, ${zone}`, ...spread(times)]),
+  ];
+  console.log(textTable(['', 'p50', 'p99', 'most'], rows));
+  console.log(wrong.length === 0 ? '\nEvery sum is exactly right.' : `\nWRONG: ${wrong.slice(0, 20).join(', ')}`);
+}
