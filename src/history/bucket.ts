@@ -71,7 +71,8 @@ export interface Kept {
 
 /** Adds buckets up. */
 export class BucketSums {
-  readonly #sums: Readonly<Record<Resolution, Map<number, bigint>>> = {
+  /** By the number of the row. */
+  readonly #rows: Readonly<Record<Resolution, Map<number, (bigint | undefined)[]>>> = {
     minute: new Map(),
     hour: new Map(),
     day: new Map(),
@@ -79,28 +80,43 @@ export class BucketSums {
 
   /** @param start of a bucket, in milliseconds */
   add(resolution: Resolution, start: number, sum: bigint): void {
-    const sums = this.#sums[resolution];
-    sums.set(start, (sums.get(start) ?? 0n) + sum);
+    const unit = start / MILLISECONDS[resolution];
+    const row = this.#row(resolution, Math.floor(unit / UNITS[resolution]));
+    const at = unit % UNITS[resolution];
+    row[at] = (row[at] ?? 0n) + sum;
   }
 
   /** Adds the sums of the row number `at` of a resolution. */
   addRow(resolution: Resolution, at: number, sums: Sums): void {
-    const start = at * rowMilliseconds(resolution);
-    for (let unit = 0; unit < sums.length; unit++) {
+    const row = this.#row(resolution, at);
+    for (let unit = 0; unit < row.length; unit++) {
       const sum = sums[unit];
-      if (sum !== undefined) this.add(resolution, start + unit * MILLISECONDS[resolution], sum);
+      if (sum !== undefined) row[unit] = (row[unit] ?? 0n) + sum;
     }
   }
 
   /** Those that reach into `[from, to)`, by start, the coarser first. */
   within(from: number, to: number): Bucket[] {
     const found: Bucket[] = [];
-    for (const resolution of RESOLUTIONS) {
-      for (const [start, sum] of this.#sums[resolution]) {
-        if (start < to && start + MILLISECONDS[resolution] > from) found.push({ resolution, start, sum });
+    for (const resolution of [...RESOLUTIONS].reverse()) {
+      const length = MILLISECONDS[resolution];
+      for (const [at, sums] of [...this.#rows[resolution]].sort(([a], [b]) => a - b)) {
+        let start = at * rowMilliseconds(resolution);
+        for (const sum of sums) {
+          if (sum !== undefined && start < to && start + length > from) found.push({ resolution, start, sum });
+          start += length;
+        }
       }
     }
-    return found.sort((a, b) => a.start - b.start || MILLISECONDS[b.resolution] - MILLISECONDS[a.resolution]);
+    // Three sorted runs, of which the coarser is the first.
+    return found.sort((a, b) => a.start - b.start);
+  }
+
+  #row(resolution: Resolution, at: number): (bigint | undefined)[] {
+    const rows = this.#rows[resolution];
+    const row = rows.get(at) ?? new Array<undefined>(UNITS[resolution]).fill(undefined);
+    rows.set(at, row);
+    return row;
   }
 }
 
