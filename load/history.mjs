@@ -116,7 +116,9 @@ function ask(zone) {
   const to = START + LONG_DAYS * DAY;
   const query = { from: to - 30 * DAY, to, step: { count: 1, unit: 'hour' }, zone };
   const times = [];
-  for (let index = 0; index < Number(options.queries); index++) {
+  const queries = Number(options.queries);
+  const before = process.cpuUsage();
+  for (let index = 0; index < queries; index++) {
     const counter = { partition: 2, slot: Math.floor(next() * long), generation: 1 };
     const start = performance.now();
     const steps = stepsOf(query);
@@ -127,7 +129,8 @@ function ask(zone) {
       wrong.push(`the series of slot ${counter.slot}`);
     }
   }
-  return quantiles(times);
+  const { user, system } = process.cpuUsage(before);
+  return { ...quantiles(times), cpuMilliseconds: (user + system) / 1_000 / queries };
 }
 
 try {
@@ -170,7 +173,8 @@ try {
 }
 
 function print({ machine, bytesACounterHour, commits, rollUp: rolled, series: asked, kept }) {
-  const spread = ({ p50, p99, most }) => [p50, p99, most].map((value) => `${three(value)} ms`);
+  const spread = ({ p50, p99, most, cpuMilliseconds }) =>
+    [p50, p99, most, cpuMilliseconds].map((value) => (value === undefined ? '' : `${three(value)} ms`));
   console.log(`${describeMachine(machine)}\n`);
   console.log(
     `bytes a counter-hour: ${three(bytesACounterHour.one)} with one count a minute, ${three(bytesACounterHour.busy)} with about ten`,
@@ -185,6 +189,6 @@ function print({ machine, bytesACounterHour, commits, rollUp: rolled, series: as
     ['turn of the lane meanwhile', ...spread(rolled.threadHeldMilliseconds)],
     ...Object.entries(asked).map(([zone, times]) => [`30 days by the hour, ${zone}`, ...spread(times)]),
   ];
-  console.log(textTable(['', 'p50', 'p99', 'most'], rows));
+  console.log(textTable(['', 'p50', 'p99', 'most', 'CPU time each'], rows));
   console.log(wrong.length === 0 ? '\nEvery sum is exactly right.' : `\nWRONG: ${wrong.slice(0, 20).join(', ')}`);
 }

@@ -1,0 +1,35 @@
+import { History } from '../../dist/history/history.js';
+import { LmdbTables } from '../../dist/history/lmdb-tables.js';
+import { DEFAULT_RETENTION } from '../../dist/history/roll-up.js';
+import { RollUpPool } from '../../dist/history/roll-up-pool.js';
+import { endOfLog, LAST, PARTITION, rowOf } from './kill-log.mjs';
+
+/**
+ * The life of a process: it replays its log and rolls up what is due, with a line before each transaction and one when it has
+ * nothing more to do.
+ */
+const [path] = process.argv.slice(2);
+const tables = new LmdbTables(path);
+const history = new History(tables);
+const pool = new RollUpPool(path);
+
+async function change(make) {
+  process.stdout.write('transaction\n');
+  const outcome = await make();
+  if (outcome && outcome.kind !== 'flushed') throw outcome.error;
+  return outcome !== undefined;
+}
+
+for (let asOf = 0; asOf < LAST; ) {
+  const end = Math.min(asOf + 40, LAST);
+  const rows = Array.from({ length: end - asOf }, (_, index) => rowOf(asOf + index + 1));
+  await change(() => history.commit(PARTITION, end, rows));
+  asOf = end;
+  await change(() => history.rollUp(pool, { partition: PARTITION, retention: DEFAULT_RETENTION, now: endOfLog(asOf) }));
+}
+while (
+  await change(() => history.rollUp(pool, { partition: PARTITION, retention: DEFAULT_RETENTION, now: endOfLog(LAST) }))
+);
+process.stdout.write('done\n');
+await pool.close();
+await history.close();
