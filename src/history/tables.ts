@@ -9,7 +9,10 @@ export interface StoredRow {
 }
 
 export interface HistoryReader {
-  /** What is read after it, within the same turn of the event loop, is one state: all that is committed by now. */
+  /**
+   * Lets go of what was read before. What is read after it, within the same turn of the event loop, is one state: all that is
+   * committed by now.
+   */
   refresh(): void;
 
   /** The state of a partition (partition-state.ts), undefined before its first change. */

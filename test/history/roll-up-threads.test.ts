@@ -9,6 +9,7 @@ import { LmdbTables } from '../../src/history/lmdb-tables.js';
 import { DEFAULT_RETENTION, nextRollUp } from '../../src/history/roll-up.js';
 import { packed, unpacked } from '../../src/history/roll-up-message.js';
 import { RowCodec } from '../../src/history/row.js';
+import { plannerOf } from './homes.js';
 import { counterOf, DAY, HOUR, NOW, rowAt, textOf } from './rows.js';
 
 let directory: string;
@@ -73,15 +74,28 @@ test('damage that a thread finds is told as what it is', async () => {
   await expect(pool.next(request())).rejects.toMatchObject({ code: 'DATA_DAMAGED', message: /its CRC32C differs/ });
 });
 
-test('threads that wait keep no pages: the file stops growing', async () => {
+test('the owner goes on when the threads have ended, and has new ones', async () => {
+  for (let life = 1; life <= 3; life++) {
+    await fill(2 * life - 1, 10, NOW - 10 * DAY);
+    while (await history.rollUp(pool, request()));
+    await pool.close();
+    await fill(2 * life, 10, NOW - 9 * DAY);
+    pool = new RollUpPool(path);
+    expect(await history.rollUp(pool, request())).toEqual({ kind: 'flushed' });
+  }
+  expect(history.stats().rows).toEqual({ minute: 0, hour: 20, day: 0 });
+});
+
+test('a thread that waits keeps no pages: the file stops growing', async () => {
   const cycle = async (number: number) => {
     await fill(number, 100, NOW + number * 2 * DAY);
-    while (await history.rollUp(pool, request(NOW + number * 2 * DAY + 4 * DAY)));
-    return history.stats().fileBytes;
+    while (await history.rollUp(plannerOf(tables), request(NOW + number * 2 * DAY + 4 * DAY)));
   };
   for (let number = 1; number <= 6; number++) await cycle(number);
   const { fileBytes } = history.stats();
-  for (let number = 7; number <= 24; number++) await cycle(number);
+  // From here on a thread has read, and waits.
+  expect(await pool.next(request())).toBeUndefined();
+  for (let number = 7; number <= 18; number++) await cycle(number);
   expect(history.stats().fileBytes).toBeLessThan(1.5 * fileBytes);
   expect(textOf(history.read(counterOf(0), 0, NOW + 3 * DAY), NOW)).toEqual(['day 2d 0:00 27576']);
 });
