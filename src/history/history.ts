@@ -37,7 +37,10 @@ const REMOVED_AT_A_TIME = 1_024;
  * ```
  *
  * The rows of a sequence are of one commit, and only what the log has flushed is committed. Recovery may begin at a checkpoint
- * only if the rows that were emitted before it are in. Changes are made one after the other, in the order of the calls.
+ * only if the rows that were emitted before it are in. So no watermark is ever beyond the end of the log: one that is says that
+ * the log has lost what it had flushed, and new rows would be taken for old ones.
+ *
+ * Changes are made one after the other, in the order of the calls.
  */
 export class History {
   readonly #tables: HistoryTables;
@@ -96,6 +99,9 @@ export class History {
   /**
    * Removes all rows of a counter, in several transactions where they are many: to be called again when it was not answered
    * `flushed`. Rows of the counter that are committed later stay.
+   *
+   * A counter that was deleted at a sequence is forgotten before the commit of that sequence, without its rows: where the process
+   * dies between the two, replay deletes and forgets it again.
    */
   forget(counter: CounterKey): Promise<AppendOutcome> {
     return this.#inTurn(async () => {

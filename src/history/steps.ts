@@ -2,8 +2,8 @@ import { TallystickError } from '../errors.js';
 import { MILLISECONDS, type Resolution } from './bucket.js';
 import { Zone } from './zone.js';
 
-/** What an answer may hold. */
-export const MAX_STEPS = 50_000;
+/** What an answer may hold. A day takes 25 us to find in a zone, so that the longest series of days takes 250 ms. */
+export const MAX_STEPS = 10_000;
 /** The last instant that Date and Intl know, less what a zone may look beyond. */
 const MAX_INSTANT = 8.64e15 - 4 * MILLISECONDS.day;
 
