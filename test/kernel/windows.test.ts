@@ -345,10 +345,12 @@ describe('The classes', () => {
     expect(kernel.partition.isClassifying).toBe(true);
     tick(kernel, START);
     expect(kernel.partition.isClassifying).toBe(true);
-    tick(kernel, START + 2 * MINUTE);
-    expect(kernel.partition.isClassifying).toBe(false);
     const step = (name: string, milliseconds: number) =>
       kernel.add({ operations: [{ key: { name }, delta: 1n }] }, 0, NOBODY, milliseconds);
+    step('hour:5999', START + 1.5 * MINUTE); // the change has not come to it yet
+    tick(kernel, START + 2 * MINUTE);
+    expect(kernel.partition.isClassifying).toBe(false);
+    expect(windowOf(kernel.partition, 'hour:5999', 7 * MINUTE, START + 8 * MINUTE).status).toBe(NOT_TRACKED);
     for (const name of ['hour:1', 'hour:5999']) {
       step(name, START + 3 * MINUTE);
       expect(windowOf(kernel.partition, name, 4 * MINUTE, START + 3 * MINUTE).status).toBe(NOT_TRACKED);
