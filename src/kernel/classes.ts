@@ -17,8 +17,8 @@ import { isUtf8 } from './names';
  * totals only and has no entry. A table is as CLASSIFY brought it, but for the two minutes:
  *
  *   0           4             8         16                24                28          32              36    64          128
- *   | u32 keeps | u32 pattern | i64 TTL | i64 lateness,   | u32 threshold   | u32 since | u32 untracked | … 0 | pattern …  |
- *   |           | bytes       | ms      | ms; -1 = any    | of exact uniques|           |               |     |            |
+ *   | u32 keeps | u32 pattern | i64 0   | i64 lateness,   | u32 threshold   | u32 since | u32 untracked | … 0 | pattern …  |
+ *   |           | bytes       |         | ms; -1 = any    | of exact uniques|           |               |     |            |
  *
  * `since` is the first minute of which the class knows everything: the one behind the change that brought it, 0 where there were no names
  * then. A class keeps it through a change that leaves it and all classes before it as they were. `untracked` is the last minute of which
@@ -31,7 +31,7 @@ export const CLASS_BYTES: u32 = 128;
 const TABLE_BYTES: u32 = 64 * CLASS_BYTES;
 const KEEPS: u32 = 0;
 const PATTERN_LENGTH: u32 = 4;
-const TTL: u32 = 8;
+const ZERO: u32 = 8;
 const LATENESS: u32 = 16;
 const THRESHOLD: u32 = 24;
 const SINCE: u32 = 28;
@@ -59,11 +59,6 @@ function entryOf(known: u32): u32 {
 /** What a class keeps: bits. */
 export function keepsOf(known: u32): u32 {
   return load<u32>(entryOf(known) + KEEPS);
-}
-
-/** Milliseconds after which a counter of the class expires; 0 where it does not. */
-export function ttlOf(known: u32): i64 {
-  return load<i64>(entryOf(known) + TTL);
 }
 
 /** How old the time of an increment may be, in milliseconds; -1 where it may have any age. */
@@ -159,7 +154,7 @@ function isPossible(entry: u32): bool {
   const keeps = load<u32>(entry + KEEPS);
   if (keeps & ~ALL) return false;
   if (keeps & (DAYS | HISTORY) && !(keeps & WINDOWS)) return false;
-  return load<i64>(entry + TTL) >= 0 && load<i64>(entry + LATENESS) >= -1;
+  return !load<i64>(entry + ZERO) && load<i64>(entry + LATENESS) >= -1;
 }
 
 function isZero(start: u32, end: u32): bool {

@@ -7,7 +7,7 @@ import { H_HAND, H_MAXIMUM_WINDOW_BYTES, H_TRACKS, H_WINDOW_BYTES } from './layo
  * the name, so that counters without one pay nothing. Its form says what it has room for, and its size:
  *
  *   0          4                     8             12              16         20             24             32
- *   | u32 name | u32 slot, form << 30 | u32 uniques | u32 their head | u32 next | u32 previous | i64 expires  |   BARE ends here
+ *   | u32 name | u32 slot, form << 30 | u32 uniques | u32 their head | u32 next | u32 previous | i64 0        |   BARE ends here
  *
  *   32            36          40        48            52         56
  *   | u32 minute  | u32 since | i64 sum | u32 emitted | u32 wide | … by form (rings.ts), which says what these are
@@ -23,7 +23,6 @@ const NEXT: u32 = 16;
 const PREVIOUS: u32 = 20;
 export const UNIQUES: u32 = 8;
 export const UNIQUES_HEAD: u32 = 12;
-export const EXPIRES: u32 = 24;
 
 export const BARE: u32 = 0;
 export const SPARSE: u32 = 1;
@@ -116,7 +115,7 @@ export function dropTrack(slot: u32): void {
 
 /** Whether nothing hangs on a track, but for its window. */
 export function hasOnlyWindow(track: u32): bool {
-  return !load<u32>(track + UNIQUES) && !load<i64>(track + EXPIRES);
+  return !load<u32>(track + UNIQUES);
 }
 
 /** Drops a track on which nothing hangs any more. */
