@@ -75,6 +75,16 @@ export function hasClasses(table: Uint8Array, body: Uint8Array): boolean {
   return table.every((byte, index) => byte === body[index] || isMinute(index % CLASS_BYTES));
 }
 
+/** Whether any class of a table of the kernel keeps uniques. */
+export function keepsUniques(table: Uint8Array): boolean {
+  return table.some((byte, index) => index % CLASS_BYTES === 0 && (byte & Keep.UNIQUES) !== 0);
+}
+
+/** A table of the kernel as the body of a CLASSIFY. */
+export function withoutMinutes(table: Uint8Array): Uint8Array {
+  return table.map((byte, index) => (isMinute(index % CLASS_BYTES) ? 0 : byte));
+}
+
 function isMinute(offset: number): boolean {
   return offset >= MINUTES.start && offset < MINUTES.end;
 }

@@ -12,6 +12,7 @@ import { partitionOf } from '../protocol/partition-hash.js';
 import { writeOperationByName, writeSequence } from '../protocol/request.js';
 import { compileWasm } from '../wasm.js';
 import { type NewCursor, newCursors } from './cursors.js';
+import { mergesOf, takeUniques } from './uniques.js';
 
 /** A data directory of another with other lanes, or other partitions. The old one is only read. */
 
@@ -48,7 +49,7 @@ const CLOCK_STEP_MILLISECONDS = 3_600_000;
 
 /**
  * Makes the directory `into`, under a new epoch. With as many partitions as before each partition is what it was. With another number
- * the counters go to where their names belong now, and the producers that have cursors with them; the sessions of all producers
+ * the counters go to where their names belong now, with their unique items, and the producers that have cursors with them; the sessions of all producers
  * end, because what a client sends again of an old partition must not be counted by a new one.
  *
  * It takes the memory of all partitions and of one lane. If the process dies on the way, what is there is no directory that a
@@ -151,11 +152,16 @@ class Rebuilt {
   readonly #batches: readonly OpenBatch[];
   readonly #cursors = new Map<string, Map<number, Uint8Array>>();
   readonly #name = new ByteWriter();
+  /** Of the partitions that keep uniques: all have the same, which the next start would give them. */
+  #classes: Uint8Array = new Uint8Array(0);
+  /** By new partition. */
+  readonly #merges: readonly Uint8Array[][];
   #incarnation = 0;
 
   constructor(count: number, secret: Uint8Array, milliseconds: number) {
     this.#milliseconds = milliseconds;
     this.#batches = Array.from({ length: count }, () => ({ body: new ByteWriter(), operations: 0 }));
+    this.#merges = Array.from({ length: count }, () => []);
     const kernel = compileWasm('kernel');
     for (let number = 0; number < count; number++) {
       const partition = new Partition(kernel);
@@ -180,6 +186,10 @@ class Rebuilt {
   /** Takes what an old partition counts, and the cursors in it. */
   take(number: number, partition: Partition): void {
     for (const { name, value } of countersOf(partition)) this.#add(name, value);
+    for (const { name, body } of mergesOf(partition)) {
+      this.#classes = partition.classes;
+      this.#merges[this.#partitionOf(name)]?.push(body);
+    }
     this.#incarnation = Math.max(this.#incarnation, partition.incarnation);
     for (const { id, isNamed, cursor } of partition.producers()) {
       if (!cursor || !isNamed) continue; // nobody comes back as one without a name
@@ -192,19 +202,27 @@ class Rebuilt {
   /** Once all of the `old` partitions were taken. @throws TallystickError CURSORS_DIFFER */
   finish(old: number): void {
     const cursors = newCursors(this.#cursors, old, this.partitions.size);
-    for (const number of this.partitions.keys()) this.#send(number);
+    for (const [number, partition] of this.partitions) {
+      this.#send(number);
+      const merges = this.#merges[number] ?? [];
+      if (merges.length > 0) takeUniques(partition, this.#classes, merges, this.#milliseconds);
+    }
     for (const partition of this.partitions.values()) partition.startIncarnations(this.#incarnation);
     for (const cursor of cursors) this.#open(cursor);
   }
 
   #add(name: string, value: bigint): void {
-    this.#name.reset();
-    const end = this.#name.name(name);
-    const number = partitionOf(this.#name.buffer, 0, end, this.partitions.size);
+    const number = this.#partitionOf(name);
     const batch = this.#batches[number] as OpenBatch;
     writeOperationByName(batch.body, name, value);
     batch.operations++;
     if (batch.operations === DEFAULT_LIMITS.batch || batch.body.length > BATCH_BYTES) this.#send(number);
+  }
+
+  #partitionOf(name: string): number {
+    this.#name.reset();
+    const end = this.#name.name(name);
+    return partitionOf(this.#name.buffer, 0, end, this.partitions.size);
   }
 
   #send(number: number): void {

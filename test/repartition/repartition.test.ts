@@ -93,6 +93,38 @@ test('every counter keeps its value through other numbers of partitions and lane
   }
 }, 120_000);
 
+test('unique items go with their names, and are told new no more', async () => {
+  const classes = [
+    { pattern: 'exact:*', uniques: 10_000 },
+    { pattern: 'visitors:*', uniques: 256 },
+  ];
+  const environment = { TALLYSTICK_CLASSES: JSON.stringify(classes) };
+  const old = await serverOfTest({ lanes: 2, partitions: 4, environment });
+  const client = await clientOfTest(old);
+  const names = Array.from({ length: 300 }, (_, i) => `${i % 2 ? 'exact' : 'visitors'}:${i}`);
+  const itemsOf = (i: number) => Array.from({ length: i % 50 === 0 ? 2_000 : i % 5 }, (_, j) => `item ${i * j}`);
+  await Promise.all(names.map((name, i) => client.see(name, itemsOf(i))));
+  await client.increment('visitors:1', 7);
+  const before = await client.uniques(names);
+  expect(new Set(before.map(({ exact }) => exact)).size).toBe(2);
+  const union = await client.uniques(names, { union: true });
+  await client.close();
+  await old.kill('SIGTERM');
+
+  const into = join(directoryOfTest(), 'new');
+  const { status, err } = await repartition(old.dataDir, into, '--partitions', '7', '--lanes', '1');
+  expect({ status, err }).toEqual({ status: 0, err: '' });
+  const server = await serverOfTest({ dataDir: into, lanes: 1, partitions: 7, environment });
+  const again = await clientOfTest(server);
+  const after = await again.uniques(names);
+  expect(after.map(({ count, exact }) => ({ count, exact }))).toEqual(
+    before.map(({ count, exact }) => ({ count, exact })),
+  );
+  expect(await again.uniques(names, { union: true })).toMatchObject({ count: union.count, exact: union.exact });
+  expect(await again.get('visitors:1')).toBe(7n);
+  expect((await again.see('exact:3', itemsOf(3))).some(({ isNew }) => isNew)).toBe(false);
+});
+
 test('nothing that a client sends again of an old partition counts', async () => {
   const { server, dataDir } = await stopped(async (running) => {
     const client = await clientOfTest(running, { producer: 'writer' });
