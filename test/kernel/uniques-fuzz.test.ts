@@ -1,0 +1,63 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { OK } from '../../src/errors.js';
+import { Opcode } from '../../src/protocol/opcode.js';
+import { SKETCH_BYTES } from '../../src/protocol/sketch.js';
+import { encodeMerge, encodeSee, encodeUniques, type UniqueItems } from '../../src/protocol/uniques.js';
+import { bodyOf, Kernel, NOBODY, replay } from './fixture.js';
+
+const key = fc.oneof(
+  fc.record({ name: fc.constantFrom('exact', 'n', 'sketch', 'plain') }),
+  fc.record({ slot: fc.nat(4), generation: fc.nat(1) }),
+);
+const item = fc.uint8Array({ minLength: 1, maxLength: 12 });
+const items: fc.Arbitrary<UniqueItems> = fc.oneof(
+  fc.record({ hashes: fc.array(fc.bigInt(0n, 2n ** 64n - 1n), { maxLength: 400, size: 'max' }) }),
+  fc.record({ registers: fc.uint8Array({ minLength: SKETCH_BYTES, maxLength: SKETCH_BYTES, max: 50 }) }),
+);
+const body = fc.oneof(
+  fc
+    .array(fc.record({ key, item }), { maxLength: 300, size: 'max' })
+    .map((sightings) => [Opcode.SEE, bodyOf(encodeSee, { sightings })] as const),
+  fc.record({ key, items }).map((request) => [Opcode.MERGE, bodyOf(encodeMerge, request)] as const),
+  fc
+    .record({ wanted: fc.constantFrom('each' as const, 'union' as const, 'sketch' as const), keys: fc.array(key) })
+    .map((request) => [Opcode.UNIQUES, bodyOf(encodeUniques, request)] as const),
+);
+const damage = fc.option(fc.record({ at: fc.nat(), byte: fc.nat(255), cut: fc.boolean() }), {
+  nil: undefined,
+  freq: 1,
+});
+
+/** The body with a byte changed, or cut there. */
+function damaged(bytes: Uint8Array, how: { at: number; byte: number; cut: boolean } | undefined): Uint8Array {
+  if (!how || bytes.length === 0) return bytes;
+  const at = how.at % bytes.length;
+  return how.cut ? bytes.slice(0, at) : bytes.map((byte, i) => (i === at ? how.byte : byte));
+}
+
+test('sightings, merges and questions of any bytes are answered or refused, leave no trace where refused, and replay the same', () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(body, damage), { maxLength: 40, size: 'max' }), (bodies) => {
+      const kernel = new Kernel({ maximumPages: 170 });
+      kernel.classify([
+        { pattern: 'exact', uniques: 10_000 },
+        { pattern: 'n', uniques: 20 },
+        { pattern: 'sketch', uniques: 0 },
+      ]);
+      for (const [[opcode, bytes], how] of bodies) {
+        const sent = damaged(bytes, how);
+        if (opcode !== Opcode.UNIQUES) {
+          kernel.call(opcode, 0, NOBODY, 1, sent); // holds it to leaving no trace
+          continue;
+        }
+        const before = kernel.partition.stateHash;
+        const status = kernel.partition.uniques(sent);
+        if (!how) expect(status).toBe(OK);
+        expect(kernel.partition.stateHash).toBe(before);
+      }
+      expect(replay(kernel.log).stateHash).toBe(kernel.partition.stateHash);
+    }),
+    { numRuns: 60 },
+  );
+});
