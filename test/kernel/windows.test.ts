@@ -209,6 +209,33 @@ describe('A window', () => {
   });
 });
 
+describe('The rings of a window', () => {
+  test('hold what the last hour and day had, and nothing of what was in their places before', () => {
+    const gap = fc.oneof(
+      fc.nat(70).map((minutes) => minutes * MINUTE),
+      fc.nat(30).map((hours) => hours * HOUR),
+    );
+    fc.assert(
+      fc.property(fc.array(gap, { minLength: 10, maxLength: 60, size: 'max' }), (gaps) => {
+        const tracked = new Tracked();
+        const step = (milliseconds: number) => {
+          tracked.now += milliseconds;
+          tracked.add('day:a', 1n);
+        };
+        for (let minute = 0; minute < 6; minute++) step(MINUTE); // more than pairs hold
+        for (const milliseconds of gaps) {
+          step(milliseconds);
+          for (const length of [30 * MINUTE, HOUR, 7 * HOUR, DAY]) {
+            expect(tracked.check('day:a', length, 'aligned')).toBe(OK);
+            expect(tracked.check('day:a', length, 'sliding')).toBe(OK);
+          }
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
 describe('The history that is emitted', () => {
   test('is the list of changes by minute, once all hours are closed, whatever the clock does', () => {
     const anyStep = fc.oneof(
