@@ -84,7 +84,7 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
     this.#reader = new Reader(session, toValue, timeout);
     this.#lister = new Lister(session, toValue, timeout);
     this.#uniques = new UniquesReader(session, timeout);
-    this.#windows = new Windows(session, toValue, timeout, (name) => this.partitionOf(name));
+    this.#windows = new Windows(session, toValue, timeout);
   }
 
   /** How many partitions the server has. */

@@ -1,7 +1,5 @@
 import { ABSENT, codeOfStatus, OK, TallystickError } from '../errors.js';
-import { ByteWriter, encodeUtf8 } from '../protocol/bytes.js';
-import { Flag, Opcode } from '../protocol/opcode.js';
-import { partitionOf } from '../protocol/partition-hash.js';
+import { Opcode } from '../protocol/opcode.js';
 import { countUnion, STANDARD_ERROR } from '../protocol/sketch.js';
 import {
   decodeUniquesAnswer,
@@ -12,10 +10,9 @@ import {
   type UniquesAnswer,
   type Wanted,
 } from '../protocol/uniques.js';
-import { Call } from './call.js';
+import { askParts, type Part, type PartAnswer, partsOf, type Question } from './parts.js';
 import { Position } from './position.js';
 import type { ReadOptions } from './reader.js';
-import { Request } from './request.js';
 import type { Session } from './session.js';
 
 /** How many different items were seen under a name, or under any of several. */
@@ -32,18 +29,7 @@ export interface Uniques {
   readonly position: Position;
 }
 
-/** Names of one partition that are asked for with one request, by their indexes among those of the caller. */
-interface Part {
-  readonly partition: number;
-  readonly names: readonly string[];
-  readonly indexes: readonly number[];
-}
-
-/** What came of a part. */
-interface PartAnswer extends Pick<Uniques, 'durable' | 'position'> {
-  readonly part: Part;
-  readonly answer: UniquesAnswer;
-}
+type Answer = PartAnswer<UniquesAnswer>;
 
 /** Asks how many different items were seen. */
 export class UniquesReader {
@@ -93,23 +79,7 @@ export class UniquesReader {
   }
 
   #partsOf(names: readonly string[]): Part[] {
-    const { partitions, limits } = this.#session;
-    const open = new Map<number, { partition: number; names: string[]; indexes: number[] }>();
-    const parts: Part[] = [];
-    for (const [index, name] of names.entries()) {
-      const bytes = encodeUtf8(name);
-      if (bytes.length < 1 || bytes.length > limits.name) throw new TallystickError('NAME_INVALID');
-      const partition = partitionOf(bytes, 0, bytes.length, partitions);
-      let part = open.get(partition);
-      if (!part || part.names.length === MOST_UNIQUES) {
-        part = { partition, names: [], indexes: [] };
-        open.set(partition, part);
-        parts.push(part);
-      }
-      part.names.push(name);
-      part.indexes.push(index);
-    }
-    return parts;
+    return partsOf(this.#session, names, MOST_UNIQUES);
   }
 
   #ask(
@@ -117,48 +87,13 @@ export class UniquesReader {
     names: readonly string[],
     options: ReadOptions,
     parts = this.#partsOf(names),
-  ): Promise<PartAnswer[]> {
-    if (parts.length === 0) return Promise.resolve([]);
-    return new Promise((resolve, reject) => {
-      const call = new Call<PartAnswer[]>(resolve, reject);
-      if (!this.#session.begin(call, options, this.#timeout)) return;
-      const answers: PartAnswer[] = [];
-      for (const part of parts) {
-        this.#send(wanted, part, options, call, (answer) => {
-          if (answers.push(answer) === parts.length) call.resolve(answers);
-        });
-      }
-    });
-  }
-
-  #send(
-    wanted: Wanted,
-    part: Part,
-    { read, after }: ReadOptions,
-    call: Call<PartAnswer[]>,
-    take: (answer: PartAnswer) => void,
-  ): void {
-    const { partition } = part;
-    const sequence = after?.sequenceOf(partition);
-    const isLatest = read === 'latest';
-    const body = new ByteWriter();
-    encodeUniques(body, {
-      ...(after && sequence !== undefined && { after: { epoch: after.epoch, sequence } }),
-      wanted,
-      keys: part.names.map((name) => ({ name })),
-    });
-    const flags = (isLatest ? Flag.LATEST : 0) | (sequence === undefined ? 0 : Flag.AFTER);
-    this.#session.laneOf(partition).submit(
-      new Request({ opcode: Opcode.UNIQUES, flags, partition }, body.view(), {
-        onAnswer: (bytes) => {
-          const answer = decodeUniquesAnswer(bytes, wanted);
-          const position = new Position(this.#session.epoch, new Map([[partition, answer.position]]));
-          take({ part, answer, durable: !isLatest || answer.position <= answer.flushed, position });
-        },
-        onError: (error) => call.reject(error),
-        isWanted: () => !call.isSettled,
-      }),
-    );
+  ): Promise<Answer[]> {
+    const question: Question<UniquesAnswer> = {
+      opcode: Opcode.UNIQUES,
+      encode: (writer, asked) => encodeUniques(writer, { ...asked, wanted }),
+      decode: (body) => decodeUniquesAnswer(body, wanted),
+    };
+    return askParts(this.#session, parts, question, options, this.#timeout);
   }
 }
 

@@ -1,12 +1,11 @@
 import { codeOfStatus, TallystickError } from '../errors.js';
-import { ByteWriter } from '../protocol/bytes.js';
-import { Flag, Opcode } from '../protocol/opcode.js';
+import { Opcode } from '../protocol/opcode.js';
 import { decodeWindowAnswer, encodeWindow, type WindowAnswer, type WindowMode } from '../protocol/window.js';
-import { Call, type ToValue } from './call.js';
+import type { ToValue } from './call.js';
 import { parseDuration } from './duration.js';
-import { Position } from './position.js';
+import { askParts, type PartAnswer, partsOf, type Question } from './parts.js';
+import type { Position } from './position.js';
 import type { ReadOptions } from './reader.js';
-import { Request } from './request.js';
 import type { Session } from './session.js';
 
 export interface WindowOptions extends ReadOptions {
@@ -36,106 +35,61 @@ export interface WindowReading<V> {
   readonly position: Position;
 }
 
-/** More than the head of a key has. */
-const MOST_BESIDE_NAME = 16;
+/** Names of a request: a name has at most 1,024 bytes, so that they fit into a frame. */
+const MOST_NAMES = 1_000;
 
-/** Names of one partition, and where each stands among those that were asked for. */
-interface Part {
-  readonly names: string[];
-  readonly indexes: number[];
-}
-
-/** Reads windows: one request for each partition, and for each so many names. */
+/** Reads windows. */
 export class Windows<V extends bigint | number> {
   readonly #session: Session;
   readonly #toValue: ToValue<V>;
   readonly #timeout: number;
-  readonly #partitionOf: (name: string) => number;
 
-  constructor(session: Session, toValue: ToValue<V>, timeout: number, partitionOf: (name: string) => number) {
+  constructor(session: Session, toValue: ToValue<V>, timeout: number) {
     this.#session = session;
     this.#toValue = toValue;
     this.#timeout = timeout;
-    this.#partitionOf = partitionOf;
   }
 
   async read(names: readonly string[], length: string | number, options: WindowOptions): Promise<WindowReading<V>[]> {
     const milliseconds = parseDuration(length);
+    const { mode = 'sliding' } = options;
+    const parts = partsOf(this.#session, names, MOST_NAMES);
+    const question: Question<WindowAnswer> = {
+      opcode: Opcode.WINDOW,
+      encode: (writer, asked) => encodeWindow(writer, { ...asked, mode, milliseconds }),
+      decode: decodeWindowAnswer,
+    };
     const readings: WindowReading<V>[] = new Array(names.length);
-    const asked = [...this.#parts(names)].map(async ([partition, part]) => {
-      const answer = await this.#ask(partition, part.names, milliseconds, options);
-      this.#tell(partition, part, answer, milliseconds, options, readings);
-    });
-    await Promise.all(asked);
+    for (const answer of await askParts(this.#session, parts, question, options, this.#timeout)) {
+      this.#tell(answer, mode, milliseconds, readings);
+    }
     return readings;
   }
 
-  *#parts(names: readonly string[]): Generator<[partition: number, part: Part]> {
-    const { limits } = this.#session;
-    const most = Math.min(limits.operations, Math.floor(limits.bytes / (limits.name + MOST_BESIDE_NAME)));
-    const parts = new Map<number, Part>();
-    for (const [index, name] of names.entries()) {
-      const partition = this.#partitionOf(name);
-      const part = parts.get(partition) ?? { names: [], indexes: [] };
-      parts.set(partition, part);
-      part.names.push(name);
-      part.indexes.push(index);
-      if (part.names.length < most) continue;
-      parts.delete(partition);
-      yield [partition, part];
-    }
-    yield* parts;
-  }
-
-  #ask(
-    partition: number,
-    names: readonly string[],
-    milliseconds: number,
-    { mode = 'sliding', read, after, ...options }: WindowOptions,
-  ): Promise<WindowAnswer> {
-    return new Promise((resolve, reject) => {
-      const call = new Call<WindowAnswer>(resolve, reject);
-      if (!this.#session.begin(call, options, this.#timeout)) return;
-      const sequence = after?.sequenceOf(partition);
-      const wait = after && sequence !== undefined ? { after: { epoch: after.epoch, sequence } } : undefined;
-      const flags = (read === 'latest' ? Flag.LATEST : 0) | (wait ? Flag.AFTER : 0);
-      const body = new ByteWriter();
-      encodeWindow(body, { ...wait, mode, milliseconds, keys: names.map((name) => ({ name })) });
-      const request = new Request({ opcode: Opcode.WINDOW, flags, partition }, body.view(), {
-        onAnswer: (answer) => call.resolve(decodeWindowAnswer(answer)),
-        onError: (error) => call.reject(error),
-        isWanted: () => !call.isSettled,
-      });
-      this.#session.laneOf(partition).submit(request);
-    });
-  }
-
   #tell(
-    partition: number,
-    { names, indexes }: Part,
-    { position, flushed, now, from, bucket, sums }: WindowAnswer,
+    { part, answer, durable, position }: PartAnswer<WindowAnswer>,
+    mode: WindowMode,
     milliseconds: number,
-    { mode, read }: WindowOptions,
     readings: WindowReading<V>[],
   ): void {
-    const asOf = new Position(this.#session.epoch, new Map([[partition, position]]));
-    const durable = read !== 'latest' || position <= flushed;
+    const { now, from, bucket, sums } = answer;
+    if (sums.length !== part.names.length) throw new TallystickError('BAD_REQUEST', `${sums.length} sums.`);
     const begin = mode === 'aligned' ? from : Math.max(0, now - milliseconds);
     for (const [i, found] of sums.entries()) {
-      const name = names[i] as string;
+      const name = part.names[i] as string;
       if (found.sum === undefined) throw new TallystickError(codeOfStatus(found.status), `The window of "${name}".`);
       const within = share(found.oldest, from + bucket - begin, bucket);
       const value = found.sum + within;
-      const error = mode === 'aligned' ? 0n : largest(within, found.oldest - within);
-      readings[indexes[i] as number] = {
+      const isExact = mode === 'aligned' || begin === from;
+      readings[part.indexes[i] as number] = {
         name,
         value: this.#toValue(value),
-        error: this.#toValue(begin === from ? 0n : error),
+        error: this.#toValue(isExact ? 0n : largest(within, found.oldest - within)),
         rate: (Number(value) * 1_000) / Math.max(1, now - begin),
         from: begin,
         to: now,
         durable,
-        position: asOf,
+        position,
       };
     }
   }
