@@ -78,7 +78,7 @@ export const SETTINGS = {
   windowMemory: {
     schema: whole(0, Number.MAX_SAFE_INTEGER).default(1_024 * MiB),
     unit: 'bytes',
-    about: 'of the memory that windows may take; counters beyond them have a total and a history, and no window',
+    about: 'of the memory that windows may take; counters beyond them have a total and no window',
   },
   classes: {
     schema: classSettings.default([]),

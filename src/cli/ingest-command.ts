@@ -5,7 +5,16 @@ import { Failure } from './failure.js';
 import { Ingest } from './ingest/ingest.js';
 import { openInput } from './ingest/input.js';
 import { FORMATS, type Format, MAX_TEMPLATES, type Recipe } from './ingest/plan.js';
-import { parseSum, parseTemplate, parseWhere, type Sum, type Template, type Where } from './ingest/template.js';
+import {
+  parseSighting,
+  parseSum,
+  parseTemplate,
+  parseWhere,
+  type Sighting,
+  type Sum,
+  type Template,
+  type Where,
+} from './ingest/template.js';
 import type { CliIo } from './io.js';
 import { Progress } from './progress.js';
 import { humanSummary, jsonSummary } from './summary.js';
@@ -14,6 +23,7 @@ interface IngestOptions extends ConnectionOptions {
   readonly format: Format;
   readonly count?: readonly Template[];
   readonly sum?: readonly Sum[];
+  readonly unique?: readonly Sighting[];
   readonly where?: readonly Where[];
   readonly producer?: string;
   readonly json?: boolean;
@@ -28,7 +38,8 @@ Formats and their fields:
 
 Templates:
   {field} is replaced by the field's text; {{ and }} are literal braces, so 'likes{{post:{id}}}' makes names
-  like likes{post:7}, and what is between literal braces decides on the partition. --count, --sum and --where may be
+  like likes{post:7}, and what is between literal braces decides on the partition. --unique 'visitors:{path}={ip}' tells each
+  item of the second template as seen under the name of the first; its class must keep uniques. --count, --sum, --unique and --where may be
   given many times (${MAX_TEMPLATES} templates at most); with several --where all must hold.
 
 Lines:
@@ -52,6 +63,7 @@ Exit status: 0 all read and counted (unusable lines are only reported), 1 stoppe
 Examples:
   tallystick ingest access.log --format combined --count 'views:{path}' --count 'status:{status}'
   tallystick ingest access.log.1.gz --format combined --sum 'bytes:{path}=bytes' --producer access-2015-05-17
+  tallystick ingest access.log --format combined --unique 'visitors:{path}={ip}' --unique 'visitors={ip}'
   tallystick ingest sales.csv --format csv --count 'sales:{shop}' --sum 'cents:{shop}=cents' --where currency=EUR
   tail -n +1 -f events.ndjson | tallystick ingest - --format ndjson --count 'event:{type}' --producer events`;
 
@@ -62,17 +74,19 @@ export function ingestCommand(io: CliIo): Command {
     .addOption(new Option('--format <format>', 'how a line is read').choices(FORMATS).makeOptionMandatory())
     .option('--count <template>', 'add 1 to this counter for each line', repeated(parseTemplate))
     .option('--sum <template=field>', "add a field's number to this counter for each line", repeated(parseSum))
+    .option('--unique <template=item>', 'count the different items under this name', repeated(parseSighting))
     .option('--where <field=value>', 'use only lines whose field has this text', repeated(parseWhere))
     .option('--producer <name>', 'resume under this name after a crash; see below')
     .option('--json', 'print the summary as one JSON object')
     .addHelpText('after', HELP)
     .action(async (file: string, options: IngestOptions) => {
-      const { format, count: counts = [], sum: sums = [], where: wheres = [], producer } = options;
-      const templates = counts.length + sums.length;
+      const { format, count: counts = [], sum: sums = [], unique: sightings = [], where: wheres = [] } = options;
+      const { producer } = options;
+      const templates = counts.length + sums.length + sightings.length;
       if (templates === 0 || templates > MAX_TEMPLATES)
-        throw new TallystickError('INVALID_ARGUMENT', `Give 1 to ${MAX_TEMPLATES} --count and --sum.`);
+        throw new TallystickError('INVALID_ARGUMENT', `Give 1 to ${MAX_TEMPLATES} --count, --sum and --unique.`);
       const identity = producer === undefined ? {} : { producer };
-      const recipe = { format, counts, sums, wheres };
+      const recipe = { format, counts, sums, sightings, wheres };
       await withClient(io, options, (client) => ingestFile(io, client, file, recipe, options), identity);
     });
 }

@@ -299,6 +299,7 @@ describe('ingest', () => {
       names: 2,
       namesExact: true,
       increments: 4,
+      sightings: 0,
       batches: expect.any(Number) as number,
       refused: 0,
       refusals: [],
@@ -355,7 +356,7 @@ describe('ingest', () => {
   it.each([
     [['--format', 'xml', '--count', 'x'], 'Allowed choices are combined, csv, ndjson'],
     [['--count', 'x'], "required option '--format <format>' not specified"],
-    [['--format', 'csv'], 'Give 1 to 100 --count and --sum'],
+    [['--format', 'csv'], 'Give 1 to 100 --count, --sum and --unique'],
     [['--format', 'csv', '--count', '{shop'], 'stray brace at 1'],
     [['--format', 'csv', '--sum', 'x'], 'TEMPLATE=FIELD'],
     [['--format', 'csv', '--count', 'x', '--where', 'x'], 'FIELD=VALUE'],

@@ -56,16 +56,6 @@ export class FakeClient extends FakeTarget implements CliClient {
     return names.map((name) => ({ name, value: this.server.values.get(name) ?? 0n }));
   }
 
-  async see(name: string, items: readonly string[]): Promise<{ isNew: boolean; exact: boolean }[]> {
-    const seen = this.server.uniques.get(name) ?? new Set();
-    this.server.uniques.set(name, seen);
-    return items.map((item) => {
-      const isNew = !seen.has(item);
-      seen.add(item);
-      return { isNew, exact: seen.size <= this.server.exactUniques };
-    });
-  }
-
   uniques(names: readonly string[], options: { read: string; union: true }): Promise<UniqueCount>;
   uniques(names: readonly string[], options: { read: string }): Promise<UniqueCount[]>;
   async uniques(

@@ -84,6 +84,16 @@ export class FakeTarget implements IngestTarget {
     return this.server.partitionOf(name);
   }
 
+  async see(name: string, items: readonly string[]): Promise<{ isNew: boolean; exact: boolean }[]> {
+    const seen = this.server.uniques.get(name) ?? new Set();
+    this.server.uniques.set(name, seen);
+    return items.map((item) => {
+      const isNew = !seen.has(item);
+      seen.add(item);
+      return { isNew, exact: seen.size <= this.server.exactUniques };
+    });
+  }
+
   async batchTo(
     partition: number,
     operations: readonly Operation[],

@@ -73,6 +73,31 @@ describe('ingesting', () => {
     expect(server.emptyBatches).toBe(0);
   });
 
+  it('tells each item as seen under its name, once a batch, and a line without one is unusable', async () => {
+    const lines = [
+      '{"p":"/","ip":"1"}',
+      '{"p":"/","ip":"2"}',
+      '{"p":"/","ip":"1"}',
+      '{"p":"/a","ip":"2"}',
+      '{"p":"/a"}',
+      '{"p":"/a","ip":""}',
+    ];
+    const server = new FakeServer(3);
+    const what = recipe('ndjson', { count: ['views:{p}'], unique: ['visitors:{p}={ip}', 'visitors={ip}'] });
+    const ingest = ingestOf(inputOf(`${lines.join('\n')}\n`), new FakeTarget(server), what);
+    await ingest.run();
+    expect(server.uniques).toEqual(
+      new Map([
+        ['visitors:/', new Set(['1', '2'])],
+        ['visitors:/a', new Set(['2'])],
+        ['visitors', new Set(['1', '2'])],
+      ]),
+    );
+    expect(server.values.get('views:/a')).toBe(1n); // its other lines are unusable
+    expect(ingest.outbox.sightings).toBe(5);
+    expect(ingest.report).toMatchObject({ used: 4, filtered: 0, unusable: 2 });
+  });
+
   it('counts a gzip file like its content', async () => {
     const { input } = await openInput('-', Readable.from([gzipSync('shop,cents\nUlm,5\n')]));
     const server = new FakeServer(1);

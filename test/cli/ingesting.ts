@@ -1,15 +1,26 @@
 import { Ingest, type IngestLimits } from '../../src/cli/ingest/ingest.js';
 import { Input } from '../../src/cli/ingest/input.js';
 import type { Format, Recipe } from '../../src/cli/ingest/plan.js';
-import { parseSum, parseTemplate, parseWhere } from '../../src/cli/ingest/template.js';
+import { parseSighting, parseSum, parseTemplate, parseWhere } from '../../src/cli/ingest/template.js';
 import { ManualClock } from '../support/manual-clock.js';
 import type { FakeTarget } from './fake-target.js';
 
 export function recipe(
   format: Format,
-  { count = [], sum = [], where = [] }: { count?: string[]; sum?: string[]; where?: string[] },
+  {
+    count = [],
+    sum = [],
+    unique = [],
+    where = [],
+  }: { count?: string[]; sum?: string[]; unique?: string[]; where?: string[] },
 ): Recipe {
-  return { format, counts: count.map(parseTemplate), sums: sum.map(parseSum), wheres: where.map(parseWhere) };
+  return {
+    format,
+    counts: count.map(parseTemplate),
+    sums: sum.map(parseSum),
+    sightings: unique.map(parseSighting),
+    wheres: where.map(parseWhere),
+  };
 }
 
 /** An input that comes in chunks of a size, and can seek if asked to. */

@@ -6,6 +6,7 @@ import { type Crash, FakeServer, FakeTarget } from './fake-target.js';
 import { ingestOf, inputOf, recipe, sorted } from './ingesting.js';
 
 const ndjson = recipe('ndjson', { count: ['n:{k}', 'all'], sum: ['s:{k}=v'], where: [] });
+const seeing = recipe('ndjson', { count: ['n:{k}'], sum: ['s:{k}=v'], unique: ['u:{k}={v}'], where: [] });
 const tight = { operations: 8, bytes: 20_000, roundBytes: 64, idleMilliseconds: 1_000 };
 
 interface Run {
@@ -58,7 +59,7 @@ const someRun = fc.record({
 });
 
 describe('resuming after crashes', () => {
-  it('counts every line exactly once, whichever batches were applied', async () => {
+  it('counts every line exactly once and every item that was seen, whichever batches were applied', async () => {
     const input = fc.record({
       lines: someLines,
       end: fc.constantFrom('', '\n', '\r\n'),
@@ -69,9 +70,11 @@ describe('resuming after crashes', () => {
       fc.asyncProperty(input, async ({ lines, end, runs }) => {
         const text = lines.join(end === '\r\n' ? '\r\n' : '\n') + end;
         const server = new FakeServer(4);
-        for (const one of runs) if ((await run(server, text, one)).error !== undefined) crashes += 1;
-        expect((await run(server, text, {})).error).toBeUndefined();
-        expect(sorted(server.values)).toEqual(sorted((await undisturbed(text)).values));
+        for (const one of runs) if ((await run(server, text, one, seeing)).error !== undefined) crashes += 1;
+        expect((await run(server, text, {}, seeing)).error).toBeUndefined();
+        const expected = await undisturbed(text, seeing);
+        expect(sorted(server.values)).toEqual(sorted(expected.values));
+        expect(server.uniques).toEqual(expected.uniques);
       }),
       { numRuns: 300 },
     );

@@ -10,7 +10,7 @@ const RECIPE = ['--count', 'views:{path}', '--count', 'status:{status}', '--sum'
 
 let server: ScratchServer;
 beforeEach(async () => {
-  server = await startScratchServer();
+  server = await startScratchServer({ classes: [{ pattern: 'visitors*', uniques: 256 }] });
 });
 afterEach(() => server.stop());
 
@@ -76,6 +76,44 @@ describe.skipIf(!present)('the real log of 10,000 lines', () => {
     expect(Object.keys(expected).filter((name) => name.startsWith('views:')).length).toBe(1_498);
     expect(values).toEqual(expected);
     expect(summary).toMatchObject({ lines: 10_000, used: 10_000, unusable: 0, unusableLines: [], increments: 30_000 });
+  });
+});
+
+describe.skipIf(!present || !hasAwk)('the visitors of the real log', () => {
+  it('are for every path as many as sort -u finds, and for the site within two per cent', async () => {
+    const unique = ['--unique', 'visitors:{path}={ip}', '--unique', 'visitors={ip}'];
+    const { status, err } = await server.run(['ingest', log, '--format', 'combined', ...unique, '--json']);
+    expect({ status, err }).toEqual({ status: 0, err: '' });
+    const sh = (script: string) => execFileSync('sh', ['-c', script, 'sh', log], { encoding: 'utf8' });
+    const byPath = sh(`awk '{ print $7, $1 }' "$1" | sort -u | awk '{ print $1 }' | uniq -c`);
+    const expected = new Map(
+      [...byPath.matchAll(/^ *(\d+) (.*)$/gm)].map(([, n, path]) => [`visitors:${path}`, Number(n)]),
+    );
+    expect(expected.size).toBe(1_498);
+    interface Told {
+      readonly names: readonly string[];
+      readonly count: number;
+      readonly exact: boolean;
+    }
+    const told = async (args: readonly string[], stdin = '') => {
+      const { out } = await server.run(['uniques', ...args, '--json'], stdin);
+      return out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Told);
+    };
+    const counts = await told(['-'], [...expected.keys()].join('\n'));
+    for (const { names, count, exact } of counts) {
+      const [name = ''] = names;
+      const wanted = expected.get(name) as number;
+      if (wanted <= 256) expect([name, count, exact]).toEqual([name, wanted, true]);
+      else expect(Math.abs(count / wanted - 1)).toBeLessThan(0.04);
+    }
+    expect(counts).toHaveLength(1_498);
+    const visitors = Number(sh(`awk '{ print $1 }' "$1" | sort -u | wc -l`));
+    expect(visitors).toBe(1_753);
+    const [site] = await told(['visitors']);
+    expect(Math.abs((site?.count ?? 0) / visitors - 1)).toBeLessThan(0.02);
   });
 });
 

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { connect } from '../../src/client/index.js';
@@ -32,10 +33,13 @@ export interface ScratchServer {
   stop(): Promise<void>;
 }
 
-export async function startScratchServer(): Promise<ScratchServer> {
-  const server = await ServerProcess.start({ lanes: 2, partitions: 16, flags: ['--log-level', 'warn'] });
-  const reader = await connect(server.url, { producer: false });
+export async function startScratchServer(config: object = {}): Promise<ScratchServer> {
   const directory = temporaryDirectory();
+  const configFile = join(directory, 'tallystick.json');
+  writeFileSync(configFile, JSON.stringify(config));
+  const flags = ['--log-level', 'warn', '--config', configFile];
+  const server = await ServerProcess.start({ lanes: 2, partitions: 16, flags });
+  const reader = await connect(server.url, { producer: false });
   const start = (...args: string[]): RunningProgram => startProgram(args, { TALLYSTICK_SERVER: server.url });
   return {
     directory,

@@ -9,7 +9,7 @@ export interface AggregateLimits {
   readonly operations: number;
   /** Bytes of a batch's body; at most 1 MiB, less 128 bytes for its head and cursor. */
   readonly bytes: number;
-  /** Operations that one record can add. */
+  /** Operations that one record can add; a sighting has the bytes of two. */
   readonly perRecord: number;
 }
 
@@ -18,6 +18,10 @@ export interface Pending {
   readonly operations: { readonly name: string; delta: bigint }[];
   /** Increments that the operations sum up. */
   increments: number;
+  /** Items that were seen under names, each once. */
+  readonly sightings: Map<string, Set<string>>;
+  /** How many these are. */
+  items: number;
   bytes: number;
 }
 
@@ -85,14 +89,31 @@ export class Aggregate {
     slot.batch = pending;
     slot.operation = { name, delta };
     pending.operations.push(slot.operation);
-    pending.bytes += Buffer.byteLength(name) + OPERATION_OVERHEAD_BYTES;
-    if (pending.operations.length >= this.#operationsWhenFull || pending.bytes >= this.#bytesWhenFull)
-      this.full.add(slot.partition);
+    this.#grow(slot.partition, pending, name);
   }
 
-  /** Whether increments wait for this partition. */
+  /** Notes that an item was seen under a name. */
+  see(name: string, item: string): void {
+    const { partition } = this.#slots.get(name) ?? this.#learn(name);
+    const pending = this.#pending[partition] as Pending;
+    const items = pending.sightings.get(name) ?? new Set();
+    pending.sightings.set(name, items);
+    if (items.has(item)) return;
+    items.add(item);
+    pending.items += 1;
+    this.#grow(partition, pending, name, item);
+  }
+
+  #grow(partition: number, pending: Pending, ...texts: readonly string[]): void {
+    for (const text of texts) pending.bytes += Buffer.byteLength(text) + OPERATION_OVERHEAD_BYTES;
+    const operations = Math.max(pending.operations.length, pending.items);
+    if (operations >= this.#operationsWhenFull || pending.bytes >= this.#bytesWhenFull) this.full.add(partition);
+  }
+
+  /** Whether increments or sightings wait for this partition. */
   has(partition: number): boolean {
-    return (this.#pending[partition] as Pending).operations.length > 0;
+    const { operations, items } = this.#pending[partition] as Pending;
+    return operations.length > 0 || items > 0;
   }
 
   /** Hands over what waits for a partition and begins its next batch. */
@@ -116,7 +137,7 @@ export class Aggregate {
   }
 }
 
-const emptyBatch = (): Pending => ({ operations: [], increments: 0, bytes: 0 });
+const emptyBatch = (): Pending => ({ operations: [], increments: 0, sightings: new Map(), items: 0, bytes: 0 });
 
 /** No partition's batch: stands in a slot until its first operation. */
 const FORGOTTEN = emptyBatch();

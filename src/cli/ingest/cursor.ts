@@ -52,10 +52,11 @@ export class Cursors {
   readonly #blank = Buffer.alloc(CURSOR_BYTES);
 
   constructor(recipe: Recipe) {
-    const { format, counts, sums, wheres } = recipe;
+    const { format, counts, sums, sightings, wheres } = recipe;
+    const seen = sightings.map(({ name, item }) => [name.source, item.source]);
     this.#blank.writeUInt8(VERSION, 0);
     this.#blank.writeUInt8(FORMATS.indexOf(format), 1);
-    this.#blank.set(hashOfAll(counts.map(({ source }) => [source])).subarray(0, 8), 4);
+    this.#blank.set(hashOfAll([...counts.map(({ source }) => [source]), ...seen]).subarray(0, 8), 4);
     this.#blank.set(hashOfAll(sums.map(({ template, field }) => [template.source, field])).subarray(0, 8), 12);
     this.#blank.set(hashOfAll(wheres.map(({ field, value }) => [field, value])).subarray(0, 8), 20);
   }

@@ -16,6 +16,8 @@ export interface IngestTarget {
   /** By partition, what the last batch with a cursor of this producer left there. */
   readonly cursors: ReadonlyMap<number, Uint8Array>;
   partitionOf(name: string): number;
+  /** Says that items were seen under a name; rejects where any of them could not be counted. */
+  see(name: string, items: readonly string[]): Promise<unknown>;
   /** Applies one batch exactly once, also through reconnects; rejects if it had to give up. */
   batchTo(
     partition: number,
@@ -106,7 +108,10 @@ export class Ingest {
     this.#target = target;
     this.#options = options;
     this.#limits = options.limits ?? DEFAULT_LIMITS;
-    this.#aggregate = new Aggregate(target, { ...this.#limits, perRecord: recipe.counts.length + recipe.sums.length });
+    this.#aggregate = new Aggregate(target, {
+      ...this.#limits,
+      perRecord: recipe.counts.length + recipe.sums.length + 2 * recipe.sightings.length,
+    });
     this.#cursors = new Cursors(recipe);
     this.#counted = Array.from({ length: target.partitions }, () => START);
     this.outbox = new Outbox(target);
@@ -238,6 +243,10 @@ export class Ingest {
     for (let index = 0; index < plan.names.length; index += 1) {
       const name = plan.names[index] as string;
       if (isNew || !this.#isCounted(name, splitter)) this.#aggregate.add(name, plan.deltas[index] as bigint);
+    }
+    for (let index = 0; index < plan.seenUnder.length; index += 1) {
+      const name = plan.seenUnder[index] as string;
+      if (isNew || !this.#isCounted(name, splitter)) this.#aggregate.see(name, plan.seen[index] as string);
     }
   }
 

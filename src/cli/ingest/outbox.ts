@@ -27,6 +27,8 @@ export class Outbox {
   /** Batches and increments that were acknowledged. */
   batches = 0;
   increments = 0;
+  /** Items that were told to have been seen, also those that had been before. */
+  sightings = 0;
   refused = 0;
   readonly refusals: Refusal[] = [];
   /** Batches that were applied, but of which nobody knows any more whether the server refused steps of them. */
@@ -68,6 +70,7 @@ export class Outbox {
 
   async #fly(partition: number, pending: Pending, cursor: Uint8Array | undefined): Promise<void> {
     const { operations } = pending;
+    await this.#see(pending);
     const failed = await this.#apply(partition, operations, cursor);
     const failure = failed.find(({ error }) => !PASSED_OVER.has(error.code))?.error;
     if (failure === undefined || failed.length < operations.length) {
@@ -82,6 +85,12 @@ export class Outbox {
     }
     if (failed.some(({ error }) => error.code === 'ALREADY_APPLIED')) this.answersLost += 1;
     if (failure !== undefined) throw failure;
+  }
+
+  /** Before the cursor says so: an item that is told again after a crash counts once all the same. */
+  async #see({ sightings, items }: Pending): Promise<void> {
+    await Promise.all([...sightings].map(([name, seen]) => this.#target.see(name, [...seen])));
+    this.sightings += items;
   }
 
   async #apply(

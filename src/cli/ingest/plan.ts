@@ -3,7 +3,7 @@ import { COMBINED_FIELDS, type CombinedField, CombinedReader } from './combined.
 import { CsvReader } from './csv.js';
 import { NdjsonReader } from './ndjson.js';
 import { type FieldReader, Unreadable } from './record.js';
-import type { Sum, Template, Where } from './template.js';
+import type { Sighting, Sum, Template, Where } from './template.js';
 
 export const FORMATS = ['combined', 'csv', 'ndjson'] as const;
 export type Format = (typeof FORMATS)[number];
@@ -13,6 +13,7 @@ export interface Recipe {
   readonly format: Format;
   readonly counts: readonly Template[];
   readonly sums: readonly Sum[];
+  readonly sightings: readonly Sighting[];
   readonly wheres: readonly Where[];
 }
 
@@ -26,6 +27,7 @@ const INTEGER = /^-?[0-9]{1,19}$/;
 
 const TOO_LONG = new Unreadable('longer than 1 MiB');
 const NAME_EMPTY = new Unreadable('a template gives an empty name');
+const ITEM_UNUSABLE = new Unreadable('a template gives an item that has not 1 to 1,024 bytes');
 const NAME_TOO_LONG = new Unreadable('a template gives a name of more than 1,024 bytes');
 
 /** A template whose fields are indexes among the distinct fields of the recipe. */
@@ -37,16 +39,20 @@ interface BoundTemplate {
 export type Verdict = 'used' | 'filtered' | Unreadable;
 
 /**
- * A recipe bound to a reader. Of a record it makes all increments or none: `names` and `deltas`, in the order
+ * A recipe bound to a reader. Of a record it makes all increments and sightings or none: `names` and `deltas`, `seenUnder` and `seen`, in the order
  * of the templates, are valid after the verdict 'used' and until the next call.
  */
 export class Plan {
   readonly names: string[] = [];
   readonly deltas: bigint[] = [];
+  /** Names, and beside each the item that was seen under it. */
+  readonly seenUnder: string[] = [];
+  readonly seen: string[] = [];
 
   readonly #reader: FieldReader;
   readonly #wheres: readonly { readonly field: number; readonly value: string }[];
   readonly #templates: readonly BoundTemplate[];
+  readonly #sightings: readonly { readonly name: BoundTemplate; readonly item: BoundTemplate }[];
   /** For each template the field that is added, or -1 to add 1. */
   readonly #addends: readonly number[];
   readonly #missing: readonly Unreadable[];
@@ -59,7 +65,9 @@ export class Plan {
     this.#reader = readerOf(recipe.format, fields, header);
     this.#wheres = recipe.wheres.map(({ field, value }) => ({ field: indexOf(field), value }));
     const templates = [...recipe.counts, ...recipe.sums.map((sum) => sum.template)];
-    this.#templates = templates.map(({ literals, fields }) => ({ literals, fields: fields.map(indexOf) }));
+    const bound = ({ literals, fields }: Template) => ({ literals, fields: fields.map(indexOf) });
+    this.#templates = templates.map(bound);
+    this.#sightings = recipe.sightings.map(({ name, item }) => ({ name: bound(name), item: bound(item) }));
     this.#addends = [...recipe.counts.map(() => -1), ...recipe.sums.map((sum) => indexOf(sum.field))];
     this.#missing = fields.map((field) => new Unreadable(`no ${field}`));
     this.#notANumber = fields.map((field) => new Unreadable(`${field} is not a 64-bit integer`));
@@ -77,22 +85,45 @@ export class Plan {
       const problem = this.#makeName(index) ?? this.#makeDelta(index);
       if (problem !== undefined) return problem;
     }
+    for (let index = 0; index < this.#sightings.length; index += 1) {
+      const problem = this.#makeSighting(index);
+      if (problem !== undefined) return problem;
+    }
     return 'used';
   }
 
   #makeName(index: number): Unreadable | undefined {
-    const { literals, fields } = this.#templates[index] as BoundTemplate;
-    let name = literals[0] as string;
+    const name = this.#fill(this.#templates[index] as BoundTemplate);
+    if (typeof name !== 'string') return name;
+    if (name === '') return NAME_EMPTY;
+    if (isTooLong(name)) return NAME_TOO_LONG;
+    this.names[index] = name;
+    return undefined;
+  }
+
+  #makeSighting(index: number): Unreadable | undefined {
+    const sighting = this.#sightings[index] as { readonly name: BoundTemplate; readonly item: BoundTemplate };
+    const [name, item] = [this.#fill(sighting.name), this.#fill(sighting.item)];
+    if (typeof name !== 'string') return name;
+    if (typeof item !== 'string') return item;
+    if (name === '') return NAME_EMPTY;
+    if (isTooLong(name)) return NAME_TOO_LONG;
+    if (item === '' || isTooLong(item)) return ITEM_UNUSABLE;
+    this.seenUnder[index] = name;
+    this.seen[index] = item;
+    return undefined;
+  }
+
+  /** The text that a template gives of the record, or why there is none. */
+  #fill({ literals, fields }: BoundTemplate): string | Unreadable {
+    let text = literals[0] as string;
     for (let at = 0; at < fields.length; at += 1) {
       const field = fields[at] as number;
       const value = this.#reader.field(field);
-      if (typeof value !== 'string') return value ?? this.#missing[field];
-      name += value + (literals[at + 1] as string);
+      if (typeof value !== 'string') return value ?? (this.#missing[field] as Unreadable);
+      text += value + (literals[at + 1] as string);
     }
-    if (name === '') return NAME_EMPTY;
-    if (name.length * 3 > MAX_NAME_BYTES && Buffer.byteLength(name) > MAX_NAME_BYTES) return NAME_TOO_LONG;
-    this.names[index] = name;
-    return undefined;
+    return text;
   }
 
   #makeDelta(index: number): Unreadable | undefined {
@@ -115,9 +146,15 @@ export class Plan {
   }
 }
 
+/** Names and items alike. */
+function isTooLong(text: string): boolean {
+  return text.length * 3 > MAX_NAME_BYTES && Buffer.byteLength(text) > MAX_NAME_BYTES;
+}
+
 /** The distinct fields that a recipe uses. */
-function fieldsOf({ counts, sums, wheres }: Recipe): string[] {
-  const templates = [...counts, ...sums.map((sum) => sum.template)];
+function fieldsOf({ counts, sums, sightings, wheres }: Recipe): string[] {
+  const seen = sightings.flatMap(({ name, item }) => [name, item]);
+  const templates = [...counts, ...sums.map((sum) => sum.template), ...seen];
   const names = [...wheres, ...sums].map(({ field }) => field);
   return [...new Set([...templates.flatMap(({ fields }) => fields), ...names])];
 }

@@ -56,6 +56,22 @@ export function parseSum(source: string): Sum {
   return { template: parseTemplate(source.slice(0, split)), field: source.slice(split + 1) };
 }
 
+/** A template of the name, and one of the item that was seen under it, from `TEMPLATE=TEMPLATE` (split at the last `=`). */
+export interface Sighting {
+  readonly name: Template;
+  readonly item: Template;
+}
+
+export function parseSighting(source: string): Sighting {
+  const split = source.lastIndexOf('=');
+  if (split <= 0 || split === source.length - 1)
+    throw new TallystickError(
+      'INVALID_ARGUMENT',
+      `'${source}' is not of the form TEMPLATE=ITEM, such as visitors:{path}={ip}.`,
+    );
+  return { name: parseTemplate(source.slice(0, split)), item: parseTemplate(source.slice(split + 1)) };
+}
+
 /** A condition, from `FIELD=VALUE` (split at the first `=`): the field's text is exactly the value. */
 export interface Where {
   readonly field: string;
