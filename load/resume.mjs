@@ -171,7 +171,13 @@ class Run {
   /** For each partition, up to where it has counted the log, by the cursors that the server kept. */
   async placesOfProducer() {
     const client = await connect(this.server.url, { producer: PRODUCER, timeout: TIMEOUT_MILLISECONDS });
-    const recipe = { format: 'combined', counts: COUNTS.map(parseTemplate), sums: SUMS.map(parseSum), wheres: [] };
+    const recipe = {
+      format: 'combined',
+      counts: COUNTS.map(parseTemplate),
+      sums: SUMS.map(parseSum),
+      sightings: [],
+      wheres: [],
+    };
     const format = new Cursors(recipe, client.partitions);
     const places = Array.from({ length: client.partitions }, (_, partition) => {
       const cursor = client.cursors.get(partition);
