@@ -2,6 +2,8 @@ import { createServer } from 'node:net';
 
 const FIRST = 15_000;
 const LAST = 30_000;
+/** Processes that look for ports at a time look in different places: one that only tries a port is in the way of a server on it. */
+const SHARE = 100;
 
 /**
  * The first of `count` consecutive ports of the loopback that are free now. They lie below the range from which the system takes
@@ -9,7 +11,8 @@ const LAST = 30_000;
  */
 export async function freePorts(count) {
   for (;;) {
-    const first = FIRST + Math.floor(Math.random() * (LAST - FIRST));
+    const share = FIRST + (process.pid % ((LAST - FIRST) / SHARE)) * SHARE;
+    const first = share + Math.floor(Math.random() * (SHARE - count));
     const free = await Promise.all(Array.from({ length: count }, (_, i) => isFree(first + i)));
     if (free.every(Boolean)) return first;
   }
