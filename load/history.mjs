@@ -7,8 +7,8 @@ import { History } from '../dist/history/history.js';
 import { LmdbTables } from '../dist/history/lmdb-tables.js';
 import { DEFAULT_RETENTION } from '../dist/history/roll-up.js';
 import { RollUpPool } from '../dist/history/roll-up-pool.js';
-import { range, series } from '../dist/history/series.js';
-import { stepsOf } from '../dist/history/steps.js';
+import { range, series } from '../dist/series/series.js';
+import { stepsOf } from '../dist/series/steps.js';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { random } from './names.mjs';
 import { rate, textTable, three } from './table.mjs';
@@ -59,16 +59,16 @@ const busy = () => Array.from({ length: 60 }, () => BigInt(Math.floor(-10 * Math
 async function fill(partition, slots, hours, minutesOf) {
   const commits = [];
   const begin = performance.now();
-  let asOf = history.watermark(partition);
+  let asOf = history.place(partition).watermark;
   for (let hour = START / HOUR; hour < START / HOUR + hours; hour++) {
     for (let slot = 0; slot < slots; ) {
       asOf++;
       const rows = [];
       for (const end = Math.min(slots, slot + ROWS_A_COMMIT); slot < end; slot++) {
-        rows.push({ slot, generation: 1, hour, asOf, minutes: minutesOf() });
+        rows.push({ slot, generation: 1, hour, asOf, index: rows.length, minutes: minutesOf() });
       }
       const start = performance.now();
-      await flushed(history.commit(partition, asOf, rows));
+      await flushed(history.commit(partition, { watermark: asOf, items: 0 }, rows));
       commits.push(performance.now() - start);
     }
   }

@@ -1,19 +1,9 @@
+import { type Bucket, MILLISECONDS, RESOLUTIONS, type Resolution } from '../series/bucket.js';
+
 /**
- * What history keeps: sums of the deltas of a counter, by minute, by hour or by day, all of UTC. A row holds the sums of a
- * span, so that spans nest: 60 minutes are an hour, 24 hours a day, 64 days stand together for ever.
+ * What history keeps in its rows: the sums of a span, so that spans nest: 60 minutes are an hour, 24 hours a day, 64 days stand
+ * together for ever.
  */
-
-export type Resolution = 'minute' | 'hour' | 'day';
-
-/** From the finest to the coarsest. */
-export const RESOLUTIONS: readonly Resolution[] = ['minute', 'hour', 'day'];
-
-/** How long a bucket of each resolution is. */
-export const MILLISECONDS: Readonly<Record<Resolution, number>> = {
-  minute: 60_000,
-  hour: 3_600_000,
-  day: 86_400_000,
-};
 
 /** The buckets of a row. */
 export const UNITS: Readonly<Record<Resolution, number>> = { minute: 60, hour: 24, day: 64 };
@@ -41,30 +31,47 @@ export interface CounterKey {
   readonly generation: number;
 }
 
-/** What a partition emits of one counter and one hour. Several rows of one hour add up. */
-export interface HistoryRow {
+/** A place in what a partition emits: the items of all sequences up to `watermark`, and the first so many of the next. */
+export interface HistoryPlace {
+  readonly watermark: number;
+  readonly items: number;
+}
+
+export const isAfter = (one: HistoryPlace, other: HistoryPlace): boolean =>
+  one.watermark > other.watermark || (one.watermark === other.watermark && one.items > other.items);
+
+/** Of what a partition emits, where one item stands. */
+interface Emitted {
   readonly slot: number;
   readonly generation: number;
-  /** Hours since 1970. */
-  readonly hour: number;
   /** The sequence of the body that caused it. */
   readonly asOf: number;
+  /** Its number among the items of that sequence. */
+  readonly index: number;
+}
+
+/** What a partition emits of one counter and one hour. Several rows of one hour add up. */
+export interface HistoryRow extends Emitted {
+  /** Hours since 1970. */
+  readonly hour: number;
   /** The net deltas of its 60 minutes. */
   readonly minutes: Sums;
 }
 
-/** The net sum of the deltas from `start`, in milliseconds since 1970, for as long as the resolution says. */
-export interface Bucket {
-  readonly resolution: Resolution;
-  readonly start: number;
-  readonly sum: bigint;
+/** A counter is gone: what was kept of it goes too. */
+export interface Forgotten extends Emitted {
+  readonly minutes?: never;
 }
 
-export const endOf = ({ start, resolution }: Bucket): number => start + MILLISECONDS[resolution];
+export type HistoryItem = HistoryRow | Forgotten;
 
-/** What is kept of a counter, as far as the partition's log is in: up to and with the sequence `watermark`. */
-export interface Kept {
-  readonly watermark: number;
+/** The place of what is up to and with an item. */
+export const placeOf = ({ asOf, index }: Emitted): HistoryPlace => ({ watermark: asOf - 1, items: index + 1 });
+
+/** What is kept of a counter, as far as what its partition emitted is in. */
+export interface Kept extends HistoryPlace {
+  /** The first instant of which everything is known, in milliseconds since 1970. */
+  readonly since: number;
   /** By start, the coarser first, without those in which nothing happened. They may lie within each other, and add up. */
   readonly buckets: readonly Bucket[];
 }
@@ -124,20 +131,13 @@ export class BucketSums {
 export type OpenHour = Pick<HistoryRow, 'hour' | 'minutes'>;
 
 /**
- * Adds what is not stored yet to what is kept of a counter: the rows that were emitted, of which those that are in already are
- * not added again, and the hours that are open.
+ * The buckets of a counter with what is not stored yet: the rows that were emitted, of which those that are in already are not added
+ * again, and the hours that are open.
  */
-export function withPending(
-  { watermark, buckets }: Kept,
-  rows: readonly HistoryRow[],
-  open: readonly OpenHour[],
-): Kept {
-  const pending = rows.filter(({ asOf }) => asOf > watermark);
+export function withPending(kept: Kept, rows: readonly HistoryRow[], open: readonly OpenHour[]): Bucket[] {
   const sums = new BucketSums();
-  for (const { resolution, start, sum } of buckets) sums.add(resolution, start, sum);
+  for (const { resolution, start, sum } of kept.buckets) sums.add(resolution, start, sum);
+  const pending = rows.filter((row) => isAfter(placeOf(row), kept));
   for (const { hour, minutes } of [...pending, ...open]) sums.addRow('minute', hour, minutes);
-  return {
-    watermark: pending.reduce((last, { asOf }) => Math.max(last, asOf), watermark),
-    buckets: sums.within(0, Number.POSITIVE_INFINITY),
-  };
+  return sums.within(0, Number.POSITIVE_INFINITY);
 }

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { RESOLUTIONS } from './bucket.js';
+import { RESOLUTIONS } from '../series/bucket.js';
 import { after, spanStart } from './key.js';
 import { decodeState, type PartitionState } from './partition-state.js';
 import type { RowCodec } from './row.js';

@@ -1,12 +1,13 @@
 import type { AppendOutcome } from '../log/log.js';
+import { MILLISECONDS, RESOLUTIONS, type Resolution } from '../series/bucket.js';
 import {
   BucketSums,
   type CounterKey,
-  type HistoryRow,
+  type HistoryItem,
+  type HistoryPlace,
+  isAfter,
   type Kept,
-  MILLISECONDS,
-  RESOLUTIONS,
-  type Resolution,
+  placeOf,
   rowMilliseconds,
   type Sums,
   sumOf,
@@ -29,16 +30,16 @@ const REMOVED_AT_A_TIME = 1_024;
  * The history of the partitions of a lane: the minutes of closed hours as the kernel emits them, in time rolled up to hours
  * and days (roll-up.ts).
  *
- * Exactly once: the kernel emits the same rows at the same sequences again when its log is replayed, and a partition has a
- * watermark, changed in the transaction that puts the rows. A row at or below it is in already.
+ * Exactly once: the kernel emits the same items at the same sequences again when its log is replayed, and a partition has a
+ * place, changed in the transaction that puts the rows. An item at or before it is in already.
  *
  * ```
- *  log flushed up to s   commit(partition, s, rows up to s)   a checkpoint at or after s
+ *  log flushed up to s   commit(partition, s, items up to s)   a checkpoint at or after s
  * ```
  *
- * The rows of a sequence are of one commit, and only what the log has flushed is committed. Recovery may begin at a checkpoint
- * only if the rows that were emitted before it are in. So no watermark is ever beyond the end of the log: one that is says that
- * the log has lost what it had flushed, and new rows would be taken for old ones.
+ * Only what the log has flushed is committed. Recovery may begin at a checkpoint only if the items that were emitted before it are
+ * in. So no place is ever beyond the end of the log: one that is says that the log has lost what it had flushed, and new items
+ * would be taken for old ones.
  *
  * Changes are made one after the other, in the order of the calls.
  */
@@ -51,28 +52,35 @@ export class History {
     this.#tables = tables;
   }
 
-  /** The sequence up to which all rows of the partition are in. */
-  watermark(partition: number): number {
-    this.#tables.refresh();
-    return this.#stateOf(partition).watermark;
+  /** Up to where what the partition emitted is in. */
+  place(partition: number): HistoryPlace {
+    const { watermark, items } = this.#currentState(partition);
+    return { watermark, items };
+  }
+
+  /** Begins the history of a partition that was not emitted to here: of what came before nothing is known. */
+  begin(partition: number, watermark: number, since: number): Promise<AppendOutcome> {
+    return this.#inTurn(() => this.#change(partition, { watermark, items: 0, revision: 0, since }, [], []));
   }
 
   /**
-   * Puts the rows after the watermark, of which `asOf` becomes the new one. Nothing happens where it is reached already.
+   * Takes the items after the place of the partition, which becomes `to`. Nothing happens where that is reached already.
    *
-   * @param rows all that the partition emitted after the watermark, up to and with the sequence `asOf`
+   * @param items all that the partition emitted after its place, up to `to`
    */
-  commit(partition: number, asOf: number, rows: readonly HistoryRow[]): Promise<AppendOutcome> {
-    const later = rows.find((row) => row.asOf > asOf);
-    if (later) throw new RangeError(`A row of sequence ${later.asOf} in a commit up to ${asOf}.`);
+  commit(partition: number, to: HistoryPlace, items: readonly HistoryItem[]): Promise<AppendOutcome> {
+    const later = items.find((item) => isBeyond(item, to));
+    if (later) throw new RangeError(`An item of sequence ${later.asOf} in a commit up to ${to.watermark}.`);
     return this.#inTurn(async () => {
       const state = this.#currentState(partition);
-      if (asOf <= state.watermark) return FLUSHED;
-      const puts = this.#putsOf(
-        partition,
-        rows.filter((row) => row.asOf > state.watermark),
-      );
-      return this.#change(partition, { ...state, watermark: asOf }, puts, []);
+      if (!isAfter(to, state)) return FLUSHED;
+      const fresh = items.filter((item) => isAfter(placeOf(item), state));
+      const removals = this.#rowsOfForgotten(partition, fresh);
+      const outcome = await this.#remove(partition, removals.splice(REMOVED_AT_A_TIME));
+      if (outcome.kind !== 'flushed') return outcome;
+      const { revision, since } = this.#currentState(partition);
+      const next = { ...to, revision: removals.length > 0 ? revision + 1 : revision, since };
+      return this.#change(partition, next, this.#putsOf(partition, fresh), removals);
     });
   }
 
@@ -83,7 +91,7 @@ export class History {
    */
   read(counter: CounterKey, from: number, to: number): Kept {
     this.#tables.refresh();
-    const { watermark } = this.#stateOf(counter.partition);
+    const { watermark, items, since } = this.#stateOf(counter.partition);
     const start = Math.max(0, Math.floor(from / MILLISECONDS.day) * MILLISECONDS.day);
     const end = Math.ceil(to / MILLISECONDS.day) * MILLISECONDS.day;
     const sums = new BucketSums();
@@ -93,35 +101,12 @@ export class History {
         sums.addRow(resolution, partsOf(key).at, this.#codec.decode(resolution, key, value));
       }
     }
-    return { watermark, buckets: sums.within(start, end) };
-  }
-
-  /**
-   * Removes all rows of a counter, in several transactions where they are many: to be called again when it was not answered
-   * `flushed`. Rows of the counter that are committed later stay.
-   *
-   * A counter that was deleted at a sequence is forgotten before the commit of that sequence, without its rows: where the process
-   * dies between the two, replay deletes and forgets it again.
-   */
-  forget(counter: CounterKey): Promise<AppendOutcome> {
-    return this.#inTurn(async () => {
-      this.#tables.refresh();
-      const removals = RESOLUTIONS.flatMap((resolution): Removal[] =>
-        [...rowsOf(this.#tables, counter, resolution, 0, MAX_AT + 1)].map(({ key }) => ({ resolution, key })),
-      );
-      let outcome = FLUSHED;
-      for (let at = 0; at < removals.length && outcome.kind === 'flushed'; at += REMOVED_AT_A_TIME) {
-        const { watermark, revision } = this.#currentState(counter.partition);
-        const some = removals.slice(at, at + REMOVED_AT_A_TIME);
-        outcome = await this.#change(counter.partition, { watermark, revision: revision + 1 }, [], some);
-      }
-      return outcome;
-    });
+    return { watermark, items, since, buckets: sums.within(start, end) };
   }
 
   /**
    * Writes a roll-up: what was merged, and the removal of its sources, in one transaction. One that was computed before
-   * another roll-up or a `forget` was written changes nothing, so a repeat changes nothing.
+   * another roll-up was written, or a counter forgotten, changes nothing, so a repeat changes nothing.
    */
   replace({ partition, revision, source, target, puts, removals }: RollUp): Promise<AppendOutcome> {
     return this.#inTurn(async () => {
@@ -156,19 +141,45 @@ export class History {
     await this.#tables.close();
   }
 
-  /** Rows of the same counter, hour and sequence are one row. */
-  #putsOf(partition: number, rows: readonly HistoryRow[]): Put[] {
-    const sums = new Map<string, { readonly key: Uint8Array; minutes: Sums }>();
-    for (const { slot, generation, hour, asOf, minutes } of rows) {
-      const key = minuteKeyOf({ partition, slot, generation }, hour, asOf);
-      const name = key.toString('latin1');
-      const before = sums.get(name);
-      sums.set(name, { key, minutes: before ? addedUp(before.minutes, minutes) : minutes });
+  /** The rows that items put: none of a counter that is gone by then; one of those of the same counter, hour and sequence. */
+  #putsOf(partition: number, items: readonly HistoryItem[]): Put[] {
+    const gone = new Set(items.filter(({ minutes }) => !minutes).map(counterName));
+    const rows = new Map<string, { readonly key: Uint8Array; minutes: Sums }>();
+    for (const item of items) {
+      const counter = counterName(item);
+      if (!item.minutes || gone.has(counter)) continue;
+      const name = `${counter}.${item.hour}.${item.asOf}`;
+      const before = rows.get(name);
+      if (before) before.minutes = addedUp(before.minutes, item.minutes);
+      else rows.set(name, { key: minuteKeyOf(partition, item), minutes: item.minutes });
     }
-    return [...sums.values()].flatMap(({ key, minutes }): Put[] => {
+    return [...rows.values()].flatMap(({ key, minutes }): Put[] => {
       const value = this.#codec.encode('minute', key, minutes);
       return value ? [{ resolution: 'minute', key, value }] : [];
     });
+  }
+
+  #rowsOfForgotten(partition: number, items: readonly HistoryItem[]): Removal[] {
+    return items.flatMap(({ slot, generation, minutes }) =>
+      minutes ? [] : this.#rowsOf({ partition, slot, generation }),
+    );
+  }
+
+  #rowsOf(counter: CounterKey): Removal[] {
+    return RESOLUTIONS.flatMap((resolution): Removal[] =>
+      [...rowsOf(this.#tables, counter, resolution, 0, MAX_AT + 1)].map(({ key }) => ({ resolution, key })),
+    );
+  }
+
+  /** Removes rows that a counter no longer needs, of which there are more than the commit that is to come should take. */
+  async #remove(partition: number, removals: readonly Removal[]): Promise<AppendOutcome> {
+    let outcome = FLUSHED;
+    for (let at = 0; at < removals.length && outcome.kind === 'flushed'; at += REMOVED_AT_A_TIME) {
+      const state = this.#currentState(partition);
+      const some = removals.slice(at, at + REMOVED_AT_A_TIME);
+      outcome = await this.#change(partition, { ...state, revision: state.revision + 1 }, [], some);
+    }
+    return outcome;
   }
 
   #currentState(partition: number): PartitionState {
@@ -195,6 +206,13 @@ export class History {
     this.#last = turn.catch(() => undefined);
     return turn;
   }
+}
+
+const counterName = ({ slot, generation }: HistoryItem): string => `${slot}.${generation}`;
+
+/** Whether an item is not part of what is up to a place. */
+function isBeyond({ asOf, index }: HistoryItem, to: HistoryPlace): boolean {
+  return asOf > to.watermark + (index < to.items ? 1 : 0);
 }
 
 function addedUp(a: Sums, b: Sums): Sums {

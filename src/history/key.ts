@@ -1,14 +1,15 @@
-import type { CounterKey, Resolution } from './bucket.js';
+import type { Resolution } from '../series/bucket.js';
+import type { CounterKey, HistoryRow } from './bucket.js';
 
 /**
  * The keys of history, all numbers big-endian, so that their bytes sort as they do.
  *
  * ```
- *  0           2    6      10           12      20
- *  +-----------+----+------+------------+-------+
- *  | partition | at | slot | generation | as of |    as of: minutes alone
- *  |    u16    | u32| u32  |    u16     |  u64  |
- *  +-----------+----+------+------------+-------+
+ *  0           2    6      10           12      18      20
+ *  +-----------+----+------+------------+-------+-------+
+ *  | partition | at | slot | generation | as of | index |    as of, index: minutes alone
+ *  |    u16    | u32| u32  |    u16     |  u48  |  u16  |
+ *  +-----------+----+------+------------+-------+-------+
  * ```
  *
  * `at` numbers the spans of a resolution since 1970: hours that hold minutes, days that hold hours, blocks of 64 days. The
@@ -19,15 +20,21 @@ import type { CounterKey, Resolution } from './bucket.js';
  */
 export const KEY_BYTES = 12;
 export const MINUTE_KEY_BYTES = 20;
+const AS_OF_BYTES = 6;
 
 /** The first key of a counter in a span: that of its row, or of its first one of minutes. */
 export function keyOf({ partition, slot, generation }: CounterKey, at: number): Buffer {
   return writeKey(Buffer.alloc(KEY_BYTES), partition, at, slot, generation);
 }
 
-export function minuteKeyOf({ partition, slot, generation }: CounterKey, hour: number, asOf: number): Buffer {
+/** The key of a row of minutes, of which none has its own twice: it names the place in the log from which the row comes. */
+export function minuteKeyOf(
+  partition: number,
+  { slot, generation, hour, asOf, index }: Omit<HistoryRow, 'minutes'>,
+): Buffer {
   const key = writeKey(Buffer.alloc(MINUTE_KEY_BYTES), partition, hour, slot, generation);
-  key.writeBigUInt64BE(BigInt(asOf), KEY_BYTES);
+  key.writeUIntBE(asOf, KEY_BYTES, AS_OF_BYTES);
+  key.writeUInt16BE(index, KEY_BYTES + AS_OF_BYTES);
   return key;
 }
 

@@ -1,6 +1,6 @@
 import { type BinaryDatabase, LmdbEnvironment } from '../log/lmdb.js';
 import type { AppendOutcome } from '../log/log.js';
-import { RESOLUTIONS, type Resolution } from './bucket.js';
+import { RESOLUTIONS, type Resolution } from '../series/bucket.js';
 import { partitionKey } from './partition-state.js';
 import type { Change, HistoryStats, HistoryTables, StoredRow } from './tables.js';
 

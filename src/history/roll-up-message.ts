@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../errors.js';
-import type { Resolution } from './bucket.js';
+import type { Resolution } from '../series/bucket.js';
 import { KEY_BYTES, keyBytes } from './key.js';
 import type { RollUp, RollUpRequest } from './roll-up.js';
 import type { StoredRow } from './tables.js';

@@ -1,4 +1,5 @@
-import { MILLISECONDS, type Resolution, sumOf, UNITS } from './bucket.js';
+import { MILLISECONDS, type Resolution } from '../series/bucket.js';
+import { sumOf, UNITS } from './bucket.js';
 import { keyOf, partsOf, spanStart } from './key.js';
 import { decodeState } from './partition-state.js';
 import type { RowCodec } from './row.js';

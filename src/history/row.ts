@@ -1,6 +1,7 @@
 import { TallystickError } from '../errors.js';
 import { ChecksummedBuffer } from '../log/checksum.js';
-import { type Resolution, type Sums, UNITS } from './bucket.js';
+import type { Resolution } from '../series/bucket.js';
+import { type Sums, UNITS } from './bucket.js';
 import { keyBytes, MINUTE_KEY_BYTES } from './key.js';
 
 /**

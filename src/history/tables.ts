@@ -1,5 +1,5 @@
 import type { AppendOutcome } from '../log/log.js';
-import type { Resolution } from './bucket.js';
+import type { Resolution } from '../series/bucket.js';
 
 /** Ordered rows of bytes: what history asks of its storage. Keys are those of key.ts, values those of row.ts. */
 

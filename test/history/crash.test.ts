@@ -3,7 +3,7 @@ import { History } from '../../src/history/history.js';
 import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import type { AppendOutcome } from '../../src/log/log.js';
 import { plannerOf } from './homes.js';
-import { counterOf, HOUR, NOW, rowAt } from './rows.js';
+import { counterOf, HOUR, NOW, rowAt, upTo } from './rows.js';
 import { SimHistoryDisk, SimTables } from './sim-tables.js';
 
 /** Rows of six weeks, in two days for more counters than a step takes, and rows that come late for hours that were rolled up. */
@@ -39,7 +39,7 @@ async function live(disk: SimHistoryDisk, dies = -1, stored = false): Promise<Si
     expect((await Promise.race([outcome, death]))?.kind ?? 'flushed').toBe('flushed');
   for (let asOf = 0; asOf < LAST; ) {
     const next = Math.min(asOf + 100, LAST);
-    await flushed(history.commit(3, next, log.slice(asOf, next)));
+    await flushed(history.commit(3, upTo(next), log.slice(asOf, next)));
     asOf = next;
     const now = NOW + hoursAt(asOf) * HOUR;
     for (let steps = 0; steps < 4; steps++) {
@@ -102,9 +102,12 @@ describe('storage', () => {
   test('without room changes nothing, and the same commit may be repeated', async () => {
     const { tables, history } = opened();
     tables.script.push({ kind: 'full' });
-    expect(await history.commit(3, 1, [row])).toMatchObject({ kind: 'not-written', error: { code: 'STORAGE_FULL' } });
-    expect(history.watermark(3)).toBe(0);
-    expect(await history.commit(3, 1, [row])).toEqual({ kind: 'flushed' });
+    expect(await history.commit(3, upTo(1), [row])).toMatchObject({
+      kind: 'not-written',
+      error: { code: 'STORAGE_FULL' },
+    });
+    expect(history.place(3).watermark).toBe(0);
+    expect(await history.commit(3, upTo(1), [row])).toEqual({ kind: 'flushed' });
     expect(history.read(counterOf(1), NOW, NOW + 1).buckets).toHaveLength(1);
   });
 
@@ -112,13 +115,13 @@ describe('storage', () => {
     const { disk, tables, history } = opened();
     tables.script.push({ kind: 'failed', stored });
     for (const asOf of [1, 2]) {
-      expect(await history.commit(3, asOf, [row])).toMatchObject({
+      expect(await history.commit(3, upTo(asOf), [row])).toMatchObject({
         kind: 'unknown',
         error: { code: 'STORAGE_FAILED' },
       });
     }
     const next = new History(new SimTables(disk));
-    expect(await next.commit(3, 1, [row])).toEqual({ kind: 'flushed' });
+    expect(await next.commit(3, upTo(1), [row])).toEqual({ kind: 'flushed' });
     expect(next.read(counterOf(1), NOW, NOW + 1).buckets).toMatchObject([{ sum: 1n }]);
   });
 });

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { CounterKey } from '../../src/history/bucket.js';
+import type { CounterKey, HistoryItem } from '../../src/history/bucket.js';
 import { checkHistory } from '../../src/history/check.js';
 import { History } from '../../src/history/history.js';
 import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import { RowCodec } from '../../src/history/row.js';
 import type { HistoryTables } from '../../src/history/tables.js';
 import { type HistoryHome, plannerOf } from './homes.js';
-import { counterOf, DAY, HOUR, NOW, rowAt, textOf } from './rows.js';
+import { counterOf, DAY, goneAt, HOUR, NOW, rowAt, textOf, upTo } from './rows.js';
 
 /** What history must do over every implementation of its tables. */
 export function historyConformance(name: string, makeHome: () => HistoryHome): void {
@@ -32,8 +32,8 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       await history.close();
       open();
     };
-    const commit = async (asOf: number, ...rows: ReturnType<typeof rowAt>[]) => {
-      expect(await history.commit(3, asOf, rows)).toEqual({ kind: 'flushed' });
+    const commit = async (asOf: number, ...rows: HistoryItem[]) => {
+      expect(await history.commit(3, upTo(asOf), rows)).toEqual({ kind: 'flushed' });
     };
     const read = (counter: CounterKey, from = NOW - 400 * DAY, to = NOW + DAY) =>
       textOf(history.read(counter, from, to), NOW);
@@ -50,8 +50,8 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
     const b = counterOf(6);
 
     test('an empty history has no watermark and keeps nothing', () => {
-      expect(history.watermark(3)).toBe(0);
-      expect(history.read(a, 0, NOW)).toEqual({ watermark: 0, buckets: [] });
+      expect(history.place(3).watermark).toBe(0);
+      expect(history.read(a, 0, NOW)).toEqual({ watermark: 0, items: 0, since: 0, buckets: [] });
     });
 
     test('what was committed is read, also when it is reopened', async () => {
@@ -66,7 +66,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       expect(read(b)).toEqual(['minute 0d 0:03 9']);
       await reopen();
       expect(read(a)).toEqual(expected);
-      expect(history.watermark(3)).toBe(7);
+      expect(history.place(3).watermark).toBe(7);
     });
 
     test('rows of the same hour add up, of other sequences and of the same', async () => {
@@ -82,22 +82,22 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       await commit(3, rowAt(a, NOW, 3, { 0: 1_000n }));
       await commit(6, first, second);
       expect(read(a)).toEqual(['minute 0d 0:00 11']);
-      expect(history.watermark(3)).toBe(6);
+      expect(history.place(3).watermark).toBe(6);
     });
 
     test('a row after the watermark that it would be part of is refused', () => {
-      expect(() => history.commit(3, 5, [rowAt(a, NOW, 6, { 0: 1n })])).toThrow(RangeError);
+      expect(() => history.commit(3, upTo(5), [rowAt(a, NOW, 6, { 0: 1n })])).toThrow(RangeError);
     });
 
     test('partitions, slots and generations are apart, and each partition has its watermark', async () => {
       const others = [counterOf(5, 3, 2), counterOf(5, 3, 0), counterOf(4), counterOf(5, 4), counterOf(5, 2)];
       for (const [index, other] of others.entries()) {
         const row = rowAt(other, NOW, index + 1, { [index]: 1n });
-        expect(await history.commit(other.partition, index + 1, [row])).toEqual({ kind: 'flushed' });
+        expect(await history.commit(other.partition, upTo(index + 1), [row])).toEqual({ kind: 'flushed' });
       }
       expect(read(a)).toEqual([]);
       for (const [index, other] of others.entries()) expect(read(other)).toEqual([`minute 0d 0:0${index} 1`]);
-      expect([2, 3, 4, 5].map((partition) => history.watermark(partition))).toEqual([5, 3, 4, 0]);
+      expect([2, 3, 4, 5].map((partition) => history.place(partition).watermark)).toEqual([5, 3, 4, 0]);
     });
 
     test('the whole days that a range touches are read, and no others', async () => {
@@ -125,8 +125,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       await commit(1, ...times.flatMap((time) => [rowAt(a, time, 1, { 0: 1n }), rowAt(b, time, 1, { 0: 2n })]));
       await rollUp(NOW);
       expect(read(a)).toEqual(['day -100d 0:00 1', 'hour -10d 0:00 1', 'minute -1d 23:00 1']);
-      expect(await history.forget(a)).toEqual({ kind: 'flushed' });
-      expect(await history.forget(a)).toEqual({ kind: 'flushed' });
+      await commit(2, goneAt(a, 2));
       expect(read(a)).toEqual([]);
       expect(read(b)).toHaveLength(3);
       expect(history.stats().rows).toEqual({ minute: 1, hour: 1, day: 1 });
@@ -134,9 +133,9 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
 
     test('more rows of a counter are forgotten than fit into a transaction', async () => {
       await commit(1, ...Array.from({ length: 2_500 }, (_, hour) => rowAt(a, NOW - hour * HOUR, 1, { 0: 1n })));
-      expect(await history.forget(a)).toEqual({ kind: 'flushed' });
+      await commit(2, goneAt(a, 2));
       expect(history.stats().rows.minute).toBe(0);
-      expect(history.watermark(3)).toBe(1);
+      expect(history.place(3)).toEqual(upTo(2));
     });
 
     test('says how many rows there are, and bytes', async () => {
@@ -147,12 +146,39 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       expect(history.stats().fileBytes).toBeGreaterThan(0);
     });
 
+    test('a counter that is gone leaves nothing of what is committed with it, and none that has its slot later is touched', async () => {
+      const next = counterOf(5, 3, 2);
+      await commit(3, rowAt(a, NOW, 1, { 0: 1n }), goneAt(a, 2), rowAt(next, NOW, 3, { 0: 2n }));
+      expect(read(a)).toEqual([]);
+      expect(read(next)).toEqual(['minute 0d 0:00 2']);
+    });
+
+    test('the items of a sequence may come in several commits', async () => {
+      const items = [0, 1, 2, 3].map((index) => rowAt(a, NOW, 5, { [index % 2]: 10n ** BigInt(index) }, index));
+      const some = { watermark: 4, items: 3 };
+      await history.commit(3, some, items.slice(0, 3));
+      expect(history.place(3)).toEqual(some);
+      expect(read(a)).toEqual(['minute 0d 0:00 101', 'minute 0d 0:01 10']);
+      // All of them again, as replay emits them.
+      await history.commit(3, { watermark: 4, items: 2 }, items.slice(0, 2));
+      await commit(5, ...items);
+      expect(read(a)).toEqual(['minute 0d 0:00 101', 'minute 0d 0:01 1010']);
+      expect(() => history.commit(3, { watermark: 5, items: 1 }, [rowAt(a, NOW, 6, { 0: 1n }, 1)])).toThrow(RangeError);
+    });
+
+    test('a partition that begins late knows nothing of what was before', async () => {
+      expect(await history.begin(3, 12, NOW)).toEqual({ kind: 'flushed' });
+      await commit(13, rowAt(a, NOW, 12, { 0: 1n }), rowAt(a, NOW, 13, { 1: 1n }));
+      await reopen();
+      expect(history.read(a, NOW, NOW + DAY)).toMatchObject({ ...upTo(13), since: NOW, buckets: [{ sum: 1n }] });
+    });
+
     test('changes that are asked for at once are made one after the other', async () => {
-      const commits = [3, 1, 2].map((asOf) => history.commit(3, asOf, [rowAt(a, NOW, asOf, { [asOf]: 1n })]));
-      const outcomes = await Promise.all([...commits, history.forget(b), history.commit(3, 4, [])]);
+      const commits = [3, 1, 2].map((asOf) => history.commit(3, upTo(asOf), [rowAt(a, NOW, asOf, { [asOf]: 1n })]));
+      const outcomes = await Promise.all([...commits, history.commit(3, upTo(4), [])]);
       expect(outcomes).toEqual(outcomes.map(() => ({ kind: 'flushed' })));
       expect(read(a)).toEqual(['minute 0d 0:03 1']);
-      expect(history.watermark(3)).toBe(4);
+      expect(history.place(3).watermark).toBe(4);
     });
 
     describe('a roll-up', () => {
@@ -211,7 +237,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
 
       test('is of one partition', async () => {
         for (const partition of [2, 3, 4]) {
-          await history.commit(partition, 1, [rowAt(counterOf(5, partition), NOW - 10 * DAY, 1, { 0: 1n })]);
+          await history.commit(partition, upTo(1), [rowAt(counterOf(5, partition), NOW - 10 * DAY, 1, { 0: 1n })]);
         }
         expect(await rollUp(NOW)).toBe(1);
         expect(history.stats().rows).toEqual({ minute: 2, hour: 1, day: 0 });
@@ -231,7 +257,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       test('that was computed before its counter was forgotten brings nothing back', async () => {
         await commit(1, rowAt(a, NOW - 10 * DAY, 1, { 0: 1n }));
         const step = await plannerOf(tables).next({ partition: 3, retention: DEFAULT_RETENTION, now: NOW });
-        await history.forget(a);
+        await commit(2, goneAt(a, 2));
         await history.replace(step as NonNullable<typeof step>);
         expect(read(a)).toEqual([]);
       });
@@ -258,13 +284,13 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       test('reads all rows of a partition', async () => {
         await commit(1, ...Array.from({ length: 3_000 }, (_, slot) => rowAt(counterOf(slot), NOW, 1, { 0: 1n })));
         await commit(2, rowAt(a, NOW - 10 * DAY, 2, { 0: 1n }), rowAt(a, NOW - 100 * DAY, 2, { 0: 1n }));
-        await history.commit(4, 9, [rowAt(counterOf(5, 4), NOW, 9, { 0: 1n })]);
+        await history.commit(4, upTo(9), [rowAt(counterOf(5, 4), NOW, 9, { 0: 1n })]);
         await rollUp(NOW);
         const check = (partition: number) => checkHistory(tables, new RowCodec(), partition);
         // Two of minutes, and then one of hours.
-        expect(await check(3)).toEqual({ watermark: 2, revision: 3, rows: 3_002 });
-        expect(await check(4)).toEqual({ watermark: 9, revision: 0, rows: 1 });
-        expect(await check(5)).toEqual({ watermark: 0, revision: 0, rows: 0 });
+        expect(await check(3)).toEqual({ ...upTo(2), since: 0, revision: 3, rows: 3_002 });
+        expect(await check(4)).toEqual({ ...upTo(9), since: 0, revision: 0, rows: 1 });
+        expect(await check(5)).toEqual({ ...upTo(0), since: 0, revision: 0, rows: 0 });
       });
     });
 
@@ -300,8 +326,8 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       test('of a watermark', async () => {
         await commit(1, rowAt(a, NOW, 1, { 0: 1n }));
         await edit('partitions');
-        expect(() => history.watermark(3)).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
-        await expect(history.commit(3, 2, [])).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
+        expect(() => history.place(3).watermark).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
+        await expect(history.commit(3, upTo(2), [])).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
       });
     });
   });

@@ -3,11 +3,11 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { open } from 'lmdb';
-import type { Resolution } from '../../src/history/bucket.js';
 import { LmdbTables } from '../../src/history/lmdb-tables.js';
 import { nextRollUp, type RollUpPlanner } from '../../src/history/roll-up.js';
 import { RowCodec } from '../../src/history/row.js';
 import type { HistoryReader, HistoryTables } from '../../src/history/tables.js';
+import type { Resolution } from '../../src/series/bucket.js';
 import { SimHistoryDisk, SimTables } from './sim-tables.js';
 
 /** A home for the history of a lane. */

@@ -23,7 +23,7 @@ async function change(make) {
 for (let asOf = 0; asOf < LAST; ) {
   const end = Math.min(asOf + 40, LAST);
   const rows = Array.from({ length: end - asOf }, (_, index) => rowOf(asOf + index + 1));
-  await change(() => history.commit(PARTITION, end, rows));
+  await change(() => history.commit(PARTITION, { watermark: end, items: 0 }, rows));
   asOf = end;
   await change(() => history.rollUp(pool, { partition: PARTITION, retention: DEFAULT_RETENTION, now: endOfLog(asOf) }));
 }

@@ -3,10 +3,10 @@ import { expect, test } from 'vitest';
 import { type HistoryRow, withPending } from '../../src/history/bucket.js';
 import { History } from '../../src/history/history.js';
 import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
-import { range, series, valueAt } from '../../src/history/series.js';
-import { type SeriesQuery, stepsOf } from '../../src/history/steps.js';
+import { range, series, valueAt } from '../../src/series/series.js';
+import { type SeriesQuery, stepsOf } from '../../src/series/steps.js';
 import { plannerOf } from './homes.js';
-import { counterOf, DAY, HOUR, MINUTE, NOW, rowAt } from './rows.js';
+import { counterOf, DAY, HOUR, MINUTE, NOW, rowAt, upTo } from './rows.js';
 import { SimHistoryDisk, SimTables } from './sim-tables.js';
 
 /**
@@ -107,7 +107,7 @@ class World {
 
   async #commit(asOf: number): Promise<void> {
     const rows = this.#log.slice(this.#committed, asOf);
-    const { kind } = await this.#history.commit(3, asOf, rows);
+    const { kind } = await this.#history.commit(3, upTo(asOf), rows);
     if (kind === 'flushed') this.#committed = asOf;
     else expect(kind).toBe('not-written');
   }
@@ -126,11 +126,11 @@ class World {
     const history = new History(dying);
     // Neither is answered.
     if (rollUp) void history.rollUp(plannerOf(dying), this.#request);
-    else void history.commit(3, this.#log.length, this.#log.slice(this.#committed));
+    else void history.commit(3, upTo(this.#log.length), this.#log.slice(this.#committed));
     for (let turn = 0; turn < 10; turn++) await Promise.resolve();
     this.#tables = new SimTables(this.#disk, queueMicrotask);
     this.#history = new History(this.#tables);
-    this.#committed = from % (this.#history.watermark(3) + 1);
+    this.#committed = from % (this.#history.place(3).watermark + 1);
   }
 
   ask(index: number, asked: SeriesQuery): void {
@@ -147,7 +147,7 @@ class World {
         kept,
         emitted,
         open.filter(({ asOf }) => asOf > kept.watermark),
-      ).buckets;
+      );
     };
     const steps = stepsOf(asked);
     const points = series(read(steps.edges[0] as number, steps.edges.at(-1) as number), steps);

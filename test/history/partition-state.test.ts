@@ -3,21 +3,24 @@ import { expect, test } from 'vitest';
 import { decodeState, encodeState } from '../../src/history/partition-state.js';
 import { ChecksummedBuffer } from '../../src/log/checksum.js';
 
-const STATE = { watermark: 2 ** 40 + 1, revision: 77 };
+const STATE = { watermark: 2 ** 40 + 1, items: 3, revision: 77, since: 2 ** 41 };
 const refusal = (code: string) => expect.objectContaining({ code });
 
 test('the state of a partition is read as it was written', () => {
   const number = fc.nat(Number.MAX_SAFE_INTEGER);
   fc.assert(
-    fc.property(fc.nat(65_535), number, number, (partition, watermark, revision) => {
-      const stored = encodeState(partition, { watermark, revision });
-      expect(decodeState(partition, stored)).toEqual({ watermark, revision });
-    }),
+    fc.property(
+      fc.nat(65_535),
+      fc.record({ watermark: number, items: fc.nat(65_535), revision: number, since: number }),
+      (partition, state) => {
+        expect(decodeState(partition, encodeState(partition, state))).toEqual(state);
+      },
+    ),
   );
 });
 
 test('a partition of which nothing was written is at the beginning', () => {
-  expect(decodeState(3, undefined)).toEqual({ watermark: 0, revision: 0 });
+  expect(decodeState(3, undefined)).toEqual({ watermark: 0, items: 0, revision: 0, since: 0 });
 });
 
 test('any flipped bit, any other length and the state of another partition are damage', () => {

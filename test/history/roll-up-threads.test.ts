@@ -10,7 +10,7 @@ import { DEFAULT_RETENTION, nextRollUp } from '../../src/history/roll-up.js';
 import { packed, unpacked } from '../../src/history/roll-up-message.js';
 import { RowCodec } from '../../src/history/row.js';
 import { plannerOf } from './homes.js';
-import { counterOf, DAY, HOUR, NOW, rowAt, textOf } from './rows.js';
+import { counterOf, DAY, HOUR, NOW, rowAt, textOf, upTo } from './rows.js';
 
 let directory: string;
 let path: string;
@@ -35,7 +35,7 @@ const request = (now = NOW) => ({ partition: 3, retention: DEFAULT_RETENTION, no
 const fill = (asOf: number, slots: number, from: number) =>
   history.commit(
     3,
-    asOf,
+    upTo(asOf),
     Array.from({ length: slots * 24 }, (_, index) =>
       rowAt(counterOf(index % slots), from + Math.floor(index / slots) * HOUR, asOf, { 0: BigInt(index), 7: -1n }),
     ),

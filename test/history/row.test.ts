@@ -1,13 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { RESOLUTIONS, type Resolution, type Sums, UNITS } from '../../src/history/bucket.js';
+import { type Sums, UNITS } from '../../src/history/bucket.js';
 import { keyOf, minuteKeyOf } from '../../src/history/key.js';
 import { RowCodec } from '../../src/history/row.js';
+import { RESOLUTIONS, type Resolution } from '../../src/series/bucket.js';
 
 const codec = new RowCodec();
 const COUNTER = { partition: 3, slot: 70_000, generation: 2 };
 const keyFor = (resolution: Resolution) =>
-  resolution === 'minute' ? minuteKeyOf(COUNTER, 480_000, 2 ** 40) : keyOf(COUNTER, 20_000);
+  resolution === 'minute'
+    ? minuteKeyOf(3, { ...COUNTER, hour: 480_000, asOf: 2 ** 40, index: 7 })
+    : keyOf(COUNTER, 20_000);
 const row = (resolution: Resolution, sums: Readonly<Record<number, bigint>>) =>
   Array.from({ length: UNITS[resolution] }, (_, unit) => sums[unit]);
 const minutes = (sums: (minute: number) => bigint | undefined) =>

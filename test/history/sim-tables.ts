@@ -1,6 +1,6 @@
-import { RESOLUTIONS, type Resolution } from '../../src/history/bucket.js';
 import type { Change, HistoryStats, HistoryTables, StoredRow } from '../../src/history/tables.js';
 import type { AppendOutcome } from '../../src/log/log.js';
+import { RESOLUTIONS, type Resolution } from '../../src/series/bucket.js';
 import { type Fault, outcomeOf } from '../log/sim-log.js';
 
 /** What survives a crash: rows by key in hex, which sorts as the bytes do; states by partition. */

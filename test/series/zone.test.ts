@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Zone } from '../../src/history/zone.js';
-import { DAY, HOUR, MINUTE } from './rows.js';
+import { Zone } from '../../src/series/zone.js';
+import { DAY, HOUR, MINUTE } from '../history/rows.js';
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 

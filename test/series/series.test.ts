@@ -1,16 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  type Bucket,
-  BucketSums,
-  endOf,
-  MILLISECONDS,
-  RESOLUTIONS,
-  type Resolution,
-} from '../../src/history/bucket.js';
-import { range, series, valueAt } from '../../src/history/series.js';
-import { MAX_STEPS, type SeriesQuery, stepsOf } from '../../src/history/steps.js';
-import { DAY, HOUR, MINUTE, NOW } from './rows.js';
+import { BucketSums } from '../../src/history/bucket.js';
+import { type Bucket, endOf, MILLISECONDS, RESOLUTIONS, type Resolution } from '../../src/series/bucket.js';
+import { range, series, valueAt } from '../../src/series/series.js';
+import { MAX_STEPS, type SeriesQuery, stepsOf } from '../../src/series/steps.js';
+import { DAY, HOUR, MINUTE, NOW } from '../history/rows.js';
 
 /** A delta, and the resolution at which it is kept by now. */
 interface Event {
