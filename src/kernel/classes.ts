@@ -3,6 +3,7 @@ import {
   CLASS_TABLES,
   H_CLASS_TABLE,
   H_CLASSES,
+  H_KEEPS_HISTORY,
   H_SLOTS,
   H_TIME,
   H_TO_CLASSIFY,
@@ -69,6 +70,11 @@ export function latenessOf(known: u32): i64 {
 /** How many different items are counted exactly. */
 export function thresholdOf(known: u32): u32 {
   return load<u32>(entryOf(known) + THRESHOLD);
+}
+
+/** The first minute of which the history of a counter of the class knows everything. */
+export function historySince(known: u32): u32 {
+  return load<u32>(entryOf(known) + SINCE);
 }
 
 /** The first minute of which a counter of the class without a window is known to have had nothing. */
@@ -180,6 +186,7 @@ export function setClasses(start: u32, end: u32): void {
     isSame = isSame && number <= classes && hasSameEntry(entry, before, load<u32>(before + SINCE));
     if (isSame) store<u32>(entry + UNTRACKED, load<u32>(before + UNTRACKED));
     else store<u32>(entry + SINCE, now);
+    if (load<u32>(entry + KEEPS) & HISTORY) store<u32>(H_KEEPS_HISTORY, 1);
   }
   store<u32>(H_CLASSES, count);
   store<u32>(H_CLASS_TABLE, table >> TABLE_SHIFT);

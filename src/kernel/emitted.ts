@@ -1,11 +1,11 @@
 import { generationAt, slotAddress } from './cells';
-import { EMITTED, HEADER, MAX_OPERATIONS, REGISTER_EMITTED } from './layout';
+import { EMITTED, H_KEEPS_HISTORY, HEADER, MAX_OPERATIONS, REGISTER_EMITTED } from './layout';
 import { writeZigzag } from './varint';
 
 /**
- * Rows of history that a call has closed, for the host to keep: what the minutes of an hour have changed a counter by. Rows of one hour add up,
- * so that one may come before the hour is over, or after it. They are output, as the answer is: replay gives the same rows at the same
- * sequences again.
+ * What a call has for the history, for the host to keep: rows, which say what the minutes of an hour have changed a counter by, and which counters
+ * are gone, by rows without minutes. Rows of one hour add up, so that one may come before the hour is over, or after it. All this is output, as
+ * the answer is: replay gives the same at the same sequences again.
  *
  *   0          4                6                  8              12
  *   | u32 slot | u16 generation | u16 bytes in all | u32 hour     | (u8 minute of the hour, zigzag delta) …
@@ -58,6 +58,14 @@ export function endRow(end: u32): void {
   if (end === row + MINUTES) return;
   store<u16>(row + BYTES, <u16>(end - row));
   store<u32>(REGISTER_EMITTED, bytes + (end - row));
+}
+
+/** Says that a counter is gone, in a partition of which any has had a history. */
+export function emitGone(slot: u32): void {
+  if (!load<u32>(H_KEEPS_HISTORY)) return;
+  const row = beginRow(slot, 0) - MINUTES;
+  store<u16>(row + BYTES, <u16>MINUTES);
+  store<u32>(REGISTER_EMITTED, load<u32>(REGISTER_EMITTED) + MINUTES);
 }
 
 /** Emits a row of one minute. */

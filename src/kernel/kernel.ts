@@ -4,6 +4,7 @@ import { nameAt, slotAddress } from './cells';
 import { checkClasses, setClasses } from './classes';
 import { clearEmitted } from './emitted';
 import { xxh64 } from './hash';
+import { answerHistory, HISTORY_ANSWER_BYTES } from './history-query';
 import {
   ADD,
   ANSWER,
@@ -252,6 +253,15 @@ export function window(length: u32, milliseconds: f64): u32 {
   let status = isConfigured() ? beginWindow(RECEIVE, end, <i64>milliseconds) : BAD_REQUEST;
   if (!status) status = decodeBatch(load<u32>(REGISTER_NEXT), end, KEYS);
   if (!status) store<u32>(REGISTER_ANSWER_LENGTH, answerWindow(load<u32>(REGISTER_NEXT), <i64>milliseconds));
+  return status;
+}
+
+/** Answers a body of one key at RECEIVE with what its history is read with; changes nothing. OK or the status that refuses it. */
+export function history(length: u32): u32 {
+  store<u32>(REGISTER_ANSWER_LENGTH, 0);
+  let status = isConfigured() ? decodeBatch(RECEIVE, RECEIVE + length, KEYS) : BAD_REQUEST;
+  if (!status) status = answerHistory(load<u32>(REGISTER_NEXT));
+  if (!status) store<u32>(REGISTER_ANSWER_LENGTH, HISTORY_ANSWER_BYTES);
   return status;
 }
 

@@ -1,5 +1,6 @@
 import { freeSlot, hasFreeSlot, nameAt, setClass, slotAddress, takeSlot, untakeSlot } from './cells';
 import { classOf } from './classes';
+import { emitGone } from './emitted';
 import { partitionHash, sipHash } from './hash';
 import { bucketOf, canInsert, insert, itemAt, matches, overflowOf, remove } from './index';
 import {
@@ -169,6 +170,7 @@ export function deleteName(slot: u32): void {
   const name = nameAt(slotAddress(slot));
   remove(NAME_INDEX, nameHash(slot), slot);
   endTrack(slot);
+  emitGone(slot);
   freeSlot(slot);
   leaveHole(name);
 }

@@ -117,8 +117,13 @@ function advance(track: u32, minute: u32): u32 {
 
 /** Emits what is not yet, which is all of the newest minute's hour; minutes before `from` are emitted then. */
 export function closeHour(track: u32, from: u32): void {
-  const begin = load<u32>(track + EMITTED_BEFORE);
+  emitOpenHour(track);
   store<u32>(track + EMITTED_BEFORE, from);
+}
+
+/** Emits what is not yet, as a row of the newest minute's hour; nothing changes. */
+export function emitOpenHour(track: u32): void {
+  const begin = load<u32>(track + EMITTED_BEFORE);
   const newest = load<u32>(track + MINUTE);
   if (begin > newest || !(keepsOfTrack(track) & HISTORY)) return;
   const slot = slotOfTrack(track);

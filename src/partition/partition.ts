@@ -1,4 +1,4 @@
-import { TallystickError } from '../errors.js';
+import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
 
 /**
@@ -13,7 +13,7 @@ export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67 }
 export const UNCHANGED = 256;
 export const REPEATED = 257;
 
-export const KERNEL_VERSION = 3;
+export const KERNEL_VERSION = 4;
 
 // src/kernel/layout.ts; a test holds the two together.
 const REGISTER_ANSWER_LENGTH = 20;
@@ -73,6 +73,7 @@ interface KernelExports {
   list(length: number): number;
   window(length: number, milliseconds: number): number;
   uniques(length: number): number;
+  history(length: number): number;
   lookUpProducer(): number;
   producerAt(producer: number): number;
   slotOfOperation(index: number): number;
@@ -115,6 +116,16 @@ export interface KnownProducer extends ProducerState {
   /** 16 bytes. */
   readonly id: Uint8Array;
   readonly isNamed: boolean;
+}
+
+/** A counter that has a history. */
+export interface TrackedCounter {
+  /** Undefined where it was never written, nor opened. */
+  readonly counter: { readonly slot: number; readonly generation: number } | undefined;
+  readonly exists: boolean;
+  readonly value: bigint;
+  /** The first instant of which its class knows everything, in milliseconds since 1970. */
+  readonly since: number;
 }
 
 export interface PartitionStatistics {
@@ -196,6 +207,26 @@ export class Partition {
     return this.#kernel.uniques(body.length);
   }
 
+  /**
+   * What the history of a counter is read with, by a body of its key; changes nothing. What its history lacks, as its hour is not over, is
+   * in `emitted`.
+   *
+   * @throws TallystickError what refuses it
+   */
+  tracked(body: Uint8Array): TrackedCounter {
+    this.#receive(body);
+    const status = this.#kernel.history(body.length);
+    if (status !== OK) throw new TallystickError(codeOfStatus(status));
+    const view = this.#view;
+    const slot = view.getUint32(ANSWER, true);
+    return {
+      counter: slot === 0 ? undefined : { slot: slot - 1, generation: view.getUint16(ANSWER + 16, true) },
+      exists: view.getUint8(ANSWER + 18) === 1,
+      value: view.getBigInt64(ANSWER + 8, true),
+      since: view.getUint32(ANSWER + 4, true) * 60_000,
+    };
+  }
+
   #receive(body: Uint8Array): void {
     if (body.length > RECEIVE_BYTES)
       throw new RangeError(`A body has at most ${RECEIVE_BYTES} bytes, not ${body.length}.`);
@@ -234,7 +265,7 @@ export class Partition {
     return this.#view.getBigInt64(REGISTER_EFFECT, true);
   }
 
-  /** The rows of history that the last `apply` closed (drawn in src/kernel/emitted.ts), a view of kernel memory. */
+  /** What the last `apply` has for the history (emitted.ts), a view of kernel memory. */
   get emitted(): Uint8Array {
     return this.#bytes.subarray(EMITTED, EMITTED + this.#view.getUint32(REGISTER_EMITTED, true));
   }

@@ -287,3 +287,9 @@ export function restore(partition: Partition, state: Uint8Array): void {
     partition.restorePage(page, pages, state.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
   }
 }
+
+export const classify = (kernel: Kernel, classes: readonly CounterClass[], milliseconds = START) =>
+  kernel.call(Kind.CLASSIFY, 0, NOBODY, milliseconds, encodeClasses(classes));
+
+export const tick = (kernel: Kernel, milliseconds: number) =>
+  kernel.call(Kind.TICK, 0, NOBODY, milliseconds, new Uint8Array(0));
