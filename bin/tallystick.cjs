@@ -3,5 +3,5 @@
 // module runs, but after this one.
 const { availableParallelism } = require('node:os');
 
-process.env.UV_THREADPOOL_SIZE ??= String(Math.max(8, 2 * availableParallelism() + 4));
+process.env.UV_THREADPOOL_SIZE ??= String(Math.max(8, 3 * availableParallelism() + 4));
 import('../dist/main.js');

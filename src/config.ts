@@ -86,6 +86,16 @@ export const SETTINGS = {
     defaultText: '[]',
     about: 'what is kept of which counters besides totals: rules by pattern, of which the first that matches counts',
   },
+  historyMinuteHours: {
+    schema: whole(1, 8_760).default(48),
+    unit: 'hours',
+    about: 'for which a history keeps minutes; then it keeps hours',
+  },
+  historyHourDays: {
+    schema: whole(1, 36_500).default(30),
+    unit: 'days',
+    about: 'for which a history keeps hours; days are kept for ever',
+  },
   listen: {
     schema: z.string().min(1).default('127.0.0.1'),
     unit: '',

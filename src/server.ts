@@ -12,8 +12,8 @@ import { DEFAULT_LIMITS } from './protocol/opcode.js';
  * A server in this process: binds configuration, data directory, log check and lanes. `tallystick serve` is this and
  * signals.
  *
- * Set UV_THREADPOOL_SIZE to twice the number of lanes plus 4 before Node starts: flushes of logs and checkpoints take threads of the
- * pool.
+ * Set UV_THREADPOOL_SIZE to three times the number of lanes plus 4 before Node starts: flushes of logs, checkpoints and histories take
+ * threads of the pool.
  */
 export interface Server {
   readonly state: SupervisorState;
@@ -80,6 +80,7 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       port: config.port,
       connections: config.connections,
       checkpointTailBytes: config.checkpointTailBytes,
+      retention: { minuteHours: config.historyMinuteHours, hourDays: config.historyHourDays },
       hotPerSecond: config.hotPerSecond,
       quotaPerSecond: config.quotaPerSecond,
       onHot,

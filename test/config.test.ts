@@ -157,6 +157,8 @@ describe('config print', () => {
       'memory | 268435456 | bytes | flag',
       'windowMemory | 1073741824 | bytes | default',
       'classes | [] | default',
+      'historyMinuteHours | 48 | hours | default',
+      'historyHourDays | 30 | days | default',
       'listen | 127.0.0.1 | default',
       'allowOpen | false | default',
       'logLevel | info | default',

@@ -4,6 +4,7 @@ import { classesCommand } from './classes-command.js';
 import { decrCommand, deleteCommand, getCommand, incrCommand, setCommand } from './counters.js';
 import { exportCommand } from './export-command.js';
 import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
+import { atCommand, seriesCommand } from './history-commands.js';
 import { hotCommand } from './hot-command.js';
 import { importCommand } from './import-command.js';
 import { ingestCommand } from './ingest-command.js';
@@ -74,6 +75,8 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     hotCommand(io),
     windowCommand(io),
     rateCommand(io),
+    seriesCommand(io),
+    atCommand(io),
     classesCommand(io),
   ];
   for (const command of [...commands, ingestCommand(io)]) program.addCommand(command);

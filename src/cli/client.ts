@@ -43,6 +43,11 @@ export interface CliClient extends IngestTarget {
     length: string,
     options: { mode: 'sliding' | 'aligned'; read: 'durable' | 'latest' },
   ): Promise<readonly ToldWindow[]>;
+  series(
+    name: string,
+    options: { from: string; to?: string; step: string; zone: string; read: 'durable' | 'latest' },
+  ): Promise<{ readonly points: readonly ToldPoint[] }>;
+  valueAt(name: string, time: string, options: { read: 'durable' | 'latest' }): Promise<ToldPast>;
   /** For each lane what it tells. */
   stats(options?: { readonly hot?: number }): Promise<unknown>;
   close(): Promise<void>;
@@ -59,6 +64,24 @@ export interface ToldWindow {
   /** Milliseconds since 1970. */
   readonly from: number;
   readonly to: number;
+}
+
+/** What a counter changed by in a step of a series; times are milliseconds since 1970. */
+export interface ToldPoint {
+  readonly from: number;
+  readonly to: number;
+  readonly value: bigint;
+  readonly resolution: string;
+  readonly exact: boolean;
+}
+
+/** The value that a counter had. */
+export interface ToldPast {
+  readonly value: bigint;
+  /** Of which instant it is. */
+  readonly at: number;
+  readonly exact: boolean;
+  readonly resolution: string;
 }
 
 /** Of the SDK's `connect`, what the commands use. */

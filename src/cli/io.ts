@@ -21,6 +21,11 @@ export function escaped(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => `\\u{${(char.codePointAt(0) as number).toString(16)}}`);
 }
 
+/** A time in milliseconds since 1970, of UTC. */
+export function iso(milliseconds: number): string {
+  return new Date(milliseconds).toISOString();
+}
+
 /** The lines of an input that are not empty. */
 export async function linesFrom(input: Readable): Promise<string[]> {
   const chunks: Buffer[] = [];

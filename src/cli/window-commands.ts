@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { type ConnectionOptions, clientCommand, READ_ONLY, type ToldWindow, withClient } from './client.js';
-import { type CliIo, escaped, table } from './io.js';
+import { type CliIo, escaped, iso, table } from './io.js';
 
 interface WindowCommandOptions extends ConnectionOptions {
   readonly last: string;
@@ -79,8 +79,4 @@ function print(
     },
     READ_ONLY,
   );
-}
-
-function iso(milliseconds: number): string {
-  return new Date(milliseconds).toISOString();
 }

@@ -12,6 +12,15 @@ import {
 } from './call.js';
 import type { Counter } from './counter.js';
 import type { Counters } from './counters.js';
+import {
+  HistoryReader,
+  type Instant,
+  type PastValue,
+  type RangeOptions,
+  type RangeReading,
+  type Series,
+  type SeriesOptions,
+} from './history.js';
 import { type ListedCounter, Lister, type ListOptions } from './lister.js';
 import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';
@@ -75,6 +84,7 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   readonly #lister: Lister<V>;
   readonly #uniques: UniquesReader;
   readonly #windows: Windows<V>;
+  readonly #history: HistoryReader<V>;
   #closing: Promise<void> | undefined;
 
   /** Use `connect`. */
@@ -85,6 +95,7 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
     this.#lister = new Lister(session, toValue, timeout);
     this.#uniques = new UniquesReader(session, timeout);
     this.#windows = new Windows(session, toValue, timeout);
+    this.#history = new HistoryReader(session, toValue, timeout);
   }
 
   /** How many partitions the server has. */
@@ -184,6 +195,27 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   /** By how much a counter changes a second, over the last so long: a minute unless given. Throws as `window` does. */
   async rate(name: string, length: string | number = '1m', options: WindowOptions = {}): Promise<number> {
     return (await this.window(name, length, options)).rate;
+  }
+
+  /**
+   * What a counter changed by in each step of a time: `series('views:/', { from: '2026-11-01', step: '1d', zone: 'Europe/Berlin' })`. The first and the
+   * last step are whole. A point is exact for the time that it names, or says that it is not. Throws NOT_TRACKED where the counter's class keeps no
+   * history, or does not know that time.
+   */
+  series(name: string, options: SeriesOptions): Promise<Series<V>> {
+    return this.#history.series(name, options);
+  }
+
+  /** What a counter changed by in a time, as one point. Throws as `series` does. */
+  range(name: string, options: RangeOptions): Promise<RangeReading<V>> {
+    return this.#history.range(name, options);
+  }
+
+  /**
+   * The value that a counter had: all that was counted before an instant, by the times that increments brought. Throws as `series` does.
+   */
+  valueAt(name: string, time: Instant, options: ReadOptions = {}): Promise<PastValue<V>> {
+    return this.#history.valueAt(name, time, options);
   }
 
   /**

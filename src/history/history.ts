@@ -58,6 +58,11 @@ export class History {
     return { watermark, items };
   }
 
+  /** The first instant of which everything is known of the counters of a partition, in milliseconds since 1970. */
+  since(partition: number): number {
+    return this.#currentState(partition).since;
+  }
+
   /** Begins the history of a partition that was not emitted to here: of what came before nothing is known. */
   begin(partition: number, watermark: number, since: number): Promise<AppendOutcome> {
     return this.#inTurn(() => this.#change(partition, { watermark, items: 0, revision: 0, since }, [], []));

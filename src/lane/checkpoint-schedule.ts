@@ -3,7 +3,7 @@ import { TallystickError } from '../errors.js';
 import type { CheckpointManifest } from '../log/checkpoint.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { microseconds, percentiles } from '../log/histogram.js';
-import type { Log, PartitionPlace } from '../log/log.js';
+import type { Log, LogPlace, PartitionPlace } from '../log/log.js';
 import { LOG_BEGIN } from '../log/replay.js';
 import { PAGE_BYTES, type Partition } from '../partition/partition.js';
 import type { StatsMap } from '../protocol/control.js';
@@ -24,6 +24,8 @@ export interface CheckpointScheduleParts {
   readonly partitions: ReadonlyMap<number, Partition>;
   readonly commit: GroupCommit;
   readonly log: Pick<Log, 'release'>;
+  /** Whether what a partition emitted up to a sequence is in its history: a recovery from there will not emit it again. */
+  readonly isIn: (partition: number, sequence: number) => boolean;
   readonly clock: Clock;
   /** The checkpoints with which recovery began. */
   readonly manifests: ReadonlyMap<number, CheckpointManifest>;
@@ -50,7 +52,8 @@ interface Known {
  *  waiting (for `start`) -> idle
  *  idle -> probing -> settling ----------> ordered -> idle
  *          one probe  the last probe is    the checkpointer works; each of its transactions waits for the
- *          every 4 ms not flushed yet      pace; `full` -> resting -> idle
+ *          every 4 ms not flushed yet, or  pace; `full` -> resting -> idle
+ *                     the history not in
  * ```
  *
  * The tail is what recovery would read: record bytes behind the oldest checkpoint. At its bound the lane takes no more
@@ -66,6 +69,8 @@ export class CheckpointSchedule {
   readonly #alone = microseconds();
   #state: 'waiting' | 'idle' | 'probing' | 'settling' | 'ordered' | 'resting' | 'stopped' = 'waiting';
   #probes: Probes | undefined;
+  /** Where the checkpoint will be: the first place at which the last probe is flushed. */
+  #place: PartitionPlace | undefined;
   #tell: (message: ToCheckpointer) => void = () => {};
   #timer: Timer | undefined;
   /** A transaction of the checkpointer is under way, or waits for its pause to end. */
@@ -114,6 +119,11 @@ export class CheckpointSchedule {
     this.#proceed();
     // Where the tail grew meanwhile, the pause may be over.
     if (this.#pausing && this.#pause() === 0) this.#go();
+  }
+
+  /** To be called when something came into the history. */
+  historyMoved(): void {
+    this.#proceed();
   }
 
   hear(message: FromCheckpointer): void {
@@ -168,12 +178,8 @@ export class CheckpointSchedule {
 
   /** Does what has become possible. */
   #proceed(): void {
-    const { commit } = this.#parts;
     if (this.#state === 'idle' && this.#isDue()) this.#begin();
-    const probes = this.#probes;
-    if (this.#state === 'settling' && probes && commit.flushedSequence(probes.partition) >= probes.sequence) {
-      this.#order(probes);
-    }
+    if (this.#state === 'settling' && this.#probes) this.#settle(this.#probes);
     this.#keepBound();
   }
 
@@ -204,13 +210,16 @@ export class CheckpointSchedule {
     this.#proceed();
   }
 
-  #order({ partition, taken: probes }: Probes): void {
-    const { commit } = this.#parts;
-    const { heads, group, records, bytes } = commit.flushedPlace;
-    const head = heads.get(partition) ?? LOG_BEGIN;
+  #settle({ partition, sequence, taken: probes }: Probes): void {
+    const { commit, isIn } = this.#parts;
+    if (commit.flushedSequence(partition) < sequence) return;
+    this.#place ??= placeOf(commit.flushedPlace, partition);
+    const place = this.#place;
+    if (!isIn(partition, place.sequence)) return;
     this.#state = 'ordered';
     this.#probes = undefined;
-    this.#tell({ kind: 'checkpoint', order: { partition, place: { group, records, bytes, ...head }, probes } });
+    this.#place = undefined;
+    this.#tell({ kind: 'checkpoint', order: { partition, place, probes } });
   }
 
   #ready(): void {
@@ -307,4 +316,8 @@ export class CheckpointSchedule {
   #knownOf(partition: number): Known {
     return this.#known.get(partition) ?? { place: LOG_BEGIN, milliseconds: 0, pages: 0 };
   }
+}
+
+function placeOf({ heads, group, records, bytes }: LogPlace, partition: number): PartitionPlace {
+  return { group, records, bytes, ...(heads.get(partition) ?? LOG_BEGIN) };
 }

@@ -1,5 +1,8 @@
 import type { Clock } from '../clock.js';
 import type { TallystickError } from '../errors.js';
+import { History } from '../history/history.js';
+import type { Retention, RollUpPlanner } from '../history/roll-up.js';
+import type { HistoryTables } from '../history/tables.js';
 import { GroupCommit } from '../log/group-commit.js';
 import { percentiles } from '../log/histogram.js';
 import type { LaneStorage } from '../log/lane-storage.js';
@@ -11,12 +14,14 @@ import type { LaneConnection } from './answers.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import { CheckpointSchedule } from './checkpoint-schedule.js';
 import { type ServerMap, Session } from './greeting.js';
+import { HistoryFeed } from './history-feed.js';
 import type { HotName } from './hot-names.js';
 import { Lane } from './lane.js';
 import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
 import type { Quota } from './quota.js';
 import { configure, type LaneConfiguration, replayBehind, restoreCheckpoints } from './recovery.js';
+import { RollUps } from './roll-ups.js';
 
 /**
  * A lane put together: storage, partitions, group commit, connections. It knows no thread, no socket and no file, so that a
@@ -30,6 +35,10 @@ export interface LaneHostParts {
   readonly partitions: readonly number[];
   readonly configuration: LaneConfiguration;
   readonly storage: LaneStorage;
+  readonly history: HistoryTables;
+  /** Computes the roll-ups of the history. */
+  readonly planner: RollUpPlanner;
+  readonly retention: Retention;
   /** The compiled kernel. */
   readonly kernel: WebAssembly.Module;
   readonly clock: Clock;
@@ -51,6 +60,16 @@ export interface LaneHostParts {
   readonly groupBytes?: number;
 }
 
+/** What a lane has when it has recovered. */
+interface OpenedLane {
+  readonly partitions: ReadonlyMap<number, Partition>;
+  readonly commit: GroupCommit;
+  readonly checkpoints: CheckpointSchedule;
+  readonly history: History;
+  readonly feed: HistoryFeed;
+  readonly recovery: Recovery;
+}
+
 export class LaneHost {
   readonly recovery: Recovery;
   readonly #parts: LaneHostParts;
@@ -58,50 +77,58 @@ export class LaneHost {
   readonly partitions: ReadonlyMap<number, Partition>;
   readonly #commit: GroupCommit;
   readonly #checkpoints: CheckpointSchedule;
+  readonly #history: History;
+  readonly #feed: HistoryFeed;
   readonly #traffic = noTraffic();
   readonly #connections = new Set<LaneConnection>();
   #lane: Lane | undefined;
+  #rollUps: RollUps | undefined;
 
-  private constructor(
-    parts: LaneHostParts,
-    partitions: ReadonlyMap<number, Partition>,
-    commit: GroupCommit,
-    checkpoints: CheckpointSchedule,
-    recovery: Recovery,
-  ) {
+  private constructor(parts: LaneHostParts, opened: OpenedLane) {
     this.#parts = parts;
-    this.partitions = partitions;
-    this.#commit = commit;
-    this.#checkpoints = checkpoints;
-    this.recovery = recovery;
+    this.partitions = opened.partitions;
+    this.#commit = opened.commit;
+    this.#checkpoints = opened.checkpoints;
+    this.#history = opened.history;
+    this.#feed = opened.feed;
+    this.recovery = opened.recovery;
   }
 
-  /** Brings the partitions to where the log ends. @throws TallystickError LOG_CORRUPT */
+  /** Brings the partitions to where the log ends. @throws TallystickError LOG_CORRUPT, DATA_DAMAGED */
   static async open(parts: LaneHostParts): Promise<LaneHost> {
     const { clock, storage, kernel, isPoisoned, onFailed, configuration, groupBytes } = parts;
     const partitions = new Map(parts.partitions.map((number) => [number, new Partition(kernel)]));
+    const history = new History(parts.history);
+    const feed = new HistoryFeed({ history, partitions: parts.partitions, clock, onFailed });
+    const applied = (number: number) => feed.take(number, partitions.get(number) as Partition);
     const started = clock.monotonicMilliseconds();
     const manifests = await restoreCheckpoints(storage, partitions);
     const restored = clock.monotonicMilliseconds();
-    const start = await replayBehind(storage, manifests, partitions);
+    const start = await replayBehind(storage, manifests, partitions, applied);
     const replayed = clock.monotonicMilliseconds();
     const shape = { partitions: parts.partitions, kernelVersion: KERNEL_VERSION };
     const limits = groupBytes === undefined ? {} : { groupBytes };
-    const onFlushed = (took: number) => checkpoints.flushed(took);
+    const onFlushed = (took: number) => {
+      checkpoints.flushed(took);
+      feed.flushed();
+    };
     const commit = new GroupCommit({ ...storage, ...limits, clock, shape, start, isPoisoned, onFailed, onFlushed });
     const checkpoints: CheckpointSchedule = new CheckpointSchedule({
       ...{ partitions, commit, log: storage.log, clock, manifests, onFailed },
+      isIn: (partition, sequence) => feed.isIn(partition, sequence),
       tailBytes: parts.checkpointTailBytes,
       connect: parts.connectCheckpointer,
     });
-    configure(partitions, commit, configuration, clock.wallMilliseconds());
-    return new LaneHost(parts, partitions, commit, checkpoints, {
+    feed.start(partitions, { commit, onCommitted: () => checkpoints.historyMoved() });
+    configure(partitions, commit, configuration, clock.wallMilliseconds(), applied);
+    const recovery = {
       pages: [...manifests.values()].reduce((sum, { pages }) => sum + pages.length, 0),
       checkpointMilliseconds: restored - started,
       entries: start.entries,
       bytes: start.bytes - start.begin.bytes,
       logMilliseconds: replayed - restored,
-    });
+    };
+    return new LaneHost(parts, { partitions, commit, checkpoints, history, feed, recovery });
   }
 
   /** Resolves when everything that was appended is flushed. */
@@ -138,12 +165,14 @@ export class LaneHost {
     const { lane, clock, links, hotPerSecond, onHot, quota, isPoisoned } = this.#parts;
     const describe = () => this.describe();
     const describePartition = (partition: number) => this.#checkpoints.describePartition(partition);
-    const commit = this.#commit;
+    const [partitions, commit, history, feed] = [this.partitions, this.#commit, this.#history, this.#feed];
     this.#lane = new Lane({
-      ...{ lane, partitions: this.partitions, commit, clock, map, links, hotPerSecond, onHot, quota },
+      ...{ lane, partitions, commit, history, feed, clock, map, links, hotPerSecond, onHot, quota },
       ...{ isPoisoned, describe, describePartition },
     });
     this.#checkpoints.start();
+    const { planner, retention, onFailed } = this.#parts;
+    this.#rollUps = new RollUps({ history, planner, retention, partitions: partitions.keys(), clock, onFailed });
   }
 
   /** Another lane rang: it has sent something, or made room. What came before the lane serves is found when it does. */
@@ -155,6 +184,8 @@ export class LaneHost {
   async drain(): Promise<void> {
     await this.#lane?.drain();
     await this.#checkpoints.stop();
+    await this.#rollUps?.stop();
+    await this.#feed.stop();
     for (const connection of this.#connections) connection.close();
   }
 
@@ -168,6 +199,7 @@ export class LaneHost {
       ...this.#traffic,
       log: { ...counts, ...this.#parts.storage.log.stats() },
       checkpoints: { ...this.#checkpoints.describe(), ...this.#parts.storage.checkpoints.stats() },
+      history: this.#feed.describe(),
       commitMicroseconds: percentiles(latency),
       groupBytes: percentiles(groupSizes),
     };

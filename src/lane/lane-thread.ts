@@ -1,7 +1,10 @@
+import { mkdir } from 'node:fs/promises';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { closeLaneStorage, createLaneStorage, openLaneStorage } from '../log/lane-storage.js';
+import { RollUpPool } from '../history/roll-up-pool.js';
+import { createHistory, openHistory } from '../history/storage.js';
+import { closeLaneStorage, createLaneStorage, historyPath, openLaneStorage } from '../log/lane-storage.js';
 import { KERNEL_VERSION } from '../partition/partition.js';
 import { listenTcp } from '../transport/tcp.js';
 import { compileWasm } from '../wasm.js';
@@ -59,15 +62,24 @@ async function run(): Promise<void> {
   const { lane, partitions, path, create, configuration, quotaPerSecond } = options;
   const shape = { partitions, kernelVersion: KERNEL_VERSION };
   const { kind, segmentBytes, retention } = options.log;
-  if (create) await createLaneStorage(path, shape, { kind });
+  if (create) {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    await createHistory(path);
+    await createLaneStorage(path, shape, { kind });
+  }
   const kept = { ...retention, clock: systemClock };
   const storage = await openLaneStorage(path, shape, { kind, segmentBytes, retention: kept });
+  const history = openHistory(path);
+  const rollUpPool = new RollUpPool(historyPath(path));
   const kernel = compileWasm('kernel');
   const host = await LaneHost.open({
     lane,
     partitions,
     configuration,
     storage,
+    history,
+    planner: rollUpPool,
+    retention: options.retention,
     kernel,
     clock: systemClock,
     connectCheckpointer,
@@ -101,6 +113,8 @@ async function run(): Promise<void> {
     const closed = listener.close();
     await host.drain();
     await closed;
+    await rollUpPool.close();
+    await history.close();
     await closeLaneStorage(storage);
     tell({ kind: 'drained' });
     parentPort?.close();

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../clock.js';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
+import type { History } from '../history/history.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { RECORD_BYTES } from '../log/record.js';
 import { Kind, type Partition, REPEATED, UNCHANGED } from '../partition/partition.js';
@@ -9,6 +10,8 @@ import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
 import { Answers, type LaneConnection, type Requester } from './answers.js';
 import { encodeAudit } from './audit.js';
 import type { ServerMap } from './greeting.js';
+import type { HistoryFeed } from './history-feed.js';
+import { HistoryReads } from './history-reads.js';
 import { type HotName, HotNames } from './hot-names.js';
 import type { Link } from './link.js';
 import { Mesh, type MeshHandler, type Source } from './mesh.js';
@@ -22,6 +25,7 @@ import { Shares } from './shares.js';
  *
  *   frame -> route -> dedup, apply       -> append to the open group -> flush         -> ack
  *   request           #write: Partition.apply   GroupCommit.append     GroupCommit      Answers
+ *                                               HistoryFeed.take                        (history)
  *
  * Everything is synchronous up to the flush, and only the lane's thread touches its partitions. A request for a partition of
  * another lane goes there by the mesh, and comes out of it as `forwarded`.
@@ -31,6 +35,8 @@ export interface LaneParts {
   readonly lane: number;
   readonly partitions: ReadonlyMap<number, Partition>;
   readonly commit: GroupCommit;
+  readonly history: History;
+  readonly feed: HistoryFeed;
   readonly clock: Clock;
   readonly map: ServerMap;
   /** The ways to the other lanes. */
@@ -50,7 +56,7 @@ export interface LaneParts {
 /** Flags that the kernel sees and the log keeps. */
 const KERNEL_FLAGS = Flag.ATOMIC | Flag.VALUES | Flag.SEQUENCED;
 /** Requests that read, and may wait for a position. */
-const WAITING_READS: ReadonlySet<number> = new Set([Opcode.GET, Opcode.WINDOW, Opcode.UNIQUES]);
+const WAITING_READS: ReadonlySet<number> = new Set([Opcode.GET, Opcode.WINDOW, Opcode.UNIQUES, Opcode.HISTORY]);
 /** Room that the open group must have for whatever request comes next. */
 const LARGEST_ENTRY = DEFAULT_LIMITS.frame + EFFECT_BYTES + RECORD_BYTES;
 const TICK_MILLISECONDS = 60_000;
@@ -72,7 +78,7 @@ export class Lane implements MeshHandler {
   constructor(parts: LaneParts) {
     this.#parts = parts;
     this.#answers = new Answers(parts.commit, parts.isPoisoned);
-    this.#reads = new Reads(this.#answers, parts.clock, parts.map.epoch);
+    this.#reads = new Reads(this.#answers, parts.clock, parts.map.epoch, new HistoryReads(parts));
     this.#mesh = new Mesh(parts.links, parts.clock, this);
     const { partitions, clock, hotPerSecond, onHot } = parts;
     const hot = new HotNames({ partitions, clock, threshold: hotPerSecond, warn: onHot });
@@ -106,10 +112,12 @@ export class Lane implements MeshHandler {
 
   /** Whether no more requests are taken from there until the group that collects has room again. */
   isFull(source: Source): boolean {
-    const { commit, partitions } = this.#parts;
+    const { commit, partitions, feed } = this.#parts;
     const [first] = partitions.keys();
-    if (this.#draining || !commit.writable || commit.canAppend(first as number, LARGEST_ENTRY)) return false;
-    if (this.#held.size === 0) commit.whenRoom(() => this.#release());
+    if (this.#draining || this.#obstacle) return false;
+    const hasRoom = commit.canAppend(first as number, LARGEST_ENTRY);
+    if (hasRoom && !feed.isFull) return false;
+    if (this.#held.size === 0) (hasRoom ? feed : commit).whenRoom(() => this.#release());
     this.#held.add(source);
     return true;
   }
@@ -173,22 +181,28 @@ export class Lane implements MeshHandler {
     this.#mesh.forward(owner, connection, frame);
   }
 
+  /** Why nothing can be written for a while, or never again. */
+  get #obstacle(): TallystickError | undefined {
+    return this.#parts.commit.obstacle ?? this.#parts.feed.obstacle;
+  }
+
   #write(from: Requester, frame: FrameView, partition: Partition): void {
-    const { commit, clock, quota } = this.#parts;
+    const { commit, clock, quota, feed } = this.#parts;
     const { opcode: kind, partition: number, body } = frame;
     const flags = frame.flags & KERNEL_FLAGS;
     const { producer, incarnation } = from.session.handle(number);
     const milliseconds = clock.wallMilliseconds();
     const isSpent = quota?.isSpent ?? false;
-    const mayApply = commit.writable && commit.canAppend(number, body.length + EFFECT_BYTES) && !isSpent;
+    const mayApply = !this.#obstacle && commit.canAppend(number, body.length + EFFECT_BYTES) && !isSpent;
     const status = mayApply
       ? partition.apply(kind, flags, producer, incarnation, milliseconds, body)
       : partition.judge(kind, flags, producer, incarnation, body);
     // A repeat is answered even now; what is new is refused before it is applied.
-    if (!mayApply && status === OK) throw refusal(commit, isSpent);
+    if (!mayApply && status === OK) throw refusal(this.#obstacle, isSpent);
     if (status === OK) {
       const tail = hasEffect(kind) ? effectOf(partition) : undefined;
       commit.append(number, { kind, flags, producer, incarnation, milliseconds }, body, tail);
+      feed.take(number, partition);
       if (tail) this.#audit(from, frame, partition, milliseconds);
       this.#hot.take(number, partition);
       quota?.take(Math.max(1, partition.operations)); // a SET or DELETE counts as one
@@ -241,12 +255,13 @@ export class Lane implements MeshHandler {
   /** Lets time pass in the log where it has work, so that expiry happens at the same place in every replay. */
   #scheduleTick(): Timer {
     return this.#parts.clock.setTimer(TICK_MILLISECONDS, () => {
-      const { partitions, commit, clock } = this.#parts;
+      const { partitions, commit, clock, feed } = this.#parts;
       for (const [number, partition] of partitions) {
-        if (!partition.needsTicks || !commit.writable || !commit.canAppend(number, 0)) continue;
+        if (!partition.needsTicks || this.#obstacle || feed.isFull || !commit.canAppend(number, 0)) continue;
         const milliseconds = clock.wallMilliseconds();
         if (partition.apply(Kind.TICK, 0, 0, 0, milliseconds, NO_BYTES) !== OK) continue;
         commit.append(number, { kind: Kind.TICK, flags: 0, producer: 0, incarnation: 0, milliseconds }, NO_BYTES);
+        feed.take(number, partition);
       }
       this.#tick = this.#scheduleTick();
     });
@@ -259,8 +274,8 @@ function isOfLanes({ opcode }: FrameView): boolean {
 }
 
 /** Why nothing can be applied now. */
-function refusal(commit: GroupCommit, isSpent: boolean): TallystickError {
-  const code = commit.obstacle?.code ?? (isSpent ? 'QUOTA_EXCEEDED' : 'OVERLOADED');
+function refusal(obstacle: TallystickError | undefined, isSpent: boolean): TallystickError {
+  const code = obstacle?.code ?? (isSpent ? 'QUOTA_EXCEEDED' : 'OVERLOADED');
   return new TallystickError(code, undefined, { outcome: 'refused' });
 }
 

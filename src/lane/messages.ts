@@ -1,7 +1,8 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { ErrorCode } from '../errors.js';
+import type { Retention } from '../history/roll-up.js';
 import type { LogKind } from '../log/segment-files.js';
-import type { Retention } from '../log/segments.js';
+import type { Retention as LogRetention } from '../log/segments.js';
 import type { ServerMap } from './greeting.js';
 import type { HotName } from './hot-names.js';
 import type { Link } from './link.js';
@@ -14,7 +15,7 @@ export interface LogSettings {
   /** What new segments are kept in. */
   readonly kind: LogKind;
   readonly segmentBytes: number;
-  readonly retention: Retention;
+  readonly retention: LogRetention;
 }
 
 export interface LaneOptions {
@@ -30,6 +31,8 @@ export interface LaneOptions {
   readonly port: number;
   readonly connections: number;
   readonly checkpointTailBytes: number;
+  /** Of the history. */
+  readonly retention: Retention;
   readonly hotPerSecond: number;
   /** Operations that clients may write; 0: any. What they have written is in `quota`, which all lanes share. */
   readonly quotaPerSecond: number;

@@ -1,15 +1,16 @@
 import type { Clock, Timer } from '../clock.js';
-import { codeOfStatus, OK } from '../errors.js';
+import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import type { Partition } from '../partition/partition.js';
 import { ByteReader } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { type Address, type Answers, addressOf, type Requester } from './answers.js';
+import type { HistoryReads } from './history-reads.js';
 
 /** How long a read waits for the position that it asks for. */
 const POSITION_MILLISECONDS = 5_000;
 
-/** A GET, WINDOW or UNIQUES that waits for a position. */
+/** A GET, WINDOW, UNIQUES or HISTORY that waits for a position. */
 interface Waiter {
   readonly from: Requester;
   readonly address: Address;
@@ -18,17 +19,19 @@ interface Waiter {
   readonly deadline: Timer;
 }
 
-/** GET, WINDOW, UNIQUES and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. */
+/** GET, WINDOW, UNIQUES, HISTORY and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. */
 export class Reads {
   readonly #answers: Answers;
   readonly #clock: Clock;
   readonly #epoch: number;
+  readonly #history: HistoryReads;
   readonly #waiters = new Map<number, Set<Waiter>>();
 
-  constructor(answers: Answers, clock: Clock, epoch: number) {
+  constructor(answers: Answers, clock: Clock, epoch: number, history: HistoryReads) {
     this.#answers = answers;
     this.#clock = clock;
     this.#epoch = epoch;
+    this.#history = history;
   }
 
   /** @throws TallystickError BAD_REQUEST */
@@ -48,7 +51,7 @@ export class Reads {
 
   /** @throws TallystickError BAD_REQUEST */
   list(from: Requester, frame: FrameView, partition: Partition): void {
-    this.#answer(from, frame, partition, partition.list(frame.body));
+    this.#answer(from, frame, partition, shown(partition, partition.list(frame.body)));
   }
 
   /** To be called when a partition has moved on. */
@@ -63,21 +66,25 @@ export class Reads {
     }
   }
 
+  /** Shows what is read now, also to one that has waited: what refuses it is answered. */
   #show(from: Requester, frame: Address, partition: Partition, body: Uint8Array): void {
-    this.#answer(from, frame, partition, this.#read(frame.opcode, partition, body));
-  }
-
-  #read(opcode: number, partition: Partition, body: Uint8Array): number {
-    if (opcode === Opcode.WINDOW) return partition.window(body, this.#clock.wallMilliseconds());
-    return opcode === Opcode.UNIQUES ? partition.uniques(body) : partition.read(body);
-  }
-
-  #answer(from: Requester, frame: Address, partition: Partition, status: number): void {
-    if (status !== OK) {
-      this.#answers.refuse(from, frame, codeOfStatus(status));
-      return;
+    try {
+      this.#answer(from, frame, partition, this.#read(frame, partition, body));
+    } catch (error) {
+      if (!(error instanceof TallystickError)) throw error;
+      this.#answers.refuse(from, frame, error);
     }
-    const result = { position: partition.sequence, answer: partition.answer, flags: 0 };
+  }
+
+  /** What a body reads, a view that is valid until the next one is read. @throws TallystickError what refuses it */
+  #read({ opcode, partition: number }: Address, partition: Partition, body: Uint8Array): Uint8Array {
+    if (opcode === Opcode.HISTORY) return this.#history.answer(number, partition, body);
+    if (opcode === Opcode.WINDOW) return shown(partition, partition.window(body, this.#clock.wallMilliseconds()));
+    return shown(partition, opcode === Opcode.UNIQUES ? partition.uniques(body) : partition.read(body));
+  }
+
+  #answer(from: Requester, frame: Address, partition: Partition, answer: Uint8Array): void {
+    const result = { position: partition.sequence, answer, flags: 0 };
     if (frame.flags & Flag.LATEST) this.#answers.now(from, frame, result);
     else this.#answers.whenFlushed(from, frame, result, 'refused');
   }
@@ -92,4 +99,10 @@ export class Reads {
     const waiter = { from, address, sequence, body, deadline };
     waiters.add(waiter);
   }
+}
+
+/** What the kernel answers. @throws TallystickError what it refuses */
+function shown(partition: Partition, status: number): Uint8Array {
+  if (status !== OK) throw new TallystickError(codeOfStatus(status));
+  return partition.answer;
 }

@@ -36,14 +36,19 @@ export async function restoreCheckpoints({ checkpoints }: LaneStorage, partition
   return manifests;
 }
 
-/** The second half: what the log has behind the checkpoints. */
+/** The second half: what the log has behind the checkpoints. @param applied is told of the partition of each entry */
 export function replayBehind(
   { log, mark }: LaneStorage,
   manifests: Manifests,
   partitions: Partitions,
+  applied: (partition: number) => void = () => {},
 ): Promise<ReplayEnd> {
   const from = new Map([...manifests].map(([number, { place }]) => [number, place]));
-  return log.replay({ mark: mark.read(), from, visit: (entry) => replayEntry(partitions, entry) });
+  const visit = (entry: LogEntry) => {
+    replayEntry(partitions, entry);
+    applied(entry.partition);
+  };
+  return log.replay({ mark: mark.read(), from, visit });
 }
 
 /**
@@ -101,17 +106,24 @@ export interface LaneConfiguration extends Omit<PartitionConfiguration, 'partiti
 
 const NO_BYTES = new Uint8Array(0);
 
-/** Gives each partition that has other limits or classes the configured ones, by way of the log. */
+/**
+ * Gives each partition that has other limits or classes the configured ones, by way of the log.
+ *
+ * @param applied is told of the partition of each entry
+ */
 export function configure(
   partitions: Partitions,
   commit: GroupCommit,
   { classes, ...limits }: LaneConfiguration,
   milliseconds: number,
+  applied: (partition: number) => void,
 ): void {
   const table = encodeClasses(classes);
   for (const [number, partition] of partitions) {
-    const append = (kind: number, body: Uint8Array) =>
+    const append = (kind: number, body: Uint8Array) => {
       commit.append(number, { kind, flags: 0, producer: 0, incarnation: 0, milliseconds }, body);
+      applied(number);
+    };
     const finishChange = () => {
       while (partition.isClassifying) {
         partition.apply(Kind.TICK, 0, 0, 0, milliseconds, NO_BYTES);

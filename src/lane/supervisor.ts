@@ -1,5 +1,6 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { TallystickError } from '../errors.js';
+import type { Retention } from '../history/roll-up.js';
 import type { ServerMap } from './greeting.js';
 import type { HotName } from './hot-names.js';
 import { createRings, type Rings } from './link.js';
@@ -27,6 +28,8 @@ export interface SupervisorOptions {
   readonly connections: number;
   /** Bytes of each lane's log that a start may have to read. */
   readonly checkpointTailBytes: number;
+  /** For how long histories keep minutes and hours. */
+  readonly retention: Retention;
   /** Operations a second on one counter of which `onHot` is told, every ten seconds; 0: it never is. */
   readonly hotPerSecond: number;
   readonly quotaPerSecond: number;
@@ -142,6 +145,7 @@ export class Supervisor {
       port,
       connections,
       checkpointTailBytes,
+      retention,
       hotPerSecond,
       quotaPerSecond,
       lanes,
@@ -158,6 +162,7 @@ export class Supervisor {
       port: port === 0 ? 0 : port + lane,
       connections,
       checkpointTailBytes,
+      retention,
       hotPerSecond,
       quotaPerSecond,
       quota: this.#quota,

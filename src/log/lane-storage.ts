@@ -11,7 +11,10 @@ import { createSegment } from './segment-kinds.js';
 import { SegmentedLog, type SegmentedLogOptions } from './segmented-log.js';
 import { SegmentedLogReader } from './segmented-log-reader.js';
 
-/** What a lane keeps in its directory: the segments of its log, `checkpoint.mdb` with LMDB's `…-lock`, `head-mark`. */
+/**
+ * What a lane keeps in its directory: the segments of its log, `checkpoint.mdb` with LMDB's `…-lock`, `head-mark`; and `history.mdb`, which is
+ * src/history's.
+ */
 export interface LaneStorage {
   readonly log: Log;
   readonly mark: HeadMark;
@@ -19,6 +22,7 @@ export interface LaneStorage {
 }
 
 export const checkpointPath = (directory: string) => join(directory, 'checkpoint.mdb');
+export const historyPath = (directory: string) => join(directory, 'history.mdb');
 export const markPath = (directory: string) => join(directory, 'head-mark');
 
 /**
@@ -90,7 +94,7 @@ export async function openCheckpoints(directory: string, shape: LogShape): Promi
 /** The LMDB files that a lane writes to; the older segments it only reads. */
 export function writtenFiles(directory: string): string[] {
   const newest = segmentsIn(directory).at(-1);
-  const paths = [checkpointPath(directory), ...(newest?.kind === 'lmdb' ? [newest.path] : [])];
+  const paths = [checkpointPath(directory), historyPath(directory), ...(newest?.kind === 'lmdb' ? [newest.path] : [])];
   return paths.filter((path) => existsSync(path));
 }
 

@@ -24,6 +24,7 @@ const pattern = z
 const counterClass = z.strictObject({
   pattern,
   windows: z.enum(['1h', '1d']).optional(),
+  history: z.boolean().optional(),
   uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
   lateness: z
     .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })

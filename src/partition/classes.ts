@@ -9,7 +9,7 @@ export interface CounterClass {
   readonly pattern: string;
   /** How long a window may be: minutes are kept for an hour, hours for a day. Absent: no windows. */
   readonly windows?: '1h' | '1d';
-  /** Whether closed hours go to the history. Needs windows. */
+  /** Whether closed hours go to the history. Windows of an hour come with it. */
   readonly history?: boolean;
   /** Whether unique items are counted: how many of them exactly, at most MOST_EXACT_UNIQUES. */
   readonly uniques?: number;
@@ -48,9 +48,6 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
   if (pattern.length < 1 || pattern.length > MAX_PATTERN_BYTES) {
     throw new TallystickError('INVALID_ARGUMENT', `A pattern has 1 to ${MAX_PATTERN_BYTES} bytes: ${rule.pattern}`);
   }
-  if (rule.history && !rule.windows) {
-    throw new TallystickError('INVALID_ARGUMENT', `The class ${rule.pattern} has a history, and so needs windows.`);
-  }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   view.setUint32(0, keepsOf(rule), true);
   view.setUint32(4, pattern.length, true);
@@ -61,7 +58,7 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
 
 function keepsOf({ windows, history, uniques, late }: CounterClass): number {
   return (
-    (windows ? Keep.WINDOWS : 0) |
+    (windows || history ? Keep.WINDOWS : 0) |
     (windows === '1d' ? Keep.DAYS : 0) |
     (history ? Keep.HISTORY : 0) |
     (uniques === undefined ? 0 : Keep.UNIQUES) |

@@ -14,10 +14,20 @@ const HEAD_BYTES = 12;
 
 /** How many items there are. */
 export function countEmitted(bytes: Uint8Array): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let count = 0;
-  for (let at = 0; at < bytes.length; at += view.getUint16(at + 6, true)) count++;
+  for (let at = 0; at < bytes.length; at += lengthAt(bytes, at)) count++;
   return count;
+}
+
+/** All but the first so many items, as a view. */
+export function withoutEmitted(bytes: Uint8Array, items: number): Uint8Array {
+  let at = 0;
+  for (let count = 0; count < items; count++) at += lengthAt(bytes, at);
+  return bytes.subarray(at);
+}
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  return (bytes[at + 6] as number) | ((bytes[at + 7] as number) << 8);
 }
 
 export function* decodeEmitted(bytes: Uint8Array): Generator<EmittedItem> {

@@ -15,6 +15,7 @@ export const Opcode = {
   UNIQUES: 12,
   WINDOW: 13,
   MERGE: 14,
+  HISTORY: 15,
   ERROR: 255,
 } as const;
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
@@ -93,6 +94,7 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.SEE, { addresses: 'partition', flags: Flag.APPLIED | Flag.VALUES | Flag.SEQUENCED }],
   [Opcode.MERGE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
   [Opcode.UNIQUES, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
+  [Opcode.HISTORY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
 ]);
 
 /** The rule of a request's opcode; undefined where no request has it. */

@@ -85,6 +85,19 @@ export class FakeClient extends FakeTarget implements CliClient {
     });
   }
 
+  async series(name: string, options: Parameters<CliClient['series']>[1]): ReturnType<CliClient['series']> {
+    this.server.reads.push(options.read);
+    this.server.asked.push({ name, ...options });
+    return { points: this.server.points };
+  }
+
+  async valueAt(name: string, time: string, { read }: { read: string }): ReturnType<CliClient['valueAt']> {
+    this.server.reads.push(read);
+    const at = Date.parse(time);
+    const known = Math.ceil(at / 3_600_000) * 3_600_000;
+    return { value: this.server.values.get(name) ?? 0n, at: known, exact: at === known, resolution: 'hour' };
+  }
+
   async stats({ hot }: { hot?: number } = {}): Promise<unknown> {
     if (hot !== undefined) return this.server.hot.map((lane) => ({ hot: lane.slice(0, hot) }));
     return this.server.stats;

@@ -1,3 +1,4 @@
+import type { ToldPoint } from '../../src/cli/client.js';
 import type { Operation } from '../../src/cli/ingest/aggregate.js';
 import type { IngestTarget } from '../../src/cli/ingest/ingest.js';
 import type { FailedOperation } from '../../src/client/index.js';
@@ -14,6 +15,9 @@ export class FakeServer {
   readonly reasons: string[] = [];
   /** The kind of each read. */
   readonly reads: string[] = [];
+  /** What was asked of histories, and what is answered. */
+  readonly asked: unknown[] = [];
+  readonly points: ToldPoint[] = [];
   /** What was seen under names. More than `exactUniques` are told as an estimate. */
   readonly uniques = new Map<string, Set<string>>();
   exactUniques = 3;

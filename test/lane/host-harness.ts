@@ -1,7 +1,9 @@
 import type { TallystickError } from '../../src/errors.js';
+import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import type { FromCheckpointer, ToCheckpointer } from '../../src/lane/checkpoint-messages.js';
 import { Checkpointer } from '../../src/lane/checkpointer.js';
 import { LaneHost } from '../../src/lane/lane-host.js';
+import type { CounterClass } from '../../src/partition/classes.js';
 import {
   decodeHelloAnswer,
   decodeStatsAnswer,
@@ -10,6 +12,8 @@ import {
   type StatsAnswer,
 } from '../../src/protocol/control.js';
 import { LANE, Opcode } from '../../src/protocol/opcode.js';
+import { plannerOf } from '../history/homes.js';
+import { SimHistoryDisk, SimTables } from '../history/sim-tables.js';
 import { FLUSH_MILLISECONDS, MemoryMark } from '../log/lane-bench.js';
 import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
 import { SimDisk, SimLog } from '../log/sim-log.js';
@@ -26,6 +30,7 @@ export class HostHarness {
   readonly clock = new ManualClock();
   readonly disk = new SimDisk();
   readonly checkpointDisk = new SimCheckpointDisk();
+  readonly historyDisk = new SimHistoryDisk();
   readonly mark = new MemoryMark();
   readonly failures: TallystickError[] = [];
   /** What lane and checkpointer said to each other. */
@@ -37,11 +42,19 @@ export class HostHarness {
   intercept: (message: ToCheckpointer) => ToCheckpointer | undefined = (message) => message;
   log!: SimLog;
   checkpoints!: SimCheckpoints;
+  history!: SimTables;
   host!: LaneHost;
   #checkpointer!: Checkpointer;
 
-  static async start(): Promise<HostHarness> {
-    const harness = new HostHarness();
+  /** Of the next start. */
+  classes: readonly CounterClass[];
+
+  constructor(classes: readonly CounterClass[]) {
+    this.classes = classes;
+  }
+
+  static async start(classes: readonly CounterClass[] = []): Promise<HostHarness> {
+    const harness = new HostHarness(classes);
     await harness.open();
     return harness;
   }
@@ -55,13 +68,18 @@ export class HostHarness {
     log.release = async (records) => {
       this.released.push(records);
     };
+    const history = new SimTables(this.historyDisk, commitLater);
     this.log = log;
     this.checkpoints = checkpoints;
+    this.history = history;
     this.host = await LaneHost.open({
       lane: 0,
       partitions: PARTITIONS,
-      configuration: CONFIGURATION,
+      configuration: { ...CONFIGURATION, classes: this.classes },
       storage: { log, mark, checkpoints },
+      history,
+      planner: plannerOf(history),
+      retention: DEFAULT_RETENTION,
       kernel: MODULE,
       clock,
       connectCheckpointer: (hear) => this.#connect(hear),
@@ -103,6 +121,7 @@ export class HostHarness {
   crash(stored: boolean): void {
     this.log.crash(stored);
     this.checkpoints.crash(stored);
+    this.history.crash(stored);
   }
 
   pass(milliseconds: number): Promise<void> {

@@ -1,5 +1,7 @@
 import { TallystickError } from '../../src/errors.js';
+import { History } from '../../src/history/history.js';
 import { type ServerMap, Session } from '../../src/lane/greeting.js';
+import { HistoryFeed } from '../../src/lane/history-feed.js';
 import type { HotName } from '../../src/lane/hot-names.js';
 import { Lane } from '../../src/lane/lane.js';
 import { createQuota, Quota } from '../../src/lane/quota.js';
@@ -37,6 +39,7 @@ import {
 } from '../../src/protocol/response.js';
 import { Connection } from '../../src/transport/connection.js';
 import { compileWasm } from '../../src/wasm.js';
+import { SimHistoryDisk, SimTables } from '../history/sim-tables.js';
 import { FLUSH_MILLISECONDS, MemoryMark } from '../log/lane-bench.js';
 import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
 import { SimDisk, SimLog } from '../log/sim-log.js';
@@ -124,6 +127,7 @@ export class LaneHarness {
       clock.setTimer(FLUSH_MILLISECONDS, commit),
     );
     this.checkpoints = checkpoints;
+    const onFailed = (error: TallystickError) => this.failures.push(error);
     const start = await recover({ log, mark, checkpoints }, this.partitions);
     this.commit = new GroupCommit({
       log,
@@ -132,15 +136,20 @@ export class LaneHarness {
       shape: SHAPE,
       start,
       isPoisoned: () => this.poisoned,
-      onFailed: (error) => this.failures.push(error),
+      onFailed,
       ...(groupBytes !== undefined && { groupBytes }),
     });
-    configure(this.partitions, this.commit, CONFIGURATION, clock.wallMilliseconds());
+    const history = new History(new SimTables(new SimHistoryDisk()));
+    const feed = new HistoryFeed({ history, partitions: PARTITIONS, clock, onFailed });
+    feed.start(this.partitions, { commit: this.commit, onCommitted: () => {} });
+    configure(this.partitions, this.commit, CONFIGURATION, clock.wallMilliseconds(), () => {});
     await this.pass(FLUSH_MILLISECONDS * 2);
     this.lane = new Lane({
       lane: 0,
       partitions: this.partitions,
       commit: this.commit,
+      history,
+      feed,
       clock,
       map: MAP,
       links: [],

@@ -1,10 +1,13 @@
 import type { TallystickError } from '../../src/errors.js';
+import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import { Checkpointer } from '../../src/lane/checkpointer.js';
 import { LaneHost } from '../../src/lane/lane-host.js';
 import { createRings, type Rings } from '../../src/lane/link.js';
 import { createRing } from '../../src/lane/ring.js';
 import { KERNEL_VERSION } from '../../src/partition/partition.js';
 import { decodeHelloAnswer, type HelloRequest } from '../../src/protocol/control.js';
+import { plannerOf } from '../history/homes.js';
+import { SimHistoryDisk, SimTables } from '../history/sim-tables.js';
 import { FLUSH_MILLISECONDS, MemoryMark } from '../log/lane-bench.js';
 import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
 import { SimDisk, SimLog } from '../log/sim-log.js';
@@ -81,12 +84,16 @@ export class MeshHarness {
     const later = (commit: () => void) => clock.setTimer(FLUSH_MILLISECONDS, commit);
     lane.log = new SimLog(lane.disk, shape, later);
     const checkpoints = new SimCheckpoints(new SimCheckpointDisk(), shape, later);
+    const history = new SimTables(new SimHistoryDisk(), later);
     const others = [...LANES.keys()].filter((other) => other !== index);
     lane.host = await LaneHost.open({
       lane: index,
       partitions,
       configuration: CONFIGURATION,
       storage: { log: lane.log, mark: lane.mark, checkpoints },
+      history,
+      planner: plannerOf(history),
+      retention: DEFAULT_RETENTION,
       kernel: MODULE,
       clock,
       connectCheckpointer: (report) => {

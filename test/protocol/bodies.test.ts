@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { codeOfStatus, ERRORS, TallystickError } from '../../src/errors.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
+import * as history from '../../src/protocol/history.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
@@ -31,6 +32,12 @@ const operation = fc
 const many = <T>(item: fc.Arbitrary<T>) => fc.array(item, { maxLength: 12 });
 const status = fc.integer({ min: 1, max: 255 });
 const progress = { position: count, flushed: count };
+
+const resolution = fc.constantFrom(...history.BUCKET_RESOLUTIONS);
+const int128 = fc.oneof(int64, fc.bigInt(-(2n ** 127n), 2n ** 127n - 1n));
+const buckets = many(
+  fc.record({ resolution, start: fc.nat(2 ** 30).map((minute) => minute * 60_000), sum: int128 }),
+).map((unsorted) => unsorted.sort((a, b) => a.start - b.start));
 
 const sighting: fc.Arbitrary<uniques.Sighting> = fc.record({ key, item: bytes(1, 40) });
 /** Every other item has the very key of the one before. */
@@ -121,6 +128,33 @@ const BODIES = [
     }),
     window.encodeWindowAnswer,
     window.decodeWindowAnswer,
+  ),
+  body(
+    'HISTORY',
+    fc.record({
+      question: fc.oneof(
+        fc.record({ kind: fc.constant('value' as const), at: count }),
+        fc.tuple(fc.nat(2 ** 30), fc.integer({ min: 1, max: 2 ** 40 })).map(([from, length]) => {
+          return { kind: 'buckets' as const, from, to: from + length };
+        }),
+      ),
+      key,
+    }),
+    history.encodeHistory,
+    (encoded) => history.decodeHistory(encoded, 0),
+  ),
+  body<history.HistoryAnswer>(
+    'the answer to HISTORY',
+    fc.record({
+      ...progress,
+      now: count,
+      found: fc.oneof(
+        fc.record({ kind: fc.constant('value' as const), resolution, at: count, value: int128 }),
+        fc.record({ kind: fc.constant('buckets' as const), buckets }),
+      ),
+    }),
+    history.encodeHistoryAnswer,
+    history.decodeHistoryAnswer,
   ),
   body(
     'the answer to OPEN',

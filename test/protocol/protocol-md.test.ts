@@ -4,6 +4,7 @@ import { codeOfStatus, OK } from '../../src/errors.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import * as control from '../../src/protocol/control.js';
 import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
+import * as history from '../../src/protocol/history.js';
 import { ANSWER, Flag, LANE, Opcode, requestRule } from '../../src/protocol/opcode.js';
 import { murmur3, partitionHash, partitionOf } from '../../src/protocol/partition-hash.js';
 import * as request from '../../src/protocol/request.js';
@@ -90,6 +91,8 @@ const CODECS: Record<string, Codec<unknown>> = {
   }, uniques.encodeUniquesAnswer),
   'request WINDOW': codec(({ body, flags }) => window.decodeWindow(body, flags), window.encodeWindow),
   'answer WINDOW': codec(({ body }) => window.decodeWindowAnswer(body), window.encodeWindowAnswer),
+  'request HISTORY': codec(({ body, flags }) => history.decodeHistory(body, flags), history.encodeHistory),
+  'answer HISTORY': codec(({ body }) => history.decodeHistoryAnswer(body), history.encodeHistoryAnswer),
   'request SYNC': codec(
     ({ body }) => {
       expect(body).toHaveLength(0);

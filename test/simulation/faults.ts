@@ -20,6 +20,9 @@ export const FAULTS = {
   'full disk for a checkpoint': 'a transaction of a checkpoint finds no room',
   'failed checkpoint': 'a transaction of a checkpoint ends in an error, or never',
   'crash within a checkpoint': 'a transaction of a checkpoint is under way: it is on the device or not',
+  'full disk for the history': 'a transaction of the history finds no room',
+  'failed history': 'a transaction of the history ends in an error, or never',
+  'crash within the history': 'a transaction of the history is under way: it is on the device or not',
   // The device between two lives of the process; each must end in LOG_CORRUPT
   'torn record': 'the end of a record is not what was written, or is missing',
   'flipped bit': 'one bit of a record is another',

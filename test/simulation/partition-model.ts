@@ -29,6 +29,8 @@ export interface Applied {
   readonly kind: number;
   readonly flags: number;
   readonly body: Uint8Array;
+  /** As the log has it. */
+  readonly entry: LogEntry;
   /** Of a sequenced one: `producer/incarnation/sequence`. */
   readonly batch: string | undefined;
   readonly result: AddResult | SetResult | undefined;
@@ -169,7 +171,7 @@ export class PartitionModel {
       result = changed;
     } else if (kind === Kind.OPEN_PRODUCER) this.#openProducer(body, position, undo);
     else if (kind === Kind.TICK) this.#expire(EXPIRE_ON_TICK, undo);
-    this.applied.push({ position, kind, flags, body, batch, result, undo });
+    this.applied.push({ position, kind, flags, body, entry, batch, result, undo });
     return undefined;
   }
 

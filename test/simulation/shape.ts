@@ -24,7 +24,7 @@ export const CONFIGURATION = {
   operationIdMilliseconds: 600_000,
   windowBytes: 16_000_000,
   classes: [
-    { pattern: '*1*', windows: '1d', history: true },
+    { pattern: '*1*', windows: '1d', history: true, lateness: 'any' },
     { pattern: '*2*', windows: '1h' },
   ] satisfies CounterClass[],
 };

@@ -1,5 +1,7 @@
+import type { Change } from '../../src/history/tables.js';
 import type { CheckpointManifest, NewPage } from '../../src/log/checkpoint.js';
 import type { AppendOutcome, HeadMark, LogShape, Mark, SealedGroup } from '../../src/log/log.js';
+import { SimHistoryDisk, SimTables } from '../history/sim-tables.js';
 import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
 import { SimDisk, SimLog } from '../log/sim-log.js';
 import type { ProcessClock } from './sim-clock.js';
@@ -13,6 +15,7 @@ const KEPT_MARKS = 4;
 export class LaneDisk {
   readonly disk = new SimDisk();
   readonly checkpoints = new SimCheckpointDisk();
+  readonly history = new SimHistoryDisk();
   readonly shape: LogShape;
   readonly marks: Mark[];
   /** For each partition the last sequence that is on the device, and the record that is the last one. */
@@ -58,6 +61,7 @@ export class DiskFaults {
   nextFlush: 'failed' | 'silent' | 'slow' | undefined;
   nextMarkFails = false;
   nextCheckpointWrite: 'failed' | 'silent' | undefined;
+  nextHistoryWrite: 'failed' | 'silent' | undefined;
 }
 
 /** The log of one life of a lane: SimLog, whose appends are seen, take time and meet the faults of the machine. */
@@ -198,6 +202,46 @@ export class WatchedCheckpoints extends SimCheckpoints {
   #watched(outcome: Promise<AppendOutcome>): Promise<AppendOutcome> {
     this.#busy++;
     return outcome.finally(() => this.#busy--);
+  }
+}
+
+/** The history of one life of a lane, with the same faults. */
+export class WatchedHistory extends SimTables {
+  readonly #world: World;
+  #busy = false;
+
+  constructor(world: World, disk: LaneDisk, clock: ProcessClock) {
+    super(disk.history, (commit) => {
+      clock.setTimer(world.random.milliseconds(0.2, 2), () => {
+        commit();
+        world.awaitMicrotasks();
+      });
+    });
+    this.#world = world;
+  }
+
+  override commit(change: Change): Promise<AppendOutcome> {
+    const { random, faults, tally } = this.#world;
+    const planned = faults.nextHistoryWrite;
+    if (faults.isFull) {
+      tally['full disk for the history']++;
+      this.script.push({ kind: 'full' });
+    } else if (planned) {
+      tally['failed history']++;
+      faults.nextHistoryWrite = undefined;
+      faults.mayFail = true;
+      this.script.push({ kind: planned, stored: random.chance(0.5) });
+    }
+    this.#busy = true;
+    return super.commit(change).finally(() => {
+      this.#busy = false;
+    });
+  }
+
+  die(): void {
+    const { random, tally } = this.#world;
+    if (this.#busy) tally['crash within the history']++;
+    this.crash(random.chance(0.5));
   }
 }
 

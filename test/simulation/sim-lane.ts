@@ -1,13 +1,15 @@
 import type { TallystickError } from '../../src/errors.js';
+import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import { Checkpointer } from '../../src/lane/checkpointer.js';
 import { LaneHost, type LaneHostParts } from '../../src/lane/lane-host.js';
 import type { Link, Rings } from '../../src/lane/link.js';
 import { createRing } from '../../src/lane/ring.js';
 import { decodeBegin } from '../../src/log/begin.js';
 import { compileWasm } from '../../src/wasm.js';
+import { plannerOf } from '../history/homes.js';
 import { CONFIGURATION, LANES, partitionsOf } from './shape.js';
 import { ProcessClock } from './sim-clock.js';
-import { type LaneDisk, SimMark, WatchedCheckpoints, WatchedLog } from './sim-disk.js';
+import { type LaneDisk, SimMark, WatchedCheckpoints, WatchedHistory, WatchedLog } from './sim-disk.js';
 import type { SimTransport } from './sim-network.js';
 import type { World } from './world.js';
 
@@ -48,6 +50,7 @@ export class SimLane {
   readonly #life: ServerLife;
   readonly #log: WatchedLog;
   readonly #checkpoints: WatchedCheckpoints;
+  readonly #history: WatchedHistory;
   #host: LaneHost | undefined;
 
   private constructor(world: World, number: number, disk: LaneDisk, life: ServerLife) {
@@ -61,6 +64,7 @@ export class SimLane {
       life.onAppend(number);
     });
     this.#checkpoints = new WatchedCheckpoints(world, disk, this.clock);
+    this.#history = new WatchedHistory(world, disk, this.clock);
   }
 
   /** Starts from what the disk has, and reads all of it. @throws TallystickError LOG_CORRUPT */
@@ -99,6 +103,11 @@ export class SimLane {
     }));
   }
 
+  /** Whether all that was emitted is in its history. */
+  get hasWholeHistory(): boolean {
+    return (this.host.describe().history as { readonly pendingItems: number }).pendingItems === 0;
+  }
+
   get isSlow(): boolean {
     return this.#log.isSlow;
   }
@@ -109,6 +118,7 @@ export class SimLane {
     this.clock.die();
     this.#log.die();
     this.#checkpoints.die();
+    this.#history.die();
     for (const transport of this.transports) transport.serverDied(this.#world.random.chance(0.5));
   }
 
@@ -119,6 +129,9 @@ export class SimLane {
       partitions: partitionsOf(this.number),
       configuration: CONFIGURATION,
       storage: { log: this.#log, mark: new SimMark(this.#world, this.disk), checkpoints: this.#checkpoints },
+      history: this.#history,
+      planner: plannerOf(this.#history),
+      retention: DEFAULT_RETENTION,
       kernel: KERNEL,
       clock: this.clock,
       connectCheckpointer: (hear) => this.#connectCheckpointer(hear),

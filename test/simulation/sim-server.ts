@@ -46,6 +46,11 @@ export class SimServer {
     return transport;
   }
 
+  /** Whether all that was emitted is in the histories. */
+  get hasWholeHistory(): boolean {
+    return this.#lanes.every((lane) => lane.hasWholeHistory);
+  }
+
   /** Starts from what the disks have. */
   async start(): Promise<void> {
     const { random, clock, trace, faults } = this.#world;

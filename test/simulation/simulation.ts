@@ -2,9 +2,11 @@ import { Opcode } from '../../src/protocol/opcode.js';
 import { encodeGet } from '../../src/protocol/request.js';
 import { decodeGetAnswer } from '../../src/protocol/response.js';
 import type { FaultCounts } from './faults.js';
+import { historyFault } from './history-oracle.js';
 import { bodyOf, refusalOf } from './link.js';
 import { withRecycledMemory } from './recycled-memory.js';
-import { LANES, LEDGER_NAMES, MIXED_NAMES, PARTITIONS } from './shape.js';
+import { LANE_OF, LANES, LEDGER_NAMES, MIXED_NAMES, PARTITIONS } from './shape.js';
+import type { LaneDisk } from './sim-disk.js';
 import { Workload } from './workload.js';
 import { Violation, World } from './world.js';
 
@@ -37,6 +39,7 @@ const HARM = {
   'silent flush': 1,
   'failed mark': 1,
   'failed checkpoint': 2,
+  'failed history': 2,
   drain: 1,
   'slow flush': 2,
   'full disk': 4,
@@ -136,6 +139,7 @@ class Simulation {
     else if (what === 'slow flush') faults.nextFlush = 'slow';
     else if (what === 'failed mark') faults.nextMarkFails = true;
     else if (what === 'failed checkpoint') faults.nextCheckpointWrite = random.chance(0.7) ? 'failed' : 'silent';
+    else if (what === 'failed history') faults.nextHistoryWrite = random.chance(0.7) ? 'failed' : 'silent';
     else if (what === 'full disk') this.#fillDisk();
     else if (what === 'drain') {
       if (server.state === 'up') server.drain();
@@ -185,6 +189,7 @@ class Simulation {
     faults.nextFlush = undefined;
     faults.nextMarkFails = false;
     faults.nextCheckpointWrite = undefined;
+    faults.nextHistoryWrite = undefined;
   }
 
   /** What everybody was told, against what the last life of the server shows, name by name. */
@@ -217,5 +222,11 @@ class Simulation {
       });
     }
     await this.#until(() => compared === PARTITIONS.length, 'the last read');
+    await this.#until(() => server.hasWholeHistory, 'the history');
+    for (const partition of PARTITIONS) {
+      const { history } = server.disks[LANE_OF[partition] as number] as LaneDisk;
+      const wrong = historyFault(partition, oracle.models[partition]?.applied ?? [], history);
+      if (wrong) throw new Violation(wrong);
+    }
   }
 }

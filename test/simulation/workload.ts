@@ -41,6 +41,10 @@ const MOST_KEPT = 16;
 /** Operation ids that are tried again. */
 const REMEMBERED = 6;
 
+/** Times that increments bring: before whatever the clock is set to. */
+const LONG_AGO = 1_600_000_000_000;
+const MINUTES_LONG_AGO = 3 * 24 * 60;
+
 /** An operation with an id, as it is sent each time. */
 interface IdentifiedOperation {
   readonly partition: number;
@@ -144,7 +148,10 @@ export class Workload {
       ...(random.chance(0.1) && { min: BigInt(random.between(-50, 50)) }),
       ...(random.chance(0.1) && { max: BigInt(random.between(100, 3_000)) }),
     };
-    return { key: id ?? { name }, delta, ...bounds };
+    // Other names have no history, and take no such time.
+    const isLate = name.includes('1') && random.chance(0.2);
+    const time = isLate && { time: LONG_AGO + random.between(0, MINUTES_LONG_AGO) * 60_000 };
+    return { key: id ?? { name }, delta, ...bounds, ...time };
   }
 
   /** Enters a durable batch: the only place where the ledger's sums come from. */

@@ -1,0 +1,95 @@
+import type { Clock } from '../clock.js';
+import { TallystickError } from '../errors.js';
+import { type OpenHour, withPending } from '../history/bucket.js';
+import type { History } from '../history/history.js';
+import { decodeEmitted } from '../partition/emitted.js';
+import type { Partition, TrackedCounter } from '../partition/partition.js';
+import { ByteReader, ByteWriter } from '../protocol/bytes.js';
+import { type HistoryFound, type HistoryQuestion, readQuestion, writeFound } from '../protocol/history.js';
+import { type Bucket, endOf } from '../series/bucket.js';
+import { valueAt } from '../series/series.js';
+import type { HistoryFeed } from './history-feed.js';
+
+/** What an answer may hold: about 14 days of minutes, and days for ever. */
+const MOST_BUCKETS = 20_000;
+const MAX_TIME = 253_402_300_799_999;
+
+export interface HistoryReadsParts {
+  readonly history: History;
+  readonly feed: HistoryFeed;
+  readonly clock: Clock;
+}
+
+/** Answers HISTORY from what is stored, what waits to be, and the hour that is open in the kernel: as of the partition's sequence. */
+export class HistoryReads {
+  readonly #parts: HistoryReadsParts;
+  readonly #writer = new ByteWriter(4_096);
+
+  constructor(parts: HistoryReadsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * The answer to the body of a HISTORY, behind what it waits for; a view that is valid until the next one.
+   *
+   * @throws TallystickError BAD_REQUEST, NOT_TRACKED, ID_UNKNOWN; INTERNAL where what is stored is damaged
+   */
+  answer(number: number, partition: Partition, body: Uint8Array): Uint8Array {
+    const reader = new ByteReader(body);
+    const question = readQuestion(reader);
+    const tracked = partition.tracked(body.subarray(reader.offset));
+    const open = [...decodeEmitted(partition.emitted)].flatMap(({ hour, minutes }) =>
+      minutes ? [{ hour, minutes }] : [],
+    );
+    const writer = this.#writer;
+    writer.reset();
+    writeFound(writer, this.#parts.clock.wallMilliseconds(), this.#find(question, number, tracked, open));
+    return writer.view();
+  }
+
+  #find(question: HistoryQuestion, number: number, tracked: TrackedCounter, open: readonly OpenHour[]): HistoryFound {
+    if (question.kind === 'buckets') {
+      const buckets = this.#buckets(number, tracked, open, question.from, question.to);
+      if (buckets.length <= MOST_BUCKETS) return { kind: 'buckets', buckets };
+      throw new TallystickError('BAD_REQUEST', `The range has more than ${MOST_BUCKETS} buckets. Ask for less of it.`);
+    }
+    const { at } = question;
+    const found = valueAt(tracked.value, this.#buckets(number, tracked, open, at, MAX_TIME), at);
+    return { kind: 'value', value: found.value, at: found.at, resolution: found.resolution };
+  }
+
+  /** The buckets that reach into `[from, to)`. */
+  #buckets(
+    number: number,
+    { counter, since: classSince }: TrackedCounter,
+    open: readonly OpenHour[],
+    from: number,
+    to: number,
+  ): Bucket[] {
+    const { history, feed } = this.#parts;
+    const since = Math.max(
+      classSince,
+      sound(() => history.since(number)),
+    );
+    if (from < since) {
+      throw new TallystickError('NOT_TRACKED', `Its history is known from ${new Date(since).toISOString()} on.`);
+    }
+    if (!counter) return [];
+    const key = { partition: number, ...counter };
+    const kept = sound(() => history.read(key, from, to));
+    return withPending(kept, feed.rowsOf(key), open).filter((bucket) => bucket.start < to && endOf(bucket) > from);
+  }
+}
+
+/** Damage of what is stored has a code that no client knows: it is told as a defect that the server's own check explains. */
+function sound<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof TallystickError)) throw error;
+    throw new TallystickError('INTERNAL', `${error.detail} See 'tallystick verify'.`, {
+      cause: error,
+      outcome: 'refused',
+    });
+  }
+}

@@ -1,0 +1,73 @@
+import { UNITS } from '../../src/history/bucket.js';
+import { keyOf, partsOf } from '../../src/history/key.js';
+import { RowCodec } from '../../src/history/row.js';
+import { EFFECT_BYTES, hasEffect } from '../../src/lane/recovery.js';
+import { decodeEmitted } from '../../src/partition/emitted.js';
+import { Partition } from '../../src/partition/partition.js';
+import { MILLISECONDS, RESOLUTIONS } from '../../src/series/bucket.js';
+import { compileWasm } from '../../src/wasm.js';
+import type { SimHistoryDisk } from '../history/sim-tables.js';
+import type { Applied } from './partition-model.js';
+
+const KERNEL = compileWasm('kernel');
+const codec = new RowCodec();
+
+/** Sums by `slot.generation day` of those that something changed: also what was rolled up has a day. */
+type Sums = Map<string, bigint>;
+
+/** What is wrong with the history of a partition: it must have what one life that never died would have emitted. */
+export function historyFault(partition: number, applied: readonly Applied[], disk: SimHistoryDisk): string | undefined {
+  const expected = sumsEmitted(applied);
+  const found = sumsStored(partition, disk);
+  for (const place of new Set([...expected.keys(), ...found.keys()])) {
+    const [is, was] = [found.get(place) ?? 0n, expected.get(place) ?? 0n];
+    if (is !== was) return `the history of ${partition} has ${is} at ${place}, where ${was} was emitted`;
+  }
+  return undefined;
+}
+
+function sumsEmitted(applied: readonly Applied[]): Sums {
+  const replayed = new Partition(KERNEL);
+  const sums: Sums = new Map();
+  for (const { kind, flags, entry } of applied) {
+    const body = entry.body.subarray(0, entry.body.length - (hasEffect(kind) ? EFFECT_BYTES : 0));
+    replayed.apply(kind, flags, entry.producer, entry.incarnation, entry.milliseconds, body);
+    for (const { slot, generation, hour, minutes } of decodeEmitted(replayed.emitted)) {
+      const counter = `${slot}.${generation}`;
+      if (minutes) add(sums, counter, hour * 60, 1_440, minutes);
+      else for (const place of [...sums.keys()]) if (place.startsWith(`${counter} `)) sums.delete(place);
+    }
+  }
+  return sums;
+}
+
+function sumsStored(partition: number, disk: SimHistoryDisk): Sums {
+  const sums: Sums = new Map();
+  const prefix = keyOf({ partition, slot: 0, generation: 0 }, 0).subarray(0, 2).toString('hex');
+  for (const resolution of RESOLUTIONS) {
+    for (const [hex, value] of disk.rows[resolution]) {
+      if (!hex.startsWith(prefix)) continue;
+      const key = Buffer.from(hex, 'hex');
+      const { slot, generation, at } = partsOf(key);
+      const unitsADay = MILLISECONDS.day / MILLISECONDS[resolution];
+      const first = at * UNITS[resolution];
+      add(sums, `${slot}.${generation}`, first, unitsADay, codec.decode(resolution, key, value));
+    }
+  }
+  return sums;
+}
+
+/** Adds units from the one with the number `first` on, of which so many are a day. */
+function add(
+  sums: Sums,
+  counter: string,
+  first: number,
+  unitsADay: number,
+  units: readonly (bigint | undefined)[],
+): void {
+  for (const [unit, delta] of units.entries()) {
+    if (delta === undefined) continue;
+    const place = `${counter} ${Math.floor((first + unit) / unitsADay)}`;
+    sums.set(place, (sums.get(place) ?? 0n) + delta);
+  }
+}
