@@ -57,6 +57,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'config.ts',
     'directory.ts',
     'errors.ts',
+    'history',
     'lane',
     'log',
     'partition',

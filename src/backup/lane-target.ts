@@ -1,13 +1,21 @@
 import type { LanePlace } from '../directory.js';
+import { History } from '../history/history.js';
+import { createHistory, openHistory } from '../history/storage.js';
 import { type CheckpointManifest, type CheckpointStore, type NewPage, PAGES_PER_WRITE } from '../log/checkpoint.js';
 import { createLaneStorage, openCheckpoints } from '../log/lane-storage.js';
 import type { AppendOutcome, ChainHead } from '../log/log.js';
-import { KERNEL_VERSION } from '../partition/partition.js';
+import { KERNEL_VERSION, timeOfState } from '../partition/partition.js';
+
+const MINUTE = 60_000;
+/** The time of an increment may lie so far ahead of the clock. */
+const MINUTES_AHEAD = 1;
 
 /** A lane of a directory in the making: a checkpoint of each partition, and at last a log that begins where they end. */
 export class LaneTarget {
   readonly place: LanePlace;
   readonly heads = new Map<number, ChainHead>();
+  /** For each partition the milliseconds of its last body. */
+  readonly #times = new Map<number, number>();
   #checkpoints: CheckpointStore | undefined;
 
   constructor(place: LanePlace) {
@@ -34,6 +42,7 @@ export class LaneTarget {
       for (; index >= 0 && batch.length < PAGES_PER_WRITE; index--) {
         batch.push({ index, bytes: (await pageOf(index)).slice() });
       }
+      if (index < 0) this.#times.set(partition, timeOfState((batch.at(-1) as NewPage).bytes));
       mustBeFlushed(await store.write(partition, 1, batch));
       progressed();
     }
@@ -47,8 +56,18 @@ export class LaneTarget {
     await this.#checkpoints?.close();
   }
 
-  /** Once all partitions are there, and it is closed. */
+  /** Once all partitions are there, and it is closed. Of what was before, its history knows nothing. */
   async begin(): Promise<void> {
+    await createHistory(this.place.path);
+    const history = new History(openHistory(this.place.path));
+    try {
+      for (const [partition, { sequence }] of this.heads) {
+        const since = (Math.floor((this.#times.get(partition) ?? 0) / MINUTE) + 1 + MINUTES_AHEAD) * MINUTE;
+        mustBeFlushed(await history.begin(partition, sequence, since));
+      }
+    } finally {
+      await history.close();
+    }
     await createLaneStorage(this.place.path, this.#shape, {
       begin: { group: 0, records: 0, bytes: 0, heads: this.heads },
     });

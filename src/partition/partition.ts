@@ -440,6 +440,11 @@ export class Partition {
   }
 }
 
+/** Milliseconds of the last body of a state, by its first page. */
+export function timeOfState(page: Uint8Array): number {
+  return Number(new DataView(page.buffer, page.byteOffset).getBigInt64(H_TIME - HEADER, true));
+}
+
 function encodeConfiguration(configuration: PartitionConfiguration): Uint8Array {
   const body = new Uint8Array(CONFIGURATION_BYTES);
   const view = new DataView(body.buffer);
