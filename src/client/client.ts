@@ -14,13 +14,13 @@ import type { Counter } from './counter.js';
 import type { Counters } from './counters.js';
 import {
   HistoryReader,
-  type Instant,
   type PastValue,
   type RangeOptions,
   type RangeReading,
   type Series,
   type SeriesOptions,
 } from './history.js';
+import type { Instant } from './instant.js';
 import { type ListedCounter, Lister, type ListOptions } from './lister.js';
 import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';

@@ -12,13 +12,11 @@ import type { Resolution } from '../series/bucket.js';
 import { range, series } from '../series/series.js';
 import { type Step, stepsOf } from '../series/steps.js';
 import type { ToValue } from './call.js';
+import { type Instant, millisecondsOf } from './instant.js';
 import { askParts, type PartAnswer, partsOf, type Question } from './parts.js';
 import type { Position } from './position.js';
 import type { ReadOptions } from './reader.js';
 import type { Session } from './session.js';
-
-/** An instant: a Date, milliseconds since 1970, or what `new Date` reads, with its zone: "2026-11-27T12:00:00Z", "2026-11-27". */
-export type Instant = Date | number | string;
 
 export interface RangeOptions extends ReadOptions {
   readonly from: Instant;
@@ -134,16 +132,6 @@ export class HistoryReader<V extends bigint | number> {
 function bucketsOf({ found }: HistoryAnswer): readonly HistoryBucket[] {
   if (found.kind !== 'buckets') throw new TallystickError('BAD_REQUEST', 'No buckets were answered.');
   return found.buckets;
-}
-
-/** @throws TallystickError INVALID_ARGUMENT */
-function millisecondsOf(instant: Instant): number {
-  const milliseconds = typeof instant === 'number' ? instant : new Date(instant).getTime();
-  if (Number.isSafeInteger(milliseconds) && milliseconds >= 0) return milliseconds;
-  throw new TallystickError(
-    'INVALID_ARGUMENT',
-    `"${instant}" is no time such as "2026-11-27T12:00:00Z", from 1970 on.`,
-  );
 }
 
 const STEP_UNITS = { m: 'minute', h: 'hour', d: 'day' } as const;

@@ -14,13 +14,13 @@ export type { Counters } from './counters.js';
 export { type FailedIncrement, FlushError } from './failures.js';
 export type {
   HistoryPoint,
-  Instant,
   PastValue,
   RangeOptions,
   RangeReading,
   Series,
   SeriesOptions,
 } from './history.js';
+export type { Instant } from './instant.js';
 export type { ListedCounter, ListOptions } from './lister.js';
 export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';

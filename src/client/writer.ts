@@ -21,6 +21,7 @@ import {
 } from './call.js';
 import { type Counter, CounterHandle } from './counter.js';
 import { type Counters, CounterTable, toInt64 } from './counters.js';
+import { type Instant, millisecondsOf } from './instant.js';
 import { operationId } from './operation-id.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
@@ -38,10 +39,10 @@ export interface OperationOptions {
   /** … nor above, else OUT_OF_BOUNDS. */
   readonly max?: number | bigint;
   /**
-   * When it happened, if that is not now: a Date, or milliseconds since 1970. It counts in the windows and the history of that time; the
+   * When it happened, if that is not now. It counts in the windows and the history of that time; the
    * counter's class says how late it may come (TIME_TOO_OLD).
    */
-  readonly time?: Date | number;
+  readonly time?: Instant;
 }
 
 /** One increment of a batch. */
@@ -470,6 +471,6 @@ function extensionOf({ id, min, max, time }: OperationOptions): Extension | unde
     ...(min !== undefined && { min: toInt64(min) }),
     ...(max !== undefined && { max: toInt64(max) }),
     ...(id !== undefined && { operationId: operationId(id) }),
-    ...(time !== undefined && { time: Number(time) }),
+    ...(time !== undefined && { time: millisecondsOf(time) }),
   };
 }
