@@ -173,7 +173,7 @@ async function repair({ root, server, truth, dataDir }) {
     return 'impossible: its manifest is damaged';
   if (status !== 0) return `FAILED: ${err}`;
   const verified = await run('verify', into, '--replay');
-  if (verified.status !== 0) return `FAILED: verify says ${verified.out}`;
+  if (verified.status !== 0) return `FAILED: verify says ${verified.out}${verified.err}`;
   const started = await server.start(into);
   if (!started.line) return `FAILED: ${started.stderr}`;
   const states = await statesOf(started.url);

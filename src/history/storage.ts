@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { TallystickError } from '../errors.js';
 import { historyPath } from '../log/lane-storage.js';
+import { corrupt } from '../log/replay.js';
 import { LmdbTables } from './lmdb-tables.js';
 
 /** Makes the history of a lane, in a directory that is there. One that is there stays as it is. */
@@ -8,9 +8,9 @@ export async function createHistory(directory: string): Promise<void> {
   await new LmdbTables(historyPath(directory)).close();
 }
 
-/** @throws TallystickError DATA_DAMAGED where it is missing: what is not in it would seem never to have been */
+/** @throws TallystickError LOG_CORRUPT where it is missing: what is not in it would seem never to have been */
 export function openHistory(directory: string, options: { readonly readOnly?: boolean } = {}): LmdbTables {
   const path = historyPath(directory);
-  if (!existsSync(path)) throw new TallystickError('DATA_DAMAGED', `${path} is missing.`);
+  if (!existsSync(path)) throw corrupt(`${path} is missing.`);
   return new LmdbTables(path, options);
 }

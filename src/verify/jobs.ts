@@ -1,6 +1,10 @@
 import { TallystickError } from '../errors.js';
+import type { HistoryPlace } from '../history/bucket.js';
+import { checkHistory } from '../history/check.js';
+import { RowCodec } from '../history/row.js';
+import { openHistory } from '../history/storage.js';
 import { hasEffect, replayEntry, restoreCheckpoint } from '../lane/recovery.js';
-import { checkpointPath, closeLaneStorage, openLaneStorage, openLogReader } from '../log/lane-storage.js';
+import { checkpointPath, closeLaneStorage, historyPath, openLaneStorage, openLogReader } from '../log/lane-storage.js';
 import { LmdbCheckpoints } from '../log/lmdb-checkpoints.js';
 import { LmdbFile } from '../log/lmdb-file.js';
 import type { LogPlace, LogShape, Mark, PartitionPlace } from '../log/log.js';
@@ -49,6 +53,18 @@ export interface CheckpointFindings {
   readonly fault: string | undefined;
 }
 
+export interface HistoryJob {
+  /** Of the lane. */
+  readonly directory: string;
+  readonly partitions: readonly number[];
+}
+
+export interface HistoryFindings {
+  readonly rows: number;
+  /** Up to where what each partition emitted is in. */
+  readonly places: ReadonlyMap<number, HistoryPlace>;
+}
+
 export interface ReplayJob {
   /** Of the lane. */
   readonly directory: string;
@@ -70,16 +86,18 @@ export interface ReplayFindings {
 export interface Jobs {
   readonly segment: readonly [SegmentJob, SegmentFindings];
   readonly checkpoints: readonly [CheckpointsJob, readonly CheckpointFindings[]];
+  readonly history: readonly [HistoryJob, HistoryFindings];
   readonly replay: readonly [ReplayJob, ReplayFindings];
 }
 
 export type JobKind = keyof Jobs;
-/** @throws TallystickError LOG_CORRUPT, DIRECTORY_INVALID */
+/** @throws TallystickError LOG_CORRUPT, DATA_DAMAGED, DIRECTORY_INVALID */
 type Run<K extends JobKind> = (job: Jobs[K][0]) => Promise<Jobs[K][1]>;
 
 export const RUN: { readonly [K in JobKind]: Run<K> } = {
   segment: verifySegment,
   checkpoints: verifyCheckpoints,
+  history: verifyHistory,
   replay: verifyReplay,
 };
 
@@ -140,6 +158,25 @@ async function verifyCheckpoint(checkpoints: LmdbCheckpoints, partition: number)
   } catch (error) {
     if (error instanceof TallystickError && error.code === 'LOG_CORRUPT') return { ...none, fault: error.detail };
     throw error;
+  }
+}
+
+/** Every row against its checksum, and how far it is. */
+async function verifyHistory({ directory, partitions }: HistoryJob): Promise<HistoryFindings> {
+  LmdbFile.check(historyPath(directory));
+  const tables = openHistory(directory, { readOnly: true });
+  try {
+    const codec = new RowCodec();
+    const places = new Map<number, HistoryPlace>();
+    let rows = 0;
+    for (const partition of partitions) {
+      const checked = await checkHistory(tables, codec, partition);
+      rows += checked.rows;
+      places.set(partition, checked);
+    }
+    return { rows, places };
+  } finally {
+    await tables.close();
   }
 }
 

@@ -8,11 +8,12 @@ export function asJson({ epoch, lanes, faults }: Verification): string {
   const report = {
     sound: faults.length === 0,
     epoch,
-    lanes: lanes.map(({ lane, mark, segments, partitions }) => ({
+    lanes: lanes.map(({ lane, mark, segments, partitions, history }) => ({
       lane,
       mark: mark ?? null,
       segments: segments.map(segmentAsJson),
       partitions: partitions.map(partitionAsJson),
+      history: history ?? null,
     })),
     faults,
   };
@@ -44,12 +45,13 @@ export function asText(dataDir: string, { epoch, lanes, faults }: Verification):
   return `${lines.join('\n')}\ndamaged: ${counted(faults.length, 'fault')}\n${found.join('\n')}\n`;
 }
 
-function laneLines({ lane, mark, segments, partitions }: VerifiedLane): string[] {
+function laneLines({ lane, mark, segments, partitions, history }: VerifiedLane): string[] {
   return [
     `lane ${lane}`,
     `  head-mark  ${mark === undefined ? 'DAMAGED' : `group ${grouped(mark)}`}`,
     ...segments.map((segment) => `  ${segment.file}  ${segmentText(segment)}`),
     ...partitions.map((partition) => `  partition ${partition.partition}  ${partitionText(partition)}`),
+    `  history.mdb  ${history ? `${megabytes(history.bytes)}, ${counted(history.rows, 'row')}` : 'DAMAGED'}`,
   ];
 }
 

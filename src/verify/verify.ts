@@ -1,9 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { DataDirectory, LanePlace } from '../directory.js';
-import { TallystickError } from '../errors.js';
+import { type ErrorCode, TallystickError } from '../errors.js';
+import { isAfter } from '../history/bucket.js';
 import { HeadMarkFile } from '../log/head-mark.js';
-import { checkpointPath, markPath } from '../log/lane-storage.js';
+import { checkpointPath, historyPath, markPath } from '../log/lane-storage.js';
 import type { LogPlace, LogShape, Mark, PartitionPlace } from '../log/log.js';
 import { checkNeighbours, corrupt } from '../log/replay.js';
 import { segmentsIn } from '../log/segment-files.js';
@@ -15,6 +16,9 @@ import type { CheckpointFindings, Jobs, SegmentFindings } from './jobs.js';
 
 /** Claims nothing: for a log whose own mark is damaged. */
 const NO_MARK: Mark = { group: 0, heads: new Map() };
+
+/** What a file is told to be by what reads it. */
+const DAMAGE: ReadonlySet<ErrorCode> = new Set(['LOG_CORRUPT', 'DATA_DAMAGED']);
 
 export interface VerifiedSegment {
   readonly file: string;
@@ -35,6 +39,8 @@ export interface VerifiedLane {
   readonly mark: number | undefined;
   readonly segments: readonly VerifiedSegment[];
   readonly partitions: readonly VerifiedCheckpoint[];
+  /** Undefined where it is damaged. */
+  readonly history: { readonly bytes: number; readonly rows: number } | undefined;
 }
 
 /** What is damaged: where, and what failed. */
@@ -77,7 +83,7 @@ export async function verifyDirectory(directory: DataDirectory, options: VerifyO
 /** Bytes of all files that are verified. */
 export function bytesOf(directory: DataDirectory): number {
   return directory.lanes.reduce((sum, { path }) => {
-    const paths = [checkpointPath(path), ...segmentsIn(path).map((file) => file.path)];
+    const paths = [checkpointPath(path), historyPath(path), ...segmentsIn(path).map((file) => file.path)];
     return sum + paths.reduce((bytes, each) => bytes + sizeOf(each), 0);
   }, 0);
 }
@@ -112,7 +118,8 @@ class LaneVerifier {
       const replayed = end && this.#replay ? await this.#replayed(checkpoint.partition, segments, end) : undefined;
       partitions.push({ ...checkpoint, replayed });
     }
-    return { lane: this.#lane, mark: mark?.group, segments, partitions };
+    const history = await this.#history(end);
+    return { lane: this.#lane, mark: mark?.group, segments, partitions, history };
   }
 
   #fault(path: string, detail: string): void {
@@ -124,7 +131,7 @@ class LaneVerifier {
     try {
       return await attempt();
     } catch (error) {
-      if (!(error instanceof TallystickError) || error.code !== 'LOG_CORRUPT') throw error;
+      if (!(error instanceof TallystickError) || !DAMAGE.has(error.code)) throw error;
       this.#fault(path, error.detail);
       return undefined;
     }
@@ -200,6 +207,23 @@ class LaneVerifier {
       }
     }
     return end;
+  }
+
+  /** All rows; and none of what the log does not have. */
+  async #history(end: LogPlace | undefined): Promise<VerifiedLane['history']> {
+    const path = historyPath(this.#path);
+    const { partitions } = this.#shape;
+    const findings = await this.#attempt(path, () => {
+      if (!existsSync(path)) throw corrupt('It is missing.');
+      return runInChild('history', { directory: this.#path, partitions });
+    });
+    this.#onFile(path);
+    for (const [partition, place] of findings?.places ?? []) {
+      const sequence = end?.heads.get(partition)?.sequence ?? 0;
+      if (!end || !isAfter(place, { watermark: sequence, items: 0 })) continue;
+      this.#fault(path, `The log of partition ${partition} ends at ${sequence}, its history is of ${place.watermark}.`);
+    }
+    return findings && { bytes: sizeOf(path), rows: findings.rows };
   }
 
   #replayed(partition: number, segments: readonly VerifiedSegment[], { heads, ...end }: LogPlace) {

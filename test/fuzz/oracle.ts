@@ -67,7 +67,13 @@ export const START = 1_700_000_000_000;
 const KERNEL_FLAGS = Flag.ATOMIC | Flag.VALUES | Flag.SEQUENCED;
 const OPERATIONS: readonly number[] = [Opcode.OPEN, Opcode.ADD, Opcode.GET, Opcode.SET, Opcode.DELETE, Opcode.LIST];
 /** Those that the model does not know: they have oracles of their own (test/kernel/windows.test.ts, uniques.test.ts). */
-export const WITHOUT_MODEL: readonly number[] = [Opcode.SEE, Opcode.UNIQUES, Opcode.WINDOW, Opcode.MERGE];
+export const WITHOUT_MODEL: readonly number[] = [
+  Opcode.SEE,
+  Opcode.UNIQUES,
+  Opcode.WINDOW,
+  Opcode.MERGE,
+  Opcode.HISTORY,
+];
 /** What is said of a sequence; its operations were not looked at. */
 const OF_SEQUENCES: ReadonlySet<number> = new Set([
   REPEATED,

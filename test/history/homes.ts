@@ -37,16 +37,23 @@ export function lmdbHome(): HistoryHome {
   const path = join(directory, 'history.mdb');
   return {
     open: () => new LmdbTables(path),
-    edit: async (table, change) => {
-      const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
-      const root = open<Uint8Array, Uint8Array>({ ...binary, path, overlappingSync: false, maxDbs: 4 });
-      const name = table === 'partitions' ? table : `${table}s`;
-      const rows = root.openDB<Uint8Array, Uint8Array>({ ...binary, name });
-      for (const { key, value } of [...rows.getRange()]) rows.putSync(key, change(Uint8Array.from(value)));
-      await root.close();
-    },
+    edit: (table, change) => editHistory(path, table, change),
     remove: () => rm(directory, { recursive: true }),
   };
+}
+
+/** Changes all rows of a resolution, or the states of the partitions, in a closed file. */
+export async function editHistory(
+  path: string,
+  table: Resolution | 'partitions',
+  change: (value: Uint8Array) => Uint8Array,
+): Promise<void> {
+  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+  const root = open<Uint8Array, Uint8Array>({ ...binary, path, overlappingSync: false, maxDbs: 4 });
+  const name = table === 'partitions' ? table : `${table}s`;
+  const rows = root.openDB<Uint8Array, Uint8Array>({ ...binary, name });
+  for (const { key, value } of [...rows.getRange()]) rows.putSync(key, change(Uint8Array.from(value)));
+  await root.close();
 }
 
 const codec = new RowCodec();

@@ -2,16 +2,24 @@ import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync 
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect } from '../../src/client/index.js';
+import { encodeState } from '../../src/history/partition-state.js';
 import { decodeManifest, encodeManifest } from '../../src/log/checkpoint.js';
 import { ChecksummedBuffer } from '../../src/log/checksum.js';
 import { KERNEL_VERSION } from '../../src/partition/partition.js';
+import { encodeUtf8 } from '../../src/protocol/bytes.js';
+import { partitionOf } from '../../src/protocol/partition-hash.js';
+import { editHistory } from '../history/homes.js';
 import { startProgram } from '../integration/ingest-programs.js';
 import { patchedProgram } from '../integration/patched-program.js';
 import { directoryOfTest, ServerProcess, serverOfTest } from '../integration/server-process.js';
 import { editCheckpoints, editLmdb } from '../log/homes.js';
 
 /** Segments and checkpoints after every few batches. */
-const SMALL = { TALLYSTICK_LOG_SEGMENT_BYTES: '65536', TALLYSTICK_CHECKPOINT_TAIL_BYTES: '100000' };
+const SMALL = {
+  TALLYSTICK_CLASSES: JSON.stringify([{ pattern: 'counter:1*', history: true, lateness: 'any' }]),
+  TALLYSTICK_LOG_SEGMENT_BYTES: '65536',
+  TALLYSTICK_CHECKPOINT_TAIL_BYTES: '100000',
+};
 
 interface Report {
   readonly sound: boolean;
@@ -23,6 +31,7 @@ interface Report {
       readonly checkpoint: { readonly sequence: number } | null;
       readonly replayed?: { readonly stateHash: string };
     }[];
+    readonly history: { readonly rows: number } | null;
   }[];
 }
 
@@ -42,6 +51,8 @@ beforeAll(async () => {
     await client.batch(
       Array.from({ length: 500 }, (_, i) => ({ name: `counter:${(i * 7 + round * 13) % 3_000}`, delta: i })),
     );
+    // One that is there already emits what is late at once.
+    await client.increment('counter:1', 1, { time: round * 3_600_000 });
     if (round % 10 === 0) await client.set(`stock:${round}`, round, { reason: 'delivery' });
   }
   await client.close();
@@ -97,6 +108,7 @@ describe('a sound directory', () => {
     expect(report).toMatchObject({ sound: true, faults: [] });
     const [first] = report.lanes;
     expect(first?.segments.length).toBeGreaterThan(2);
+    expect(first?.history?.rows).toBeGreaterThan(20);
     expect(first?.segments.reduce((sum, { auditItems }) => sum + auditItems, 0)).toBe(4);
     expect(first?.partitions.map(({ checkpoint }) => (checkpoint?.sequence ?? 0) > 0)).toEqual([true, true]);
     expect(contents()).toEqual(before);
@@ -263,6 +275,27 @@ describe('damage is found', () => {
       last?.audit.set(key, value);
     });
     await expectFault(dataDir, segments.at(-1) as string, /is of no SET and no DELETE/);
+  });
+
+  test('in a row of the history, and where that is missing, or ahead of the log', async () => {
+    const { dataDir, lane } = copyOfData();
+    const path = join(lane, 'history.mdb');
+    await editHistory(path, 'minute', (value) => value.map((byte, at) => (at === 0 ? byte ^ 1 : byte)));
+    await expectFault(dataDir, 'history.mdb', /^The history's row by minute [0-9a-f]{40}: its CRC32C differs\.$/);
+    const name = encodeUtf8('counter:1');
+    const partition = partitionOf(name, 0, name.length, 2);
+    const ahead = encodeState(partition, { watermark: 2 ** 40, items: 0, revision: 0, since: 0 });
+    const other = copyOfData();
+    await editHistory(join(other.lane, 'history.mdb'), 'partitions', () => ahead);
+    await expectFault(
+      other.dataDir,
+      'history.mdb',
+      /^The log of partition \d ends at \d+, its history is of 1099511627776\.$/,
+    );
+    rmSync(path);
+    await expectFault(dataDir, 'history.mdb', /^It is missing\.$/);
+    const { status, err } = await startProgram(['serve', '--data-dir', dataDir, '--port', '0']).outcome;
+    expect([status, err.includes('history.mdb is missing')]).toEqual([3, true]);
   });
 
   test('where it ends the process that reads', async () => {
