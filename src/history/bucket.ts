@@ -70,8 +70,6 @@ export const placeOf = ({ asOf, index }: Emitted): HistoryPlace => ({ watermark:
 
 /** What is kept of a counter, as far as what its partition emitted is in. */
 export interface Kept extends HistoryPlace {
-  /** The first instant of which everything is known, in milliseconds since 1970. */
-  readonly since: number;
   /** By start, the coarser first, without those in which nothing happened. They may lie within each other, and add up. */
   readonly buckets: readonly Bucket[];
 }

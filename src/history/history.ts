@@ -96,7 +96,7 @@ export class History {
    */
   read(counter: CounterKey, from: number, to: number): Kept {
     this.#tables.refresh();
-    const { watermark, items, since } = this.#stateOf(counter.partition);
+    const { watermark, items } = this.#stateOf(counter.partition);
     const start = Math.max(0, Math.floor(from / MILLISECONDS.day) * MILLISECONDS.day);
     const end = Math.ceil(to / MILLISECONDS.day) * MILLISECONDS.day;
     const sums = new BucketSums();
@@ -106,7 +106,7 @@ export class History {
         sums.addRow(resolution, partsOf(key).at, this.#codec.decode(resolution, key, value));
       }
     }
-    return { watermark, items, since, buckets: sums.within(start, end) };
+    return { watermark, items, buckets: sums.within(start, end) };
   }
 
   /**

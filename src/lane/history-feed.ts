@@ -108,13 +108,12 @@ export class HistoryFeed {
 
   /** Takes what the body emitted that a partition applied last. */
   take(number: number, partition: Partition): void {
-    const bytes = partition.emitted;
-    if (bytes.length === 0) return;
+    if (!partition.hasEmitted) return;
     const asOf = partition.sequence;
     const place = this.#placeOf(number);
     if (asOf <= place.watermark) return; // in replay
     const index = asOf === place.watermark + 1 ? place.items : 0;
-    const rest = withoutEmitted(bytes, index);
+    const rest = withoutEmitted(partition.emitted, index);
     const items = countEmitted(rest);
     if (items === 0) return;
     this.#pendingOf(number).push({ order: this.#taken++, asOf, index, items, bytes: rest.slice() });

@@ -265,6 +265,11 @@ export class Partition {
     return this.#view.getBigInt64(REGISTER_EFFECT, true);
   }
 
+  /** Whether the last `apply` has anything for the history. */
+  get hasEmitted(): boolean {
+    return this.#view.getUint32(REGISTER_EMITTED, true) > 0;
+  }
+
   /** What the last `apply` has for the history (emitted.ts), a view of kernel memory. */
   get emitted(): Uint8Array {
     return this.#bytes.subarray(EMITTED, EMITTED + this.#view.getUint32(REGISTER_EMITTED, true));
