@@ -35,6 +35,8 @@ export interface KillReport {
   readonly expectedSum: string;
   readonly actualSum: string;
   readonly wrongCounters: number;
+  /** Counters whose history does not add up to what was acknowledged. */
+  readonly wrongHistories: number;
   readonly partitions: number;
   /** Partitions whose live memory was not that of a replay from the first record, before or after a last restart. */
   readonly partitionsThatDiffer: number;

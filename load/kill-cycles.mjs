@@ -23,6 +23,9 @@ const LONGEST_BEFORE_KILL_MILLISECONDS = 30;
 /** A start takes about so long. */
 const LONGEST_RECOVERY_MILLISECONDS = 1_500;
 const READ_AT_A_TIME = 5_000;
+const RANGES_AT_A_TIME = 50;
+/** Every counter has a history, in which late increments come one by one. */
+const CLASSES = [{ pattern: '*', history: true, lateness: 'any' }];
 
 /**
  * @param config  more of the server's configuration
@@ -41,7 +44,7 @@ export async function killCycles({
   const directory = mkdtempSync(join(tmpdir(), 'tallystick-torture-'));
   const dataDir = join(directory, 'data');
   const configFile = join(directory, 'config.json');
-  writeFileSync(configFile, JSON.stringify(config));
+  writeFileSync(configFile, JSON.stringify({ classes: CLASSES, ...config }));
   const port = String(await freePorts(LANES));
   const flags = ['--port', port, '--lanes', String(LANES), '--config', configFile];
   let server = await startServerProcess(dataDir, ...flags);
@@ -167,7 +170,7 @@ async function checkpointsIn(dataDir) {
   return { made, interrupted };
 }
 
-/** Each counter against what was acknowledged of it by all clients together. */
+/** Each counter, and its history, against what was acknowledged of it by all clients together. */
 async function compareCounters(url, workloads) {
   const expected = new Map();
   for (const workload of workloads) {
@@ -185,8 +188,22 @@ async function compareCounters(url, workloads) {
       if (value !== expected.get(name)) wrongCounters++;
     }
   }
+  const wrongHistories = await compareHistories(client, expected);
   await client.close();
-  return { counters: names.length, expectedSum: String(expectedSum), actualSum: String(actualSum), wrongCounters };
+  const sums = { expectedSum: String(expectedSum), actualSum: String(actualSum) };
+  return { counters: names.length, ...sums, wrongCounters, wrongHistories };
+}
+
+/** How many counters have another sum in their history than was acknowledged. */
+async function compareHistories(client, expected) {
+  let wrong = 0;
+  const names = [...expected.keys()];
+  for (let from = 0; from < names.length; from += RANGES_AT_A_TIME) {
+    const some = names.slice(from, from + RANGES_AT_A_TIME);
+    const ranges = await Promise.all(some.map((name) => client.range(name, { from: 0, to: Date.now() + 60_000 })));
+    wrong += ranges.filter(({ name, value }) => value !== expected.get(name)).length;
+  }
+  return wrong;
 }
 
 async function statsOf(url) {

@@ -33,6 +33,7 @@ const isRight =
   report.refused === 0 &&
   report.wrongAnswers === 0 &&
   report.wrongCounters === 0 &&
+  report.wrongHistories === 0 &&
   report.partitionsThatDiffer === 0 &&
   report.backups.failed === 0 &&
   report.backups.partitionsThatDiffer === 0 &&
@@ -56,7 +57,10 @@ function print() {
     ['increments acknowledged', report.acknowledged],
     ['calls refused / with an unknown outcome', `${report.refused} / ${report.unknownOutcomes}`],
     ['answers with a wrong value', report.wrongAnswers],
-    ['counters / wrong', `${report.counters} / ${report.wrongCounters}`],
+    [
+      'counters / wrong / with a wrong history',
+      [report.counters, report.wrongCounters, report.wrongHistories].join(' / '),
+    ],
     ['sum expected', report.expectedSum],
     ['sum actual', report.actualSum],
     ['partitions / unlike a replay', `${report.partitions} / ${report.partitionsThatDiffer}`],

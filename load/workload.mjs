@@ -12,6 +12,8 @@ const SHARED_CALLERS = 3;
 const BATCH_CALLERS = 1;
 const OPERATIONS_OF_A_BATCH = 20;
 const ADDS_OF_A_FLUSH = 50;
+/** For so long increments say that they are late: each is a row of its counter's history. */
+const LATEST_HOURS = 480;
 /** Longer than any restart takes: no call is to end without its answer. */
 const TIMEOUT_MILLISECONDS = 120_000;
 
@@ -125,7 +127,8 @@ export class Workload {
 
   async #batch() {
     const operations = Array.from({ length: OPERATIONS_OF_A_BATCH }, () => [someShared(), someDelta()]);
-    const results = await this.#client.batch(operations.map(([name, delta]) => ({ name, delta })));
+    const time = someTime();
+    const results = await this.#client.batch(operations.map(([name, delta]) => ({ name, delta, time })));
     for (const [i, { error }] of results.entries()) {
       if (error) this.#failed([operations[i]], error);
       else this.#acknowledge(...operations[i]);
@@ -211,3 +214,4 @@ function countingTransport(inFlight) {
 
 const someShared = () => `shared:${Math.floor(Math.random() * SHARED_COUNTERS)}`;
 const someDelta = () => BigInt(Math.floor(Math.random() * 20) - 5);
+const someTime = () => Date.now() - Math.floor(Math.random() * LATEST_HOURS) * 3_600_000;

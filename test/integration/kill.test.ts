@@ -8,6 +8,7 @@ function expectExact(report: KillReport): void {
     unknownOutcomes: 0,
     wrongAnswers: 0,
     wrongCounters: 0,
+    wrongHistories: 0,
     actualSum: report.expectedSum,
     partitions: 16,
     partitionsThatDiffer: 0,
