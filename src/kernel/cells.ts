@@ -24,6 +24,8 @@ const CLASS: u32 = 15;
 /** Set by the first change: a counter that was only opened is absent. */
 const EXISTS: u16 = 1;
 const TRACKED: u16 = 2;
+/** Set by the first row of history: when the counter goes, its rows must go. */
+const EMITTED: u16 = 4;
 const NO_GENERATION: u32 = 0xffffffff;
 
 export function slotAddress(slot: u32): u32 {
@@ -123,6 +125,15 @@ export function setTrack(address: u32, track: u32): void {
 export function clearTrack(address: u32, name: u32): void {
   store<u32>(address + NAME, name);
   store<u16>(address + FLAGS, load<u16>(address + FLAGS) & ~TRACKED);
+}
+
+/** Whether the counter of a slot has emitted anything for its history. */
+export function hasEmitted(address: u32): bool {
+  return (load<u16>(address + FLAGS) & EMITTED) !== 0;
+}
+
+export function markEmitted(address: u32): void {
+  store<u16>(address + FLAGS, load<u16>(address + FLAGS) | EMITTED);
 }
 
 export function generationAt(address: u32): u32 {

@@ -3,7 +3,6 @@ import {
   CLASS_TABLES,
   H_CLASS_TABLE,
   H_CLASSES,
-  H_KEEPS_HISTORY,
   H_SLOTS,
   H_TIME,
   H_TO_CLASSIFY,
@@ -186,7 +185,6 @@ export function setClasses(start: u32, end: u32): void {
     isSame = isSame && number <= classes && hasSameEntry(entry, before, load<u32>(before + SINCE));
     if (isSame) store<u32>(entry + UNTRACKED, load<u32>(before + UNTRACKED));
     else store<u32>(entry + SINCE, now);
-    if (load<u32>(entry + KEEPS) & HISTORY) store<u32>(H_KEEPS_HISTORY, 1);
   }
   store<u32>(H_CLASSES, count);
   store<u32>(H_CLASS_TABLE, table >> TABLE_SHIFT);

@@ -1,5 +1,5 @@
-import { generationAt, slotAddress } from './cells';
-import { EMITTED, H_KEEPS_HISTORY, HEADER, MAX_OPERATIONS, REGISTER_EMITTED } from './layout';
+import { generationAt, hasEmitted, markEmitted, slotAddress } from './cells';
+import { EMITTED, HEADER, MAX_OPERATIONS, REGISTER_EMITTED } from './layout';
 import { writeZigzag } from './varint';
 
 /**
@@ -60,9 +60,9 @@ export function endRow(end: u32): void {
   store<u32>(REGISTER_EMITTED, bytes + (end - row));
 }
 
-/** Says that a counter is gone, in a partition of which any has had a history. */
+/** Says that a counter is gone of which there may be rows. */
 export function emitGone(slot: u32): void {
-  if (!load<u32>(H_KEEPS_HISTORY)) return;
+  if (!hasEmitted(slotAddress(slot))) return;
   const row = beginRow(slot, 0) - MINUTES;
   store<u16>(row + BYTES, <u16>MINUTES);
   store<u32>(REGISTER_EMITTED, load<u32>(REGISTER_EMITTED) + MINUTES);
@@ -70,5 +70,7 @@ export function emitGone(slot: u32): void {
 
 /** Emits a row of one minute. */
 export function emitMinute(slot: u32, minute: u32, delta: i64): void {
-  if (delta) endRow(addMinute(beginRow(slot, minute / MINUTES_OF_HOUR), minute, delta));
+  if (!delta) return;
+  endRow(addMinute(beginRow(slot, minute / MINUTES_OF_HOUR), minute, delta));
+  markEmitted(slotAddress(slot));
 }

@@ -98,7 +98,6 @@ export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at
  *   280 u32 tracks             284 u32 hand    a track of the ring of all tracks; 0 = none
  *   288 i64 bytes of windows   296 i64 maximum
  *   304 u32 slots to classify  308 u32 next of them   after a change of the classes; 0 = done
- *   400 u32 whether a class has ever kept history
  */
 export const H_MAGIC: u32 = HEADER;
 export const H_VERSION: u32 = HEADER + 4;
@@ -147,7 +146,6 @@ export const H_WINDOW_BYTES: u32 = HEADER + 288;
 export const H_MAXIMUM_WINDOW_BYTES: u32 = HEADER + 296;
 export const H_TO_CLASSIFY: u32 = HEADER + 304;
 export const H_CLASSIFIED: u32 = HEADER + 308;
-export const H_KEEPS_HISTORY: u32 = HEADER + 400;
 
 // Inside the header's page: directories of 1,024 segments each, 514 words for the holes between names (names.ts), the lists of
 // free blocks (blocks.ts), the classes (classes.ts).

@@ -1,5 +1,5 @@
 import { giveSized, hasSizedRoom, takeSized } from './blocks';
-import { overflows } from './cells';
+import { markEmitted, overflows, slotAddress } from './cells';
 import { HISTORY, DAYS as KEEPS_DAYS, keepsOf } from './classes';
 import { addMinute, beginRow, emitMinute, endRow, hasDetailRoom } from './emitted';
 import {
@@ -117,19 +117,19 @@ function advance(track: u32, minute: u32): u32 {
 
 /** Emits what is not yet, which is all of the newest minute's hour; minutes before `from` are emitted then. */
 export function closeHour(track: u32, from: u32): void {
-  emitOpenHour(track);
+  if (emitOpenHour(track)) markEmitted(slotAddress(slotOfTrack(track)));
   store<u32>(track + EMITTED_BEFORE, from);
 }
 
-/** Emits what is not yet, as a row of the newest minute's hour; nothing changes. */
-export function emitOpenHour(track: u32): void {
+/** Emits what is not yet, as a row of the newest minute's hour, and says whether the class wants that; nothing changes. */
+export function emitOpenHour(track: u32): bool {
   const begin = load<u32>(track + EMITTED_BEFORE);
   const newest = load<u32>(track + MINUTE);
-  if (begin > newest || !(keepsOfTrack(track) & HISTORY)) return;
+  if (begin > newest || !(keepsOfTrack(track) & HISTORY)) return false;
   const slot = slotOfTrack(track);
   if (!hasDetailRoom()) {
     emitMinute(slot, newest, sumBetween(track, begin, newest));
-    return;
+    return true;
   }
   let p = beginRow(slot, newest / MINUTES_OF_HOUR);
   for (let minute = begin; minute <= newest; minute++) {
@@ -137,6 +137,7 @@ export function emitOpenHour(track: u32): void {
     if (sum) p = addMinute(p, minute, sum);
   }
   endRow(p);
+  return true;
 }
 
 /** Whether something of the hour of the newest minute is not emitted, and that hour is before another. */

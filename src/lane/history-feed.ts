@@ -14,8 +14,10 @@ import { countEmitted, decodeEmitted, withoutEmitted } from '../partition/emitte
 import type { Partition } from '../partition/partition.js';
 import type { StatsMap } from '../protocol/control.js';
 
-/** Of a commit, which hold the lane's thread for about a millisecond. */
+/** Of a commit, whose rows hold the lane's thread for about a millisecond. */
 const ITEMS_OF_A_COMMIT = 128;
+/** As many items is a counter that is gone: its rows are looked for in every hour and day that is kept. */
+const ITEMS_OF_ONE_GONE = 64;
 /** How long fewer items wait for others, which costs nobody anything: until they are in they are read from here. */
 const GATHER_MILLISECONDS = 1_000;
 const FULL_RETRY_MILLISECONDS = 500;
@@ -231,12 +233,14 @@ export class HistoryFeed {
   #batch(number: number, flushed: number): { readonly items: readonly HistoryItem[]; readonly to: HistoryPlace } {
     const items: HistoryItem[] = [];
     let to = this.#placeOf(number);
+    let room = ITEMS_OF_A_COMMIT;
     for (const pending of this.#pendingOf(number)) {
-      if (pending.asOf > flushed || items.length === ITEMS_OF_A_COMMIT) break;
+      if (pending.asOf > flushed || room <= 0) break;
       for (const item of itemsOf(pending)) {
         items.push(item);
         to = placeOf(item);
-        if (items.length === ITEMS_OF_A_COMMIT) break;
+        room -= item.minutes ? 1 : ITEMS_OF_ONE_GONE;
+        if (room <= 0) break;
       }
       if (to.items === pending.index + pending.items) to = { watermark: pending.asOf, items: 0 };
     }

@@ -44,7 +44,7 @@ describe('What the history is read with', () => {
     expect(() => kernel.partition.tracked(Uint8Array.of(9))).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
   });
 
-  test('goes with its counter, which is told wherever any has had a history', () => {
+  test('goes with its counter, which is told where there may be rows of it', () => {
     const kernel = new Kernel();
     kernel.step('plain', 1n);
     kernel.delete({ key: { name: 'plain' }, reason: 'r' });
@@ -56,10 +56,16 @@ describe('What the history is read with', () => {
     const [row, gone] = emitted(kernel);
     expect(row?.minutes?.filter((delta) => delta !== undefined)).toEqual([1n]);
     expect(gone).toEqual({ slot: row?.slot, generation: row?.generation, hour: 0, minutes: undefined });
-    // Also of a class that no longer keeps any: rows of it may be there.
+    // One that has emitted nothing has none.
+    kernel.step('plain', 1n);
+    kernel.delete({ key: { name: 'plain' }, reason: 'r' });
+    expect(emitted(kernel)).toEqual([]);
+    // Also where its class no longer keeps any.
     kernel.step('day:b', 1n);
-    classify(kernel, []);
-    tick(kernel, START);
+    tick(kernel, START + HOUR);
+    expect(emitted(kernel)).toHaveLength(1);
+    classify(kernel, [], START + HOUR);
+    tick(kernel, START + HOUR);
     kernel.delete({ key: { name: 'day:b' }, reason: 'r' });
     expect(emitted(kernel).map(({ minutes }) => minutes)).toEqual([undefined]);
   });
