@@ -25,6 +25,7 @@ interface IngestOptions extends ConnectionOptions {
   readonly sum?: readonly Sum[];
   readonly unique?: readonly Sighting[];
   readonly where?: readonly Where[];
+  readonly time?: string;
   readonly producer?: string;
   readonly json?: boolean;
 }
@@ -50,6 +51,13 @@ Lines:
   reported with its number. Lines over 1 MiB are unusable. A line that fails a --where is filtered out, and so is
   an ndjson line that lacks its key.
 
+Times:
+  With --time FIELD an increment counts in the minute of its line and not of its arrival: --time time for combined, whose
+  field is [17/May/2015:10:05:03 +0000]. In csv and ndjson it is ISO 8601 (2015-05-17T10:05:03Z, with or without zone,
+  which is UTC unless given) or a number: below 100000000000 seconds since 1970, else milliseconds. It must parse.
+  Times matter only to counters whose class keeps windows, up to its lateness: "any" takes old logs. What
+  is refused as TIME_TOO_OLD or TIME_AHEAD is not counted, and the summary tells it. Sightings have no time.
+
 Resuming:
   With --producer the server keeps, together with the counts, how far the input is counted. After a crash of
   either side run the same command again: every line is counted exactly once. One producer stands for one input
@@ -64,6 +72,7 @@ Examples:
   tallystick ingest access.log --format combined --count 'views:{path}' --count 'status:{status}'
   tallystick ingest access.log.1.gz --format combined --sum 'bytes:{path}=bytes' --producer access-2015-05-17
   tallystick ingest access.log --format combined --unique 'visitors:{path}={ip}' --unique 'visitors={ip}'
+  tallystick ingest access.log --format combined --count 'views:{path}' --time time
   tallystick ingest sales.csv --format csv --count 'sales:{shop}' --sum 'cents:{shop}=cents' --where currency=EUR
   tail -n +1 -f events.ndjson | tallystick ingest - --format ndjson --count 'event:{type}' --producer events`;
 
@@ -76,17 +85,20 @@ export function ingestCommand(io: CliIo): Command {
     .option('--sum <template=field>', "add a field's number to this counter for each line", repeated(parseSum))
     .option('--unique <template=item>', 'count the different items under this name', repeated(parseSighting))
     .option('--where <field=value>', 'use only lines whose field has this text', repeated(parseWhere))
+    .option('--time <field>', 'when the increments of a line happened; see below')
     .option('--producer <name>', 'resume under this name after a crash; see below')
     .option('--json', 'print the summary as one JSON object')
     .addHelpText('after', HELP)
     .action(async (file: string, options: IngestOptions) => {
       const { format, count: counts = [], sum: sums = [], unique: sightings = [], where: wheres = [] } = options;
-      const { producer } = options;
+      const { producer, time } = options;
       const templates = counts.length + sums.length + sightings.length;
       if (templates === 0 || templates > MAX_TEMPLATES)
         throw new TallystickError('INVALID_ARGUMENT', `Give 1 to ${MAX_TEMPLATES} --count, --sum and --unique.`);
+      if (time !== undefined && counts.length + sums.length === 0)
+        throw new TallystickError('INVALID_ARGUMENT', 'Sightings have no time: give a --count or --sum with --time.');
       const identity = producer === undefined ? {} : { producer };
-      const recipe = { format, counts, sums, sightings, wheres };
+      const recipe = { format, counts, sums, sightings, wheres, ...(time !== undefined && { time }) };
       await withClient(io, options, (client) => ingestFile(io, client, file, recipe, options), identity);
     });
 }

@@ -1,4 +1,4 @@
-import { TallystickError } from '../errors.js';
+import { type ErrorCode, TallystickError } from '../errors.js';
 import type { Ingest, Report } from './ingest/ingest.js';
 import { escaped, table } from './io.js';
 
@@ -44,8 +44,22 @@ function refused({ outbox }: Ingest): string {
   if (outbox.refused === 0) return '';
   const shown = outbox.refusals.slice(0, SHOWN);
   const more = outbox.refused - shown.length;
-  const lines = shown.map(({ name, delta, code }) => `  ${escaped(name)}  ${delta}  ${code}\n`).join('');
-  return `\nRefused by the server and not counted:\n${lines}${more > 0 ? `  and ${more} more\n` : ''}`;
+  const at = (time: number | undefined) => (time === undefined ? '' : `  ${new Date(time).toISOString()}`);
+  const lines = shown
+    .map(({ name, delta, time, code }) => `  ${escaped(name)}  ${delta}${at(time)}  ${code}\n`)
+    .join('');
+  const advice = [...outbox.refusedBy].map(([code, count]) => adviceFor(code, count)).join('');
+  return `\nRefused by the server and not counted:\n${lines}${more > 0 ? `  and ${more} more\n` : ''}${advice}`;
+}
+
+/** What to do about increments whose times were refused. */
+function adviceFor(code: ErrorCode, count: number): string {
+  const again = 'then delete the counters and ingest from the start, as another producer.';
+  if (code === 'TIME_TOO_OLD')
+    return `${count} were older than their class takes: give it the lateness "any", or "late": "total"; ${again}\n`;
+  if (code === 'TIME_AHEAD')
+    return `${count} lay ahead of the server's clock: compare the clocks and the zone of the times; ${again}\n`;
+  return '';
 }
 
 function answersLost({ outbox }: Ingest): string {
@@ -70,6 +84,7 @@ export function jsonSummary(ingest: Ingest, seconds: number, error: unknown): st
     sightings: outbox.sightings,
     batches: outbox.batches,
     refused: outbox.refused,
+    refusedBy: Object.fromEntries(outbox.refusedBy),
     refusals: outbox.refusals.map((refusal) => ({ ...refusal, delta: String(refusal.delta) })),
     answersLost: outbox.answersLost,
     resumedFrom: report.resumedFrom ?? null,

@@ -9,8 +9,8 @@ import { ingestOf, recipe } from './ingesting.js';
 
 async function ingestFile(
   path: string,
-  what: { count?: string[]; sum?: string[]; where?: string[] },
-): Promise<{ counts: Record<string, number | bigint>; report: Ingest['report'] }> {
+  what: { count?: string[]; sum?: string[]; where?: string[]; time?: string },
+): Promise<{ counts: Record<string, number | bigint>; report: Ingest['report']; minutes: FakeServer['minutes'] }> {
   const { input, close } = await openInput(path, Readable.from([]));
   const server = new FakeServer(16);
   const ingest = ingestOf(input, new FakeTarget(server), recipe('combined', what));
@@ -18,7 +18,7 @@ async function ingestFile(
   await close();
   const counts: Record<string, number | bigint> = {};
   for (const [name, value] of server.values) counts[name] = value > 2n ** 53n ? value : Number(value);
-  return { counts, report: ingest.report };
+  return { counts, report: ingest.report, minutes: server.minutes };
 }
 
 describe('a small log with every kind of nasty line', () => {
@@ -141,6 +141,24 @@ describe.skipIf(!present)(`the real log of 10,000 lines${present ? '' : ` (skipp
     expect(counts).toEqual(naive);
     expect(Object.keys(counts).filter((name) => name.startsWith('views:')).length).toBe(1_498);
     expect(report).toMatchObject({ lines: 10_000, used: 10_000, unusable: 0 });
+  });
+
+  it('is counted by path and hour of its own times as awk counts it', async () => {
+    const { minutes, report } = await ingestFile(real, { count: ['{path}'], time: 'time' });
+    const counted = new Map<string, bigint>();
+    const add = (hours: Map<string, bigint>, key: string, n: bigint) => hours.set(key, (hours.get(key) ?? 0n) + n);
+    for (const [key, n] of minutes) {
+      const [time, path] = key.split(' ');
+      add(counted, `${new Date(Number(time)).toISOString().slice(8, 13)} ${path}`, n);
+    }
+    const naive = new Map<string, bigint>();
+    for (const text of readFileSync(real, 'latin1').trimEnd().split('\n')) {
+      const words = text.split(' ');
+      const [, day, hour] = /^\[(\d\d)\/May\/2015:(\d\d)/.exec(words[3] ?? '') ?? [];
+      add(naive, `${day}T${hour} ${words[6]}`, 1n);
+    }
+    expect(counted).toEqual(naive);
+    expect(report.used).toBe(10_000);
   });
 
   it('has one line whose agent is not closed, and reports it when the agent is needed', async () => {

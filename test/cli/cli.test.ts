@@ -302,6 +302,7 @@ describe('ingest', () => {
       sightings: 0,
       batches: expect.any(Number) as number,
       refused: 0,
+      refusedBy: {},
       refusals: [],
       answersLost: 0,
       resumedFrom: null,

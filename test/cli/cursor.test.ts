@@ -26,6 +26,7 @@ describe('a cursor', () => {
     ['--count', 'csv', { ...what, count: ['a:{x}', 'b:{x}', 'b:{x}'] }],
     ['--sum', 'csv', { ...what, sum: ['s:{x}=z'] }],
     ['--where', 'csv', { ...what, where: ['z=2'] }],
+    ['--time', 'csv', { ...what, time: 't' }],
     ['--format, --where', 'combined', { ...what, where: [] }],
   ] as const)('is refused where %s differs', (difference, format, changed) => {
     const cursor = new Cursors(recipe('csv', what)).encode({ offset: 5, lines: 1 }, head);
@@ -45,7 +46,7 @@ describe('a cursor', () => {
     const cursors = new Cursors(recipe('csv', what));
     const cursor = cursors.encode({ offset: 5, lines: 1 }, head);
     cursor[0] = 2;
-    for (const bytes of [cursor, new Uint8Array(0), new Uint8Array(64)])
+    for (const bytes of [cursor, new Uint8Array(0), new Uint8Array(60)])
       expect(() => cursors.decode(bytes)).toThrow('used by something else');
   });
 

@@ -10,6 +10,8 @@ const MAX_I64 = 2n ** 63n - 1n;
 /** What a server keeps: it outlives the targets, as a data directory outlives connections. */
 export class FakeServer {
   readonly values = new Map<string, bigint>();
+  /** What increments with a time came to, by that time and their name. */
+  readonly minutes = new Map<string, bigint>();
   readonly cursors = new Map<number, Uint8Array>();
   /** Of SETs and DELETEs. */
   readonly reasons: string[] = [];
@@ -42,11 +44,13 @@ export class FakeServer {
     this.batches += 1;
     if (operations.length === 0) this.emptyBatches += 1;
     if (cursor !== undefined) this.cursors.set(partition, cursor.slice());
-    return operations.flatMap(({ name, delta }, index) => {
+    return operations.flatMap(({ name, delta, time }, index) => {
       if (this.partitionOf(name) !== partition) throw new TallystickError('WRONG_PARTITION');
       const value = (this.values.get(name) ?? 0n) + delta;
       if (value < MIN_I64 || value > MAX_I64) return [{ index, name, error: new TallystickError('OVERFLOW') }];
       this.values.set(name, value);
+      const minute = `${time} ${name}`;
+      if (time !== undefined) this.minutes.set(minute, (this.minutes.get(minute) ?? 0n) + delta);
       return [];
     });
   }

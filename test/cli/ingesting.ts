@@ -12,7 +12,8 @@ export function recipe(
     sum = [],
     unique = [],
     where = [],
-  }: { count?: string[]; sum?: string[]; unique?: string[]; where?: string[] },
+    time,
+  }: { count?: string[]; sum?: string[]; unique?: string[]; where?: string[]; time?: string },
 ): Recipe {
   return {
     format,
@@ -20,6 +21,7 @@ export function recipe(
     sums: sum.map(parseSum),
     sightings: unique.map(parseSighting),
     wheres: where.map(parseWhere),
+    ...(time !== undefined && { time }),
   };
 }
 

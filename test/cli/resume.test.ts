@@ -81,6 +81,36 @@ describe('resuming after crashes', () => {
     expect(crashes).toBeGreaterThan(150); // about 330; else the test tests little
   });
 
+  it('counts every line exactly once in the minute of its own time', async () => {
+    const timed = recipe('ndjson', { count: ['n:{k}'], sum: ['s:{k}=v'], time: 't' });
+    const line = fc.tuple(
+      fc.nat(5),
+      fc.integer({ min: -9, max: 9 }),
+      fc.integer({ min: 1_431_857_000, max: 1_431_857_300 }),
+    );
+    const input = fc.record({
+      lines: fc.array(line, { minLength: 1, maxLength: 60, size: 'max' }),
+      runs: fc.array(someRun, { maxLength: 6, size: 'max' }),
+    });
+    await fc.assert(
+      fc.asyncProperty(input, async ({ lines, runs }) => {
+        const text = lines.map(([k, v, t]) => `{"k":${k},"v":${v},"t":${t}}\n`).join('');
+        const server = new FakeServer(4);
+        for (const one of runs) await run(server, text, one, timed);
+        expect((await run(server, text, {}, timed)).error).toBeUndefined();
+        const naive = new Map<string, bigint>();
+        const add = (name: string, delta: number) => naive.set(name, (naive.get(name) ?? 0n) + BigInt(delta));
+        for (const [k, v, t] of lines) {
+          const minute = Math.floor(t / 60) * 60_000;
+          add(`${minute} n:${k}`, 1);
+          add(`${minute} s:${k}`, v);
+        }
+        expect(sorted(server.minutes)).toEqual(sorted(naive));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
   it('counts a csv with records of several lines exactly once', async () => {
     const what = recipe('csv', { count: ['n:{k}', 'all'], sum: ['s:{k}=v'] });
     const row = fc.tuple(fc.constantFrom('a', '"b\nc"', '"d""\r\n,e"', 'f"', '"g'), fc.integer({ min: -9, max: 9 }));

@@ -10,7 +10,14 @@ const RECIPE = ['--count', 'views:{path}', '--count', 'status:{status}', '--sum'
 
 let server: ScratchServer;
 beforeEach(async () => {
-  server = await startScratchServer({ classes: [{ pattern: 'visitors*', uniques: 256 }] });
+  server = await startScratchServer({
+    classes: [
+      { pattern: 'visitors*', uniques: 256 },
+      { pattern: 'backfill:*', windows: '1d', lateness: 'any' },
+      { pattern: 'live:*', windows: '1d' },
+      { pattern: 'both:*', windows: '1d', late: 'total' },
+    ],
+  });
 });
 afterEach(() => server.stop());
 
@@ -60,6 +67,26 @@ describe('a small log with every kind of nasty line', () => {
     expect(summary).toMatchObject({ finished: true, lines: 40, used: 29, filtered: 0, unusable: 11, increments: 87 });
     const unusable = summary.unusableLines as { line: number }[];
     expect(unusable.map(({ line }) => line)).toEqual([15, 16, 20, 21, 22, 23, 24, 26, 28, 30, 39]);
+  });
+});
+
+describe('a log of 2015 with its own times', () => {
+  const small = join(ROOT, 'test/fixtures/access.log');
+  const timed = (count: string) =>
+    server.run(['ingest', small, '--format', 'combined', '--count', count, '--time', 'time']);
+
+  it('is counted by a class that takes any lateness, and by one that counts late ones in the total', async () => {
+    for (const name of ['backfill:{path}', 'both:{path}'])
+      expect(await timed(name)).toMatchObject({ status: 0, err: '' });
+    expect(await server.values(['backfill:/', 'both:/'])).toEqual({ 'backfill:/': '7', 'both:/': '7' });
+  });
+
+  it('is refused by a class that takes an hour, and the summary says what to do', async () => {
+    const { status, out, err } = await timed('live:{path}');
+    expect(status).toBe(1);
+    expect(err).toContain('TIME_TOO_OLD');
+    expect(out).toContain('older than their class takes: give it the lateness "any"');
+    expect(await server.values(['live:/'])).toEqual({ 'live:/': '0' });
   });
 });
 

@@ -2,6 +2,8 @@
 export interface Operation {
   readonly name: string;
   readonly delta: bigint;
+  /** When it happened, in milliseconds since 1970; absent: when it is applied. */
+  readonly time?: number;
 }
 
 export interface AggregateLimits {
@@ -13,9 +15,14 @@ export interface AggregateLimits {
   readonly perRecord: number;
 }
 
+/** An operation that goes on summing. */
+type Sum = { -readonly [Key in keyof Operation]: Operation[Key] };
+
 /** The increments of one partition that wait to be sent. */
 export interface Pending {
-  readonly operations: { readonly name: string; delta: bigint }[];
+  readonly operations: Sum[];
+  /** Of increments with a time, the operation that sums those of a minute and a name. */
+  readonly ofMinutes: Map<string, Sum>;
   /** Increments that the operations sum up. */
   increments: number;
   /** Items that were seen under names, each once. */
@@ -25,8 +32,8 @@ export interface Pending {
   bytes: number;
 }
 
-/** The key's head (2), the delta (10) and some air, so that the estimate is an upper bound. */
-const OPERATION_OVERHEAD_BYTES = 16;
+/** The key's head (2), the delta (10), a time (7) and some air, so that the estimate is an upper bound. */
+const OPERATION_OVERHEAD_BYTES = 24;
 const MAX_NAME_BYTES = 1024;
 const MIN_I64 = -(2n ** 63n);
 const MAX_I64 = 2n ** 63n - 1n;
@@ -40,11 +47,11 @@ interface Slot {
   readonly partition: number;
   /** The batch that `operation` belongs to; if it has been taken, a new operation must be begun. */
   batch: Pending;
-  operation: { readonly name: string; delta: bigint };
+  operation: Sum;
 }
 
 /**
- * Sums increments by name until their partition's batch is taken. A batch counts as full while one more record
+ * Sums increments by name, and by minute where they bring a time, until their partition's batch is taken. A batch counts as full while one more record
  * still fits, so a batch always ends between two records and never has to be split: its cursor is true as it stands.
  */
 export class Aggregate {
@@ -75,20 +82,23 @@ export class Aggregate {
     return this.#slots.get(name)?.partition ?? this.#partitionOf(name);
   }
 
-  add(name: string, delta: bigint): void {
+  /** `minute`: the time of the increment, as the beginning of its minute. */
+  add(name: string, delta: bigint, minute?: number): void {
     const slot = this.#slots.get(name) ?? this.#learn(name);
     const pending = this.#pending[slot.partition] as Pending;
     pending.increments += 1;
-    if (slot.batch === pending) {
-      const sum = slot.operation.delta + delta;
+    const open = openSum(slot, pending, minute);
+    if (open !== undefined) {
+      const sum = open.delta + delta;
       if (sum >= MIN_I64 && sum <= MAX_I64) {
-        slot.operation.delta = sum;
+        open.delta = sum;
         return;
       }
     }
     slot.batch = pending;
-    slot.operation = { name, delta };
+    slot.operation = minute === undefined ? { name, delta } : { name, delta, time: minute };
     pending.operations.push(slot.operation);
+    if (minute !== undefined) pending.ofMinutes.set(`${minute} ${name}`, slot.operation);
     this.#grow(slot.partition, pending, name);
   }
 
@@ -137,7 +147,20 @@ export class Aggregate {
   }
 }
 
-const emptyBatch = (): Pending => ({ operations: [], increments: 0, sightings: new Map(), items: 0, bytes: 0 });
+/** The operation of a batch that sums the increments of a name, in a minute where they have one. */
+function openSum({ batch, operation }: Slot, pending: Pending, minute: number | undefined): Sum | undefined {
+  if (batch === pending && operation.time === minute) return operation;
+  return minute === undefined ? undefined : pending.ofMinutes.get(`${minute} ${operation.name}`);
+}
+
+const emptyBatch = (): Pending => ({
+  operations: [],
+  ofMinutes: new Map(),
+  increments: 0,
+  sightings: new Map(),
+  items: 0,
+  bytes: 0,
+});
 
 /** No partition's batch: stands in a slot until its first operation. */
 const FORGOTTEN = emptyBatch();

@@ -4,19 +4,19 @@ import { FORMATS, type Recipe } from './plan.js';
 
 /**
  * What the server keeps with the producer for each partition, in the same record as the increments: up to where
- * the input is counted in this partition, of which input, and by which recipe. 60 of the 64 bytes that it may have:
+ * the input is counted in this partition, of which input, and by which recipe. All of the 64 bytes that it may have:
  *
- *      0         1        2            4        12     20       28         44       52      60
- *      +---------+--------+------------+--------+------+--------+----------+--------+-------+
- *      | version | format |     0      | counts | sums | wheres | identity | offset | lines |
- *      |   u8    |   u8   |    u16     |   8    |  8   |   8    |    16    |  u64   |  u64  |
- *      +---------+--------+------------+--------+------+--------+----------+--------+-------+
+ *      0         1        2            4        12     20       28         44       52      60     64
+ *      +---------+--------+------------+--------+------+--------+----------+--------+-------+------+
+ *      | version | format |     0      | counts | sums | wheres | identity | offset | lines | time |
+ *      |   u8    |   u8   |    u16     |   8    |  8   |   8    |    16    |  u64   |  u64  |  4   |
+ *      +---------+--------+------------+--------+------+--------+----------+--------+-------+------+
  *
  * Offsets are of the decompressed input, so that a log can go on after logrotate has packed it. The identity is
  * the hash of the first 64 KiB, or of what lies before the offset if that is less: it stays true when the log grows. How many partitions
  * there are is not in it, so that an ingest goes on after a repartition.
  */
-export const CURSOR_BYTES = 60;
+export const CURSOR_BYTES = 64;
 export const HEAD_BYTES = 65_536;
 const VERSION = 1;
 
@@ -41,6 +41,7 @@ const PARTS: readonly Part[] = [
   { at: 4, length: 8, what: '--count' },
   { at: 12, length: 8, what: '--sum' },
   { at: 20, length: 8, what: '--where' },
+  { at: 60, length: 4, what: '--time' },
 ];
 const IDENTITY = { at: 28, length: 16 };
 const OFFSET_AT = 44;
@@ -52,13 +53,14 @@ export class Cursors {
   readonly #blank = Buffer.alloc(CURSOR_BYTES);
 
   constructor(recipe: Recipe) {
-    const { format, counts, sums, sightings, wheres } = recipe;
+    const { format, counts, sums, sightings, wheres, time } = recipe;
     const seen = sightings.map(({ name, item }) => [name.source, item.source]);
     this.#blank.writeUInt8(VERSION, 0);
     this.#blank.writeUInt8(FORMATS.indexOf(format), 1);
     this.#blank.set(hashOfAll([...counts.map(({ source }) => [source]), ...seen]).subarray(0, 8), 4);
     this.#blank.set(hashOfAll(sums.map(({ template, field }) => [template.source, field])).subarray(0, 8), 12);
     this.#blank.set(hashOfAll(wheres.map(({ field, value }) => [field, value])).subarray(0, 8), 20);
+    if (time !== undefined) this.#blank.set(hashOfAll([[time]]).subarray(0, 4), 60);
   }
 
   /** @param head the first bytes of the input: at least what lies before the place, or HEAD_BYTES */

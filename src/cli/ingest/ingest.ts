@@ -242,7 +242,8 @@ export class Ingest {
     if (verdict === 'filtered') return;
     for (let index = 0; index < plan.names.length; index += 1) {
       const name = plan.names[index] as string;
-      if (isNew || !this.#isCounted(name, splitter)) this.#aggregate.add(name, plan.deltas[index] as bigint);
+      if (isNew || !this.#isCounted(name, splitter))
+        this.#aggregate.add(name, plan.deltas[index] as bigint, plan.minute);
     }
     for (let index = 0; index < plan.seenUnder.length; index += 1) {
       const name = plan.seenUnder[index] as string;

@@ -7,6 +7,8 @@ import type { IngestTarget } from './ingest.js';
 export interface Refusal {
   readonly name: string;
   readonly delta: bigint;
+  /** As in the operation. */
+  readonly time?: number;
   readonly code: ErrorCode;
 }
 
@@ -17,7 +19,12 @@ export const REFUSALS_KEPT = 1_000;
  * What became of a step and says nothing about the next batches. All else, from MEMORY_FULL to PRODUCER_FENCED, they
  * would meet too, or they would overtake a batch that was not applied: the ingest stops before more is lost.
  */
-const PASSED_OVER: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['OVERFLOW', 'ALREADY_APPLIED']);
+const PASSED_OVER: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'OVERFLOW',
+  'ALREADY_APPLIED',
+  'TIME_TOO_OLD',
+  'TIME_AHEAD',
+]);
 
 /**
  * The batches on their way: at most one for each partition, so they are applied in order and a batch that fails
@@ -31,6 +38,8 @@ export class Outbox {
   sightings = 0;
   refused = 0;
   readonly refusals: Refusal[] = [];
+  /** What was refused, by its code. */
+  readonly refusedBy = new Map<ErrorCode, number>();
   /** Batches that were applied, but of which nobody knows any more whether the server refused steps of them. */
   answersLost = 0;
 
@@ -80,8 +89,10 @@ export class Outbox {
     for (const { index, name, error } of failed) {
       if (error.outcome !== 'refused') continue;
       this.refused += 1;
-      const { delta } = operations[index] as Operation;
-      if (this.refused <= REFUSALS_KEPT) this.refusals.push({ name, delta, code: error.code });
+      this.refusedBy.set(error.code, (this.refusedBy.get(error.code) ?? 0) + 1);
+      const { delta, time } = operations[index] as Operation;
+      const refusal = { name, delta, code: error.code };
+      if (this.refused <= REFUSALS_KEPT) this.refusals.push(time === undefined ? refusal : { ...refusal, time });
     }
     if (failed.some(({ error }) => error.code === 'ALREADY_APPLIED')) this.answersLost += 1;
     if (failure !== undefined) throw failure;

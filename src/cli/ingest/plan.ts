@@ -4,6 +4,7 @@ import { CsvReader } from './csv.js';
 import { NdjsonReader } from './ndjson.js';
 import { type FieldReader, Unreadable } from './record.js';
 import type { Sighting, Sum, Template, Where } from './template.js';
+import { parseLogTime, parseTime } from './time.js';
 
 export const FORMATS = ['combined', 'csv', 'ndjson'] as const;
 export type Format = (typeof FORMATS)[number];
@@ -15,6 +16,8 @@ export interface Recipe {
   readonly sums: readonly Sum[];
   readonly sightings: readonly Sighting[];
   readonly wheres: readonly Where[];
+  /** The field that says when a record's increments happened; without one it is when they are counted. */
+  readonly time?: string;
 }
 
 /** Each template adds at most one operation per record; this keeps the operations of one record far below a batch. */
@@ -23,9 +26,11 @@ export const MAX_NAME_BYTES = 1024;
 
 const MIN_I64 = -(2n ** 63n);
 const MAX_I64 = 2n ** 63n - 1n;
+const MINUTE = 60_000;
 const INTEGER = /^-?[0-9]{1,19}$/;
 
 const TOO_LONG = new Unreadable('longer than 1 MiB');
+const NOT_A_TIME = new Unreadable('the field of --time holds no time that can be read');
 const NAME_EMPTY = new Unreadable('a template gives an empty name');
 const ITEM_UNUSABLE = new Unreadable('a template gives an item that has not 1 to 1,024 bytes');
 const NAME_TOO_LONG = new Unreadable('a template gives a name of more than 1,024 bytes');
@@ -48,6 +53,8 @@ export class Plan {
   /** Names, and beside each the item that was seen under it. */
   readonly seenUnder: string[] = [];
   readonly seen: string[] = [];
+  /** Where the minute begins in which the record's increments happened, in milliseconds since 1970, if the recipe has times. */
+  minute: number | undefined;
 
   readonly #reader: FieldReader;
   readonly #wheres: readonly { readonly field: number; readonly value: string }[];
@@ -55,6 +62,7 @@ export class Plan {
   readonly #sightings: readonly { readonly name: BoundTemplate; readonly item: BoundTemplate }[];
   /** For each template the field that is added, or -1 to add 1. */
   readonly #addends: readonly number[];
+  readonly #time: { readonly field: number; readonly parse: (text: string) => number | undefined } | undefined;
   readonly #missing: readonly Unreadable[];
   readonly #notANumber: readonly Unreadable[];
 
@@ -69,6 +77,8 @@ export class Plan {
     this.#templates = templates.map(bound);
     this.#sightings = recipe.sightings.map(({ name, item }) => ({ name: bound(name), item: bound(item) }));
     this.#addends = [...recipe.counts.map(() => -1), ...recipe.sums.map((sum) => indexOf(sum.field))];
+    const parse = recipe.format === 'combined' ? parseLogTime : parseTime;
+    this.#time = recipe.time === undefined ? undefined : { field: indexOf(recipe.time), parse };
     this.#missing = fields.map((field) => new Unreadable(`no ${field}`));
     this.#notANumber = fields.map((field) => new Unreadable(`${field} is not a 64-bit integer`));
   }
@@ -81,6 +91,8 @@ export class Plan {
       if (value instanceof Unreadable) return value;
       if (value !== where.value) return 'filtered';
     }
+    const untimed = this.#readMinute();
+    if (untimed !== undefined) return untimed;
     for (let index = 0; index < this.#templates.length; index += 1) {
       const problem = this.#makeName(index) ?? this.#makeDelta(index);
       if (problem !== undefined) return problem;
@@ -90,6 +102,17 @@ export class Plan {
       if (problem !== undefined) return problem;
     }
     return 'used';
+  }
+
+  #readMinute(): Unreadable | undefined {
+    if (this.#time === undefined) return undefined;
+    const { field, parse } = this.#time;
+    const value = this.#reader.field(field);
+    if (typeof value !== 'string') return value ?? this.#missing[field];
+    const time = parse(value);
+    if (time === undefined) return NOT_A_TIME;
+    this.minute = time - (time % MINUTE);
+    return undefined;
   }
 
   #makeName(index: number): Unreadable | undefined {
@@ -152,11 +175,11 @@ function isTooLong(text: string): boolean {
 }
 
 /** The distinct fields that a recipe uses. */
-function fieldsOf({ counts, sums, sightings, wheres }: Recipe): string[] {
+function fieldsOf({ counts, sums, sightings, wheres, time }: Recipe): string[] {
   const seen = sightings.flatMap(({ name, item }) => [name, item]);
   const templates = [...counts, ...sums.map((sum) => sum.template), ...seen];
   const names = [...wheres, ...sums].map(({ field }) => field);
-  return [...new Set([...templates.flatMap(({ fields }) => fields), ...names])];
+  return [...new Set([...templates.flatMap(({ fields }) => fields), ...names, ...(time === undefined ? [] : [time])])];
 }
 
 function readerOf(format: Format, fields: readonly string[], header: readonly string[]): FieldReader {
