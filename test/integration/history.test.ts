@@ -1,10 +1,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { BatchOperation } from '../../src/client/index.js';
 import { Random } from '../support/random.js';
 import { clientOfTest } from './clients.js';
+import { startProgram } from './ingest-programs.js';
 import { serverOfTest } from './server-process.js';
 
 const MINUTE = 60_000;
@@ -33,22 +33,15 @@ describe.skipIf(!isThere)('the history of the real log', () => {
 
   test('is by the hour and by the day what awk counts, of every path, also after a kill -9', async () => {
     const server = await serverOfTest({ lanes: 2, partitions: 4, environment });
-    const writer = await clientOfTest(server);
-    const operations = readFileSync(log, 'utf8')
-      .trimEnd()
-      .split('\n')
-      .map((line): BatchOperation => {
-        const [, day, month, rest, path] = /\[(\d\d)\/(\w{3})\/(\d{4}:\S+) .*?\] "\S+ (\S+)/.exec(line) ?? [];
-        const [year, ...clock] = (rest as string).split(':');
-        return { name: `views:${path}`, delta: 1, time: new Date(`${day} ${month} ${year} ${clock.join(':')} UTC`) };
-      });
-    expect(operations).toHaveLength(10_000);
-    await writer.batch(operations);
+    const recipe = ['--format', 'combined', '--count', 'views:{path}', '--time', 'time'];
+    const { status, err } = await startProgram(['ingest', log, ...recipe, '--server', server.url]).outcome;
+    expect({ status, err }).toEqual({ status: 0, err: '' });
     await server.kill('SIGKILL');
     await server.start();
     const client = await clientOfTest(server);
     const [from, to] = ['2015-05-17', '2015-05-22'];
-    const paths = [...new Set(operations.map(({ name }) => name))];
+    const paths: string[] = [];
+    for await (const { name } of client.list('views:')) paths.push(name);
     expect(paths).toHaveLength(1_498);
     const found = { hour: new Map<string, number>(), day: new Map<string, number>() };
     await Promise.all(
