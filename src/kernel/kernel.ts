@@ -3,6 +3,8 @@ import { decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batc
 import { nameAt, slotAddress } from './cells';
 import { checkClasses, setClasses } from './classes';
 import { clearEmitted } from './emitted';
+import { applyExpire, checkExpire, expireCounters } from './expiring';
+import { isDue } from './expiry';
 import { xxh64 } from './hash';
 import { answerHistory, HISTORY_ANSWER_BYTES } from './history-query';
 import {
@@ -13,6 +15,8 @@ import {
   CLASSIFY,
   CONFIGURE,
   DELETE,
+  DUE,
+  EXPIRE,
   FIRST_PAGE,
   H_CLOCK,
   H_KEY0,
@@ -98,7 +102,7 @@ const CONFIGURATION_BYTES: u32 = 64;
 const TICK_OPERATIONS: u32 = 4096;
 
 /**
- * Applies a body: OK (applied, to be logged, its position is the new sequence), UNCHANGED or REPEATED (an answer, nothing to log), or the status
+ * Applies a body: OK (applied, to be logged, its position is the new sequence), DUE (a counter is past its time: ticks come first), UNCHANGED or REPEATED (an answer, nothing to log), or the status
  * that refuses it, in which case nothing has changed. The length of the answer is in REGISTER_ANSWER_LENGTH.
  */
 export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, milliseconds: f64, length: u32): u32 {
@@ -108,6 +112,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   store<i64>(REGISTER_EFFECT, 0);
   store<u32>(REGISTER_OPERATIONS, 0);
   clearEmitted();
+  if (kind !== TICK && isDue(<i64>milliseconds)) return DUE;
   const sequenced = (flags & SEQUENCED) !== 0;
   if (sequenced) {
     const status = admit(kind, flags, producer, incarnation, body, end);
@@ -147,6 +152,7 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
   if (kind === ADD) return checkAdd(flags, body, end);
   if (kind === SEE) return checkSee(flags, body, end);
   if (kind === MERGE) return checkMerge(body, end);
+  if (kind === EXPIRE) return checkExpire(body, end);
   if (kind === SET) return checkSet(body, end);
   if (kind === DELETE) return checkDelete(body, end);
   if (kind === OPEN) return checkOpen(body, end);
@@ -174,6 +180,7 @@ function change(kind: u32, flags: u32): u32 {
   }
   if (kind === SEE) return applySee(load<u32>(REGISTER_NEXT), flags);
   if (kind === MERGE) return applyMerge();
+  if (kind === EXPIRE) return applyExpire();
   if (kind === SET) return applySet();
   if (kind === DELETE) return applyDelete();
   if (kind === OPEN) return applyOpen(load<u32>(REGISTER_NEXT));
@@ -186,6 +193,7 @@ function change(kind: u32, flags: u32): u32 {
 
 /** Does a bounded part of what time alone brings. */
 function tick(): void {
+  expireCounters();
   expireOperations(TICK_OPERATIONS);
   expireProducers();
   sweepTracks();

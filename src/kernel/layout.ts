@@ -47,6 +47,7 @@ export const MAX_SLOTS: u32 = 16384 * 4096;
 export const MAX_PRODUCERS: u32 = 1024 * 1024;
 export const MAX_OPERATION_IDS: u32 = 1024 * 4096;
 export const MAX_CLASSES: u32 = 63;
+export const MAX_EXPIRIES: u32 = 4096 * 4096;
 /** The last millisecond of the year 9999. */
 export const MAX_TIME: i64 = 253402300799999;
 /** A slot that its last generation leaves is never taken again: an id is a slot and a generation of 16 bits. */
@@ -98,6 +99,7 @@ export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at
  *   280 u32 tracks             284 u32 hand    a track of the ring of all tracks; 0 = none
  *   288 i64 bytes of windows   296 i64 maximum
  *   304 u32 slots to classify  308 u32 next of them   after a change of the classes; 0 = done
+ *   312 u32 expiries       counters that have a time at which they end
  */
 export const H_MAGIC: u32 = HEADER;
 export const H_VERSION: u32 = HEADER + 4;
@@ -146,6 +148,7 @@ export const H_WINDOW_BYTES: u32 = HEADER + 288;
 export const H_MAXIMUM_WINDOW_BYTES: u32 = HEADER + 296;
 export const H_TO_CLASSIFY: u32 = HEADER + 304;
 export const H_CLASSIFIED: u32 = HEADER + 308;
+export const H_EXPIRIES: u32 = HEADER + 312;
 
 // Inside the header's page: directories of 1,024 segments each, 514 words for the holes between names (names.ts), the lists of
 // free blocks (blocks.ts), the classes (classes.ts).
@@ -156,6 +159,8 @@ export const OPERATION_INDEX_DIRECTORY: u32 = HEADER + 0x4000;
 export const NAME_HOLES: u32 = HEADER + 0x5000;
 export const FREE_BLOCKS: u32 = HEADER + 0x6000;
 export const CLASS_TABLES: u32 = HEADER + 0x7000;
+/** Up to the end of the header's page, whose last 4 KiB are free: 4,096 segments. */
+export const EXPIRY_DIRECTORY: u32 = HEADER + 0xb000;
 
 export const MAGIC: u32 = 0x6b795474; // "Ttyk"
 export const KERNEL_VERSION: u32 = 4;
@@ -167,6 +172,7 @@ export const SET: u32 = 6;
 export const DELETE: u32 = 9;
 export const SEE: u32 = 11;
 export const MERGE: u32 = 14;
+export const EXPIRE: u32 = 16;
 export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;
@@ -207,4 +213,5 @@ export const TIME_AHEAD: u32 = 37;
 
 // What `apply` returns besides OK and the statuses
 export const UNCHANGED: u32 = 256; // nothing to log; the answer shows the present
+export const DUE: u32 = 258; // a counter is past its time: ticks come first
 export const REPEATED: u32 = 257; // nothing to log; the answer is the kept first one

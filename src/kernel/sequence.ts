@@ -6,6 +6,7 @@ import {
   ATOMIC,
   BAD_REQUEST,
   DELETE,
+  EXPIRE,
   MAX_CURSOR,
   MEMORY_FULL,
   MERGE,
@@ -65,7 +66,7 @@ export function admit(kind: u32, flags: u32, producer: u32, incarnation: u32, st
 }
 
 function isSequenced(kind: u32): bool {
-  return kind === ADD || kind === SET || kind === DELETE || kind === SEE || kind === MERGE;
+  return kind === ADD || kind === SET || kind === DELETE || kind === SEE || kind === MERGE || kind === EXPIRE;
 }
 
 function repeat(window: u32, sequence: u64, payload: u64): u32 {

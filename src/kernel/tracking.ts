@@ -3,6 +3,7 @@ import { classAt, nameAt, setClass, slotAddress, trackAt } from './cells';
 import { classOf, HISTORY, isSameClass, keepsOf, knownSince, markUntracked, UNIQUES, WINDOWS } from './classes';
 import { emitMinute } from './emitted';
 import { minuteOfExtension, nowMinute } from './event-time';
+import { dropExpiry } from './expiry';
 import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS } from './layout';
 import { nameBytes, nameLength } from './names';
 import {
@@ -109,6 +110,7 @@ function endWindow(track: u32): void {
 export function endTrack(slot: u32): void {
   const track = trackAt(slotAddress(slot));
   if (!track) return;
+  dropExpiry(track);
   if (formOf(track) >= SPARSE) {
     closeNewestHour(track);
     dropWide(track);

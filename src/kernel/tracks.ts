@@ -7,13 +7,15 @@ import { H_HAND, H_MAXIMUM_WINDOW_BYTES, H_TRACKS, H_WINDOW_BYTES } from './layo
  * the name, so that counters without one pay nothing. Its form says what it has room for, and its size:
  *
  *   0          4                     8             12              16         20             24             32
- *   | u32 name | u32 slot, form << 30 | u32 uniques | u32 their head | u32 next | u32 previous | i64 0        |   BARE ends here
+ *   | u32 name | u32 slot, form << 30 | u32 uniques | u32 their head | u32 next | u32 previous | u32 expiry, 0 |   BARE ends here
  *
  *   32            36          40        48            52         56
  *   | u32 minute  | u32 since | i64 sum | u32 emitted | u32 wide | … by form (rings.ts), which says what these are
  *                                                                 56: 3 × (u32 minute, i32 sum)                    SPARSE, 80 bytes
  *                                                                 56: i64 hour sum   64: 64 × i32 minutes          MINUTES, 320
  *                                                                                   320: 24 × i64 hours            DAYS, 512
+ *
+ * `expiry` is the place + 1 among the counters that expire (expiry.ts); 0 = it never does.
  *
  * All tracks are linked in one ring, round which the ticks go; H_HAND is where the next one begins.
  */
@@ -23,6 +25,8 @@ const NEXT: u32 = 16;
 const PREVIOUS: u32 = 20;
 export const UNIQUES: u32 = 8;
 export const UNIQUES_HEAD: u32 = 12;
+
+const EXPIRY: u32 = 24;
 
 export const BARE: u32 = 0;
 export const SPARSE: u32 = 1;
@@ -115,7 +119,16 @@ export function dropTrack(slot: u32): void {
 
 /** Whether nothing hangs on a track, but for its window. */
 export function hasOnlyWindow(track: u32): bool {
-  return !load<u32>(track + UNIQUES);
+  return !load<u32>(track + UNIQUES) && !expiryPlace(track);
+}
+
+/** The place + 1 of a track's counter in the heap of expiry.ts; 0 where it has none. */
+export function expiryPlace(track: u32): u32 {
+  return load<u32>(track + EXPIRY);
+}
+
+export function setExpiryPlace(track: u32, place: u32): void {
+  store<u32>(track + EXPIRY, place);
 }
 
 /** Drops a track on which nothing hangs any more. */

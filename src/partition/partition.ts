@@ -12,6 +12,8 @@ export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67 }
 /** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */
 export const UNCHANGED = 256;
 export const REPEATED = 257;
+/** A counter is past its time: TICKs come first, and nothing has changed. */
+export const DUE = 258;
 
 export const KERNEL_VERSION = 4;
 

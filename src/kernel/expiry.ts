@@ -1,0 +1,99 @@
+import { slotAddress, trackAt } from './cells';
+import { EXPIRY_DIRECTORY, H_EXPIRIES, MAX_EXPIRIES } from './layout';
+import { allocatePages, hasRoom } from './memory';
+import { expiryPlace, setExpiryPlace } from './tracks';
+
+/**
+ * When counters expire: a binary heap, the earliest first (Williams, "Algorithm 232: Heapsort", 1964). An entry is 16 bytes; 4,096 of them make a
+ * segment of one page. The counter's track knows its place + 1, so that setting, moving and dropping a time take a logarithm of
+ * loads and leave nothing stale behind.
+ *
+ *   0              8          12      16
+ *   | i64 time, ms | u32 slot | u32 0 |
+ */
+const SEGMENT_SHIFT: u32 = 12;
+const SEGMENT_MASK: u32 = 4095;
+const SLOT: u32 = 8;
+
+function entryAt(place: u32): u32 {
+  return load<u32>(EXPIRY_DIRECTORY + ((place >> SEGMENT_SHIFT) << 2)) + ((place & SEGMENT_MASK) << 4);
+}
+
+/** When a slot's counter expires, in milliseconds since 1970; 0 where it never does. */
+export function expiryOf(slot: u32): i64 {
+  const track = trackAt(slotAddress(slot));
+  const place = track ? expiryPlace(track) : 0;
+  return place ? load<i64>(entryAt(place - 1)) : 0;
+}
+
+/** Whether a counter is past its time. */
+export function isDue(milliseconds: i64): bool {
+  return load<u32>(H_EXPIRIES) !== 0 && load<i64>(entryAt(0)) <= milliseconds;
+}
+
+/** The slot whose counter expires first. There is one. */
+export function firstDue(): u32 {
+  return load<u32>(entryAt(0) + SLOT);
+}
+
+/** Whether another counter can be given a time. */
+export function hasExpiryRoom(): bool {
+  const count = load<u32>(H_EXPIRIES);
+  if (count >= MAX_EXPIRIES) return false;
+  return load<u32>(EXPIRY_DIRECTORY + ((count >> SEGMENT_SHIFT) << 2)) !== 0 || hasRoom();
+}
+
+/** Sets when the counter of a slot expires, which has this track. The caller has asked hasExpiryRoom() where it had no time. */
+export function setExpiry(track: u32, slot: u32, time: i64): void {
+  let place = expiryPlace(track);
+  if (!place) {
+    place = load<u32>(H_EXPIRIES) + 1;
+    const segment = EXPIRY_DIRECTORY + (((place - 1) >> SEGMENT_SHIFT) << 2);
+    if (!load<u32>(segment)) {
+      const page = allocatePages(1);
+      if (!page) unreachable();
+      store<u32>(segment, page);
+    }
+    store<u32>(H_EXPIRIES, place);
+  }
+  settle(place - 1, time, slot);
+}
+
+/** The counter of a track expires no more. */
+export function dropExpiry(track: u32): void {
+  const place = expiryPlace(track);
+  if (!place) return;
+  setExpiryPlace(track, 0);
+  const count = load<u32>(H_EXPIRIES) - 1;
+  store<u32>(H_EXPIRIES, count);
+  const last = entryAt(count);
+  const time = load<i64>(last);
+  const slot = load<u32>(last + SLOT);
+  memory.fill(last, 0, 16);
+  if (place - 1 < count) settle(place - 1, time, slot);
+}
+
+/** Finds the place of a time from a free one on, up or down. */
+function settle(from: u32, time: i64, slot: u32): void {
+  let place = from;
+  while (place) {
+    const parent = (place - 1) >> 1;
+    if (load<i64>(entryAt(parent)) <= time) break;
+    put(place, load<i64>(entryAt(parent)), load<u32>(entryAt(parent) + SLOT));
+    place = parent;
+  }
+  const count = load<u32>(H_EXPIRIES);
+  for (let child: u32 = 2 * place + 1; child < count; child = 2 * place + 1) {
+    if (child + 1 < count && load<i64>(entryAt(child + 1)) < load<i64>(entryAt(child))) child++;
+    if (load<i64>(entryAt(child)) >= time) break;
+    put(place, load<i64>(entryAt(child)), load<u32>(entryAt(child) + SLOT));
+    place = child;
+  }
+  put(place, time, slot);
+}
+
+function put(place: u32, time: i64, slot: u32): void {
+  store<i64>(entryAt(place), time);
+  store<u32>(entryAt(place) + SLOT, slot);
+  setExpiryPlace(trackAt(slotAddress(slot)), place + 1);
+}
