@@ -20,6 +20,7 @@ const ONE_NODE = [
   'test/kernel/windows.test.ts',
   'test/lane/checkpointer.test.ts',
   'test/load/load.test.ts',
+  'test/log/segmented-log.test.ts',
   'test/repair/repair.test.ts',
   'test/repartition/repartition.test.ts',
   'test/simulation/simulation-[1-4].test.ts',
