@@ -73,6 +73,7 @@ export async function killCycles({
     return performance.now() - before;
   };
   const workloads = [];
+  let isWhole = false;
   try {
     const inFlight = new Int32Array(new SharedArrayBuffer(4));
     for (let i = 0; i < clients; i++)
@@ -94,6 +95,7 @@ export async function killCycles({
     const restored = await backups.restoreAll(['--config', configFile]);
     const differing = await compareWithReplay(dataDir, before, after);
     const ofBackups = await compareWithReplay(dataDir, ...restored);
+    isWhole = true;
     return {
       ...summary(all, workloads),
       backups: {
@@ -112,7 +114,9 @@ export async function killCycles({
   } finally {
     await kill();
     await Promise.all(workloads.map((workload) => workload.abandon()));
-    rmSync(directory, { recursive: true, force: true });
+    // A server that does not start again is to be looked at.
+    if (isWhole) rmSync(directory, { recursive: true, force: true });
+    else console.error(`The data of the server are kept: ${dataDir}`);
   }
 }
 
