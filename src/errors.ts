@@ -184,3 +184,8 @@ export class TallystickError extends Error {
     this.outcome = options.outcome ?? outcome;
   }
 }
+
+/** An error as one of the table: what is none of it is a defect. */
+export function asTallystickError(error: unknown): TallystickError {
+  return error instanceof TallystickError ? error : new TallystickError('INTERNAL', String(error), { cause: error });
+}

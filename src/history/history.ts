@@ -74,7 +74,7 @@ export class History {
    * @param items all that the partition emitted after its place, up to `to`
    */
   commit(partition: number, to: HistoryPlace, items: readonly HistoryItem[]): Promise<AppendOutcome> {
-    const later = items.find((item) => isBeyond(item, to));
+    const later = items.find((item) => isAfter(placeOf(item), to));
     if (later) throw new RangeError(`An item of sequence ${later.asOf} in a commit up to ${to.watermark}.`);
     return this.#inTurn(async () => {
       const state = this.#currentState(partition);
@@ -214,11 +214,6 @@ export class History {
 }
 
 const counterName = ({ slot, generation }: HistoryItem): string => `${slot}.${generation}`;
-
-/** Whether an item is not part of what is up to a place. */
-function isBeyond({ asOf, index }: HistoryItem, to: HistoryPlace): boolean {
-  return asOf > to.watermark + (index < to.items ? 1 : 0);
-}
 
 function addedUp(a: Sums, b: Sums): Sums {
   return Array.from({ length: UNITS.minute }, (_, minute) => sumOf([a[minute], b[minute]]));

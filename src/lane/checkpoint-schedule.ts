@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../clock.js';
-import { TallystickError } from '../errors.js';
+import { asTallystickError, TallystickError } from '../errors.js';
 import type { CheckpointManifest } from '../log/checkpoint.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { microseconds, percentiles } from '../log/histogram.js';
@@ -300,8 +300,7 @@ export class CheckpointSchedule {
   #fail(error: unknown): void {
     this.#state = 'stopped';
     this.#timer?.cancel();
-    const known = error instanceof TallystickError ? error : undefined;
-    this.#parts.onFailed(known ?? new TallystickError('INTERNAL', String(error), { cause: error }));
+    this.#parts.onFailed(asTallystickError(error));
   }
 
   #findOldest(): Known & { readonly partition: number } {

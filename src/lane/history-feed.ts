@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../clock.js';
-import { TallystickError } from '../errors.js';
+import { asTallystickError, TallystickError } from '../errors.js';
 import {
   type CounterKey,
   type HistoryItem,
@@ -289,8 +289,7 @@ export class HistoryFeed {
   #fail(error: unknown): void {
     this.#stopped = true;
     this.#timer?.cancel();
-    const known = error instanceof TallystickError ? error : undefined;
-    this.#parts.onFailed(known ?? new TallystickError('INTERNAL', String(error), { cause: error }));
+    this.#parts.onFailed(asTallystickError(error));
   }
 
   #callBackForRoom(): void {

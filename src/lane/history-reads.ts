@@ -6,13 +6,13 @@ import { decodeEmitted } from '../partition/emitted.js';
 import type { Partition, TrackedCounter } from '../partition/partition.js';
 import { ByteReader, ByteWriter } from '../protocol/bytes.js';
 import { type HistoryFound, type HistoryQuestion, readQuestion, writeFound } from '../protocol/history.js';
+import { MAX_TIME } from '../protocol/request.js';
 import { type Bucket, endOf } from '../series/bucket.js';
 import { valueAt } from '../series/series.js';
 import type { HistoryFeed } from './history-feed.js';
 
 /** What an answer may hold: about 14 days of minutes, and days for ever. */
 const MOST_BUCKETS = 20_000;
-const MAX_TIME = 253_402_300_799_999;
 
 export interface HistoryReadsParts {
   readonly history: History;

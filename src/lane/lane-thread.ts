@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
-import { TallystickError } from '../errors.js';
+import { asTallystickError, TallystickError } from '../errors.js';
 import { RollUpPool } from '../history/roll-up-pool.js';
 import { createHistory, openHistory } from '../history/storage.js';
 import { closeLaneStorage, createLaneStorage, historyPath, openLaneStorage } from '../log/lane-storage.js';
@@ -34,8 +34,7 @@ function tell(message: FromLane): void {
 
 function fail(error: unknown): void {
   Atomics.store(poison, 0, 1);
-  const known =
-    error instanceof TallystickError ? error : new TallystickError('INTERNAL', String(error), { cause: error });
+  const known = asTallystickError(error);
   tell({ kind: 'failed', code: known.code, detail: known.detail });
 }
 

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../clock.js';
-import { TallystickError } from '../errors.js';
+import { asTallystickError, type TallystickError } from '../errors.js';
 import type { History } from '../history/history.js';
 import type { Retention, RollUpPlanner } from '../history/roll-up.js';
 
@@ -72,7 +72,6 @@ export class RollUps {
 
   #fail(error: unknown): void {
     this.#stopped = true;
-    const known = error instanceof TallystickError ? error : undefined;
-    this.#parts.onFailed(known ?? new TallystickError('INTERNAL', String(error), { cause: error }));
+    this.#parts.onFailed(asTallystickError(error));
   }
 }

@@ -1,4 +1,4 @@
-import { TallystickError } from '../errors.js';
+import { asTallystickError } from '../errors.js';
 import { type CheckReport, checkLaneStorage, reportOf } from './check.js';
 
 // The process of checkInChild: prints one line of JSON, and exits with 0 for a sound log, else with 1.
@@ -9,9 +9,7 @@ async function report(): Promise<CheckReport> {
     const shape = { partitions: partitions.split(',').map(Number), kernelVersion: Number(kernelVersion) };
     return { sound: true, log: await checkLaneStorage(directory, shape) };
   } catch (error) {
-    return reportOf(
-      error instanceof TallystickError ? error : new TallystickError('INTERNAL', String(error), { cause: error }),
-    );
+    return reportOf(asTallystickError(error));
   }
 }
 

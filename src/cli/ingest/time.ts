@@ -1,3 +1,5 @@
+import { MAX_TIME } from '../../protocol/request.js';
+
 /**
  * Times of records, as milliseconds since 1970; undefined for text that is none. A time without a zone is taken as UTC.
  *
@@ -5,8 +7,6 @@
  */
 
 const FIRST_MILLISECONDS = 1e11;
-/** What the server takes: up to the end of the year 9999. */
-const LAST = 253_402_300_799_999;
 const NUMBER = /^[0-9]{1,15}(?:\.[0-9]{1,9})?$/;
 const ISO = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?$/;
 const LOG = /^(\d\d)\/([A-Z][a-z]{2})\/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-]\d{4})$/;
@@ -41,4 +41,4 @@ function instant(parts: readonly number[], milliseconds: number, zone = 'Z'): nu
   return inRange(date.getTime() + ((hour * 60 + minute) * 60 + second) * 1_000 + milliseconds - offset);
 }
 
-const inRange = (time: number): number | undefined => (time >= 0 && time <= LAST ? time : undefined);
+const inRange = (time: number): number | undefined => (time >= 0 && time <= MAX_TIME ? time : undefined);
