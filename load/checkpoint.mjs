@@ -1,10 +1,8 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { connect } from '../dist/client/index.js';
-import { checkInChild } from '../dist/log/check.js';
-import { KERNEL_VERSION } from '../dist/partition/partition.js';
 import { Batches, DISTRIBUTIONS } from './batches.mjs';
 import { closedLoop } from './closed-loop.mjs';
 import { Counters } from './counters.mjs';
@@ -180,18 +178,10 @@ function sizes() {
 async function killAndStart() {
   server.child.kill('SIGKILL');
   await server.exited;
-  const { lanes } = JSON.parse(readFileSync(join(dataDir, 'tallystick.json'), 'utf8'));
-  let start = performance.now();
-  await Promise.all(
-    lanes.map((partitions, lane) =>
-      checkInChild(join(dataDir, `lane-${lane}`), { partitions, kernelVersion: KERNEL_VERSION }),
-    ),
-  );
-  const checkSeconds = (performance.now() - start) / 1_000;
-  start = performance.now();
+  const start = performance.now();
   server = await startServerProcess(dataDir, ...flags);
   const totalSeconds = (performance.now() - start) / 1_000;
-  return { totalSeconds, checkSeconds, lanes: (await statsOf(server.url)).map(({ recovery }) => recovery) };
+  return { totalSeconds, lanes: (await statsOf(server.url)).map(({ recovery }) => recovery) };
 }
 
 async function sumOf(url, { text }, total) {
@@ -231,8 +221,8 @@ function print({ perSecond, lanes, tailMost, filledBytes, memoryMost, samples, r
   console.log(`commits alone, and beside a checkpoint in the making:\n${textTable(head, rows)}`);
   console.log(`memory ${mebi(filledBytes)} when filled, at most ${mebi(memoryMost)}`);
   console.log(`on the disk ${mebi(last.log)} of log, ${mebi(last.checkpoint)} of checkpoints`);
-  const { totalSeconds, checkSeconds, lanes: recoveries } = restart;
-  console.log(`\nstart after kill -9: ${three(totalSeconds)} s; the check alone takes ${three(checkSeconds)} s`);
+  const { totalSeconds, lanes: recoveries } = restart;
+  console.log(`\nstart after kill -9: ${three(totalSeconds)} s`);
   const restartRows = recoveries.map((recovery, lane) => [
     lane,
     mebi(recovery.pages * 65_536),

@@ -3,8 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { type ErrorCode, TallystickError } from './errors.js';
 
 /**
- * Work on files that may be damaged, in a process of its own: LMDB can crash on damaged pages, and then this one goes on and knows
- * where it was. Jobs and findings are values that one process can send to another.
+ * Work on files that may be damaged, in a process of its own: whatever they do to it, this one goes on and knows where it was. Jobs and findings are values that one process can send to another.
  */
 
 type Answer<Findings> = { readonly findings: Findings } | { readonly code: ErrorCode; readonly detail: string };
@@ -13,8 +12,7 @@ type Answer<Findings> = { readonly findings: Findings } | { readonly code: Error
  * Runs a job in a process of its own.
  *
  * @param main below dist, what calls `answerJob`
- * @throws TallystickError LOG_CORRUPT also where the process died by a signal: it read what LMDB can't make sense of;
- * INTERNAL if it said nothing
+ * @throws TallystickError LOG_CORRUPT also where the process died by a signal; INTERNAL if it said nothing
  */
 export async function runJob<Job, Findings>(main: string, job: Job): Promise<Findings> {
   // From src/ (tests) and from dist/ alike.

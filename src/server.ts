@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { type Config, type ConfigInput, defaultShape, loadConfig } from './config.js';
-import { DataDirectory, type LanePlace } from './directory.js';
+import { DataDirectory } from './directory.js';
 import type { TallystickError } from './errors.js';
 import type { HotName } from './lane/hot-names.js';
 import { type LaneStatus, Supervisor, type SupervisorState } from './lane/supervisor.js';
-import { checkInChild } from './log/check.js';
-import { KERNEL_VERSION, MAXIMUM_PAGES, PAGE_BYTES } from './partition/partition.js';
+import { MAXIMUM_PAGES, PAGE_BYTES } from './partition/partition.js';
 import { DEFAULT_LIMITS } from './protocol/opcode.js';
 
 /**
@@ -57,7 +56,6 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
   const create = manifest.state === 'creating';
   const { lanes } = directory;
   if (create) directory.discardUnfinished();
-  else await Promise.all(lanes.map(checkLane));
 
   let tellFailed: (error: TallystickError) => void = () => {};
   const failed = new Promise<TallystickError>((resolve) => {
@@ -102,12 +100,6 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       directory.close();
     },
   };
-}
-
-/** Opens the lane's storage in a child process first: damaged pages can crash the one that reads them. */
-async function checkLane({ path, partitions }: LanePlace): Promise<void> {
-  const result = await checkInChild(path, { partitions, kernelVersion: KERNEL_VERSION });
-  if (!result.sound) throw result.error;
 }
 
 function configurationOf(config: Config, directory: DataDirectory) {

@@ -135,7 +135,6 @@ describe('imports', () => {
       'src/lane/checkpoint-thread.ts',
     ];
     const others = [
-      'src/log/check-main.ts',
       'src/verify/job-main.ts',
       'src/repair/salvage-main.ts',
       'src/history/roll-up-thread.ts',

@@ -1,32 +1,60 @@
 import { type BinaryDatabase, LmdbEnvironment } from '../log/lmdb.js';
+import { LmdbReader } from '../log/lmdb-reader.js';
 import type { AppendOutcome } from '../log/log.js';
 import { RESOLUTIONS, type Resolution } from '../series/bucket.js';
 import { partitionKey } from './partition-state.js';
-import type { Change, HistoryStats, HistoryTables, StoredRow } from './tables.js';
+import type { Change, HistoryReader, HistoryStats, HistoryTables, StoredRow } from './tables.js';
 
 /** More than what the checkpoints keep, so that history never takes the room of the log. */
 const DEFAULT_RESERVE_BYTES = 192 * 1_048_576;
 const PARTITIONS = RESOLUTIONS.length;
 
 export interface LmdbTablesOptions {
-  readonly readOnly?: boolean;
   /** Nothing is written that would leave less free than this on its file system. */
   readonly reserveBytes?: number;
 }
 
-/** The history of a lane in an LMDB environment of its own: a database for each resolution, and one for the partitions. */
+/** A database for each resolution, and one for the partitions. */
+const DATABASES = ['minutes', 'hours', 'days', 'partitions'];
+
+/** Reads the history of a lane, beside whoever writes it: each call finds one state, two of them two. */
+export class LmdbTablesReader implements HistoryReader {
+  readonly #reader: LmdbReader;
+
+  /** @throws TallystickError LOG_CORRUPT if `path` is not what LmdbTables makes; errors of the system */
+  constructor(path: string) {
+    this.#reader = LmdbReader.open(path, DATABASES);
+  }
+
+  refresh(): void {}
+
+  state(partition: number): Uint8Array | undefined {
+    return this.#reader.get(PARTITIONS, partitionKey(partition));
+  }
+
+  get(resolution: Resolution, key: Uint8Array): Uint8Array | undefined {
+    return this.#reader.get(RESOLUTIONS.indexOf(resolution), key);
+  }
+
+  range(resolution: Resolution, start: Uint8Array, end: Uint8Array, limit: number): StoredRow[] {
+    return this.#reader.range(RESOLUTIONS.indexOf(resolution), { start, end, limit });
+  }
+
+  close(): void {
+    this.#reader.close();
+  }
+}
+
+/** The history of a lane in an LMDB environment of its own. */
 export class LmdbTables implements HistoryTables {
   readonly #environment: LmdbEnvironment;
   readonly #rows: Readonly<Record<Resolution, BinaryDatabase>>;
   readonly #partitions: BinaryDatabase;
 
-  /** Opens the environment in the file `path`, and makes it if it is not there and `readOnly` is not set. */
+  /** Opens the environment in the file `path`, and makes it if it is not there. */
   constructor(path: string, options: LmdbTablesOptions = {}) {
-    const { readOnly = false, reserveBytes = DEFAULT_RESERVE_BYTES } = options;
-    this.#environment = new LmdbEnvironment(path, ['minutes', 'hours', 'days', 'partitions'], {
-      readOnly,
-      reserveBytes,
-    });
+    const { reserveBytes = DEFAULT_RESERVE_BYTES } = options;
+    this.#environment = new LmdbEnvironment(path, DATABASES, { reserveBytes });
     const [minute, hour, day] = [0, 1, 2].map((index) => this.#environment.database(index));
     this.#rows = { minute, hour, day } as Record<Resolution, BinaryDatabase>;
     this.#partitions = this.#environment.database(PARTITIONS);

@@ -67,6 +67,7 @@ export interface RollUpPlanner {
 export function nextRollUp(reader: HistoryReader, codec: RowCodec, request: RollUpRequest): RollUp | undefined {
   const { partition, retention, now } = request;
   reader.refresh();
+  // Read first: where the owner removed rows meanwhile, the step is of an old revision and is not written
   const { revision } = decodeState(partition, reader.state(partition));
   const day = (age: number) => Math.max(0, Math.floor((now - age) / MILLISECONDS.day));
   const minutes = oldestMinutes(reader, partition, day(retention.minuteHours * MILLISECONDS.hour));

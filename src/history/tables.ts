@@ -10,8 +10,8 @@ export interface StoredRow {
 
 export interface HistoryReader {
   /**
-   * Lets go of what was read before. What is read after it, within the same turn of the event loop, is one state: all that is
-   * committed by now.
+   * What is read after it is committed by now. For the one that writes it is one state within the same turn of the event loop; a
+   * reader beside it may find more with every call.
    */
   refresh(): void;
 

@@ -1,5 +1,5 @@
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
-import type { CheckpointManifest, CheckpointStore } from '../log/checkpoint.js';
+import type { CheckpointManifest, CheckpointReader } from '../log/checkpoint.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import type { LaneStorage } from '../log/lane-storage.js';
 import type { ReplayEnd } from '../log/log.js';
@@ -57,7 +57,7 @@ export function replayBehind(
  * @throws TallystickError LOG_CORRUPT, DIRECTORY_INVALID
  */
 export async function restoreCheckpoint(
-  checkpoints: CheckpointStore,
+  checkpoints: CheckpointReader,
   number: number,
   partition: Partition,
 ): Promise<CheckpointManifest | undefined> {

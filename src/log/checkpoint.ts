@@ -66,18 +66,8 @@ export interface CheckpointStats {
   readonly pagesStored: number;
 }
 
-/**
- * The checkpoints of one lane. What was answered `flushed` is on the device; each call of `write`, `publish` is one
- * transaction, there whole or not at all. One call at a time.
- *
- * ```
- *  removeOrphans   write … write   publish
- *                  new pages       new manifest in, the pages that it no longer names out
- * ```
- *
- * The checkpoint before stays whole until `publish` is flushed.
- */
-export interface CheckpointStore {
+/** Reads the checkpoints of one lane. */
+export interface CheckpointReader {
   /**
    * The last whole checkpoint of a partition; undefined where none was made.
    *
@@ -93,6 +83,24 @@ export interface CheckpointStore {
    */
   readPages(manifest: CheckpointManifest, visit: (index: number, bytes: Uint8Array) => void): Promise<void>;
 
+  stats(): CheckpointStats;
+
+  /** Closes the storage. To be called when nothing is unanswered. */
+  close(): Promise<void>;
+}
+
+/**
+ * The checkpoints of one lane. What was answered `flushed` is on the device; each call of `write`, `publish` is one
+ * transaction, there whole or not at all. One call at a time.
+ *
+ * ```
+ *  removeOrphans   write … write   publish
+ *                  new pages       new manifest in, the pages that it no longer names out
+ * ```
+ *
+ * The checkpoint before stays whole until `publish` is flushed.
+ */
+export interface CheckpointStore extends CheckpointReader {
   /**
    * Removes the pages that the manifest does not name: those of a checkpoint that was never finished.
    *
@@ -109,11 +117,6 @@ export interface CheckpointStore {
    * @throws TallystickError LOG_CORRUPT for a damaged manifest before it
    */
   publish(manifest: CheckpointManifest): Promise<AppendOutcome>;
-
-  stats(): CheckpointStats;
-
-  /** Closes the storage. To be called when nothing is unanswered. */
-  close(): Promise<void>;
 }
 
 export function encodeManifest(manifest: CheckpointManifest): Uint8Array {

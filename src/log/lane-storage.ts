@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { CheckpointStore } from './checkpoint.js';
+import type { CheckpointReader, CheckpointStore } from './checkpoint.js';
 import { HeadMarkFile } from './head-mark.js';
-import { LmdbCheckpoints } from './lmdb-checkpoints.js';
+import { LmdbCheckpointReader, LmdbCheckpoints } from './lmdb-checkpoints.js';
+import { LmdbFile } from './lmdb-file.js';
 import type { HeadMark, Log, LogPlace, LogReader, LogShape } from './log.js';
 import { corrupt, firstPlace } from './replay.js';
 import { flush, type LogKind, segmentsIn } from './segment-files.js';
@@ -18,7 +19,8 @@ import { SegmentedLogReader } from './segmented-log-reader.js';
 export interface LaneStorage {
   readonly log: Log;
   readonly mark: HeadMark;
-  readonly checkpoints: CheckpointStore;
+  /** They are written by another thread (`openCheckpoints`). */
+  readonly checkpoints: CheckpointReader;
 }
 
 export const checkpointPath = (directory: string) => join(directory, 'checkpoint.mdb');
@@ -59,7 +61,8 @@ export async function createLaneStorage(
 }
 
 /**
- * Opens what `createLaneStorage` made. Check it in a child process first (check.ts): LMDB can crash on damaged pages.
+ * Opens what `createLaneStorage` made. What is to be written is verified before LMDB sees it: it trusts its pages, can crash on damaged
+ * ones, and writes over what is in use where its list of free pages is damaged, which nobody who reads would notice.
  *
  * @throws TallystickError LOG_CORRUPT if a part is missing, or the mark is damaged. The log is made last, so the absence of
  * one of the others is damage too.
@@ -73,10 +76,11 @@ export async function openLaneStorage(
     if (!existsSync(path)) throw corrupt(`${path} is missing.`);
   }
   const { readOnly = false } = options;
+  if (!readOnly) for (const path of writtenFiles(directory)) LmdbFile.check(path);
   const mark = HeadMarkFile.open(markPath(directory), shape.partitions, readOnly ? 'r' : 'r+');
-  let checkpoints: CheckpointStore | undefined;
+  let checkpoints: CheckpointReader | undefined;
   try {
-    checkpoints = new LmdbCheckpoints(checkpointPath(directory), shape, { readOnly });
+    checkpoints = new LmdbCheckpointReader(checkpointPath(directory), shape);
     return { mark, checkpoints, log: await SegmentedLog.open(directory, shape, options) };
   } catch (error) {
     mark.close();
@@ -85,14 +89,14 @@ export async function openLaneStorage(
   }
 }
 
-/** The checkpoints of a lane alone, in a directory that is made if it is not there. */
+/** The checkpoints of a lane alone, to be written, in a directory that is made if it is not there. */
 export async function openCheckpoints(directory: string, shape: LogShape): Promise<CheckpointStore> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   return new LmdbCheckpoints(checkpointPath(directory), shape);
 }
 
 /** The LMDB files that a lane writes to; the older segments it only reads. */
-export function writtenFiles(directory: string): string[] {
+function writtenFiles(directory: string): string[] {
   const newest = segmentsIn(directory).at(-1);
   const paths = [checkpointPath(directory), historyPath(directory), ...(newest?.kind === 'lmdb' ? [newest.path] : [])];
   return paths.filter((path) => existsSync(path));

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   CHECKPOINT_PAGE_BYTES,
   type CheckpointManifest,
+  type CheckpointReader,
   type CheckpointStats,
   type CheckpointStore,
   decodeManifest,
@@ -11,6 +12,7 @@ import {
   PageVerifier,
 } from './checkpoint.js';
 import { type BinaryDatabase, LmdbEnvironment } from './lmdb.js';
+import { LmdbReader } from './lmdb-reader.js';
 import type { AppendOutcome, LogShape } from './log.js';
 
 /**
@@ -33,8 +35,43 @@ const KEYS_PER_TURN = 1_024;
 /** Twice what the log keeps, so that a checkpoint never takes the room of the log. */
 const DEFAULT_RESERVE_BYTES = 128 * 1_048_576;
 
+const DATABASES = ['pages', 'manifests'];
+const [PAGES, MANIFESTS] = [0, 1] as const;
+
+/** Reads them, beside whoever writes them. */
+export class LmdbCheckpointReader implements CheckpointReader {
+  readonly #reader: LmdbReader;
+  readonly #kernelVersion: number;
+  readonly #verifier = new PageVerifier();
+
+  constructor(path: string, shape: LogShape) {
+    this.#reader = LmdbReader.open(path, DATABASES);
+    this.#kernelVersion = shape.kernelVersion;
+  }
+
+  manifest(partition: number): CheckpointManifest | undefined {
+    const stored = this.#reader.get(MANIFESTS, manifestKey(partition));
+    return stored && decodeManifest(stored, partition, this.#kernelVersion);
+  }
+
+  async readPages(manifest: CheckpointManifest, visit: (index: number, bytes: Uint8Array) => void): Promise<void> {
+    for (let index = manifest.pages.length - 1; index >= 0; index--) {
+      const key = pageKey(manifest.partition, index, manifest.pages[index]?.generation ?? 0);
+      visit(index, this.#verifier.verify(manifest, index, this.#reader.get(PAGES, key)));
+      if (index % PAGES_PER_TURN === 0) await nextTurn();
+    }
+  }
+
+  stats(): CheckpointStats {
+    return { ...this.#reader.stats(), pagesStored: this.#reader.count(PAGES) };
+  }
+
+  async close(): Promise<void> {
+    this.#reader.close();
+  }
+}
+
 export interface LmdbCheckpointsOptions {
-  readonly readOnly?: boolean;
   /** Nothing is written that would leave less free than this on its file system. */
   readonly reserveBytes?: number;
 }
@@ -43,31 +80,22 @@ export class LmdbCheckpoints implements CheckpointStore {
   readonly #environment: LmdbEnvironment;
   readonly #pages: BinaryDatabase;
   readonly #manifests: BinaryDatabase;
-  readonly #kernelVersion: number;
-  readonly #verifier = new PageVerifier();
+  readonly #reader: LmdbCheckpointReader;
 
-  /** Opens the environment in the file `path`, and makes it if it is not there and `readOnly` is not set. */
-  constructor(path: string, shape: LogShape, options: LmdbCheckpointsOptions = {}) {
-    const { readOnly = false, reserveBytes = DEFAULT_RESERVE_BYTES } = options;
-    this.#environment = new LmdbEnvironment(path, ['pages', 'manifests'], { readOnly, reserveBytes });
-    this.#pages = this.#environment.database(0);
-    this.#manifests = this.#environment.database(1);
-    this.#kernelVersion = shape.kernelVersion;
+  /** Opens the environment in the file `path`, and makes it if it is not there. */
+  constructor(path: string, shape: LogShape, { reserveBytes = DEFAULT_RESERVE_BYTES }: LmdbCheckpointsOptions = {}) {
+    this.#environment = new LmdbEnvironment(path, DATABASES, { reserveBytes });
+    this.#pages = this.#environment.database(PAGES);
+    this.#manifests = this.#environment.database(MANIFESTS);
+    this.#reader = new LmdbCheckpointReader(path, shape);
   }
 
   manifest(partition: number): CheckpointManifest | undefined {
-    const stored = this.#environment.read(() => this.#manifests.get(manifestKey(partition)));
-    return stored && decodeManifest(stored, partition, this.#kernelVersion);
+    return this.#reader.manifest(partition);
   }
 
-  async readPages(manifest: CheckpointManifest, visit: (index: number, bytes: Uint8Array) => void): Promise<void> {
-    for (let index = manifest.pages.length - 1; index >= 0; index--) {
-      const key = pageKey(manifest.partition, index, manifest.pages[index]?.generation ?? 0);
-      const stored = this.#environment.read(() => this.#pages.getBinaryFast(key));
-      // What lmdb-js hands out is a buffer that is longer than it says.
-      visit(index, this.#verifier.verify(manifest, index, stored?.subarray(0, stored.length)));
-      if (index % PAGES_PER_TURN === 0) await nextTurn();
-    }
+  readPages(manifest: CheckpointManifest, visit: (index: number, bytes: Uint8Array) => void): Promise<void> {
+    return this.#reader.readPages(manifest, visit);
   }
 
   async removeOrphans(partition: number): Promise<AppendOutcome> {
@@ -121,11 +149,12 @@ export class LmdbCheckpoints implements CheckpointStore {
   }
 
   stats(): CheckpointStats {
-    return { ...this.#environment.stats(), pagesStored: this.#environment.count(0) };
+    return this.#reader.stats();
   }
 
-  close(): Promise<void> {
-    return this.#environment.close();
+  async close(): Promise<void> {
+    await this.#reader.close();
+    await this.#environment.close();
   }
 
   #remove(keys: readonly Uint8Array[]): Promise<AppendOutcome> {

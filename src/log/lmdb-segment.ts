@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { unknown } from './append-outcome.js';
 import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
 import { decodeBegin, encodeBegin } from './begin.js';
 import { ChecksummedBuffer } from './checksum.js';
 import { LmdbEnvironment } from './lmdb.js';
+import { LmdbReader, type LmdbRow } from './lmdb-reader.js';
 import type { AppendOutcome, LogPlace, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
 import { corrupt } from './replay.js';
@@ -14,17 +16,30 @@ const DATABASES = ['begin', 'records', 'audit'];
 const [BEGIN, RECORDS, AUDIT] = [0, 1, 2] as const;
 const BEGIN_KEY = Buffer.alloc(1);
 
+/** Records that are read at a time. */
+const ROW = 64;
+
 /** A segment that is an LMDB environment. A group is one transaction, so it is there whole or not at all. */
 export class LmdbSegment implements Segment {
   readonly begin: LogPlace;
-  readonly #environment: LmdbEnvironment;
+  readonly #reader: LmdbReader;
+  /** Only of the writer. */
+  readonly #environment: LmdbEnvironment | undefined;
   readonly #isGrowing: boolean;
   readonly #scratch = new ChecksummedBuffer(AUDIT_SCRATCH_BYTES);
+  #lastRecord: number;
+  /** Records that were read together, and the number of the first. */
+  #row: { readonly first: number; readonly rows: readonly LmdbRow[] } = { first: 0, rows: [] };
 
-  private constructor(environment: LmdbEnvironment, begin: LogPlace, isGrowing: boolean) {
+  private constructor(reader: LmdbReader, environment: LmdbEnvironment | undefined, isGrowing: boolean) {
+    this.#reader = reader;
     this.#environment = environment;
     this.#isGrowing = isGrowing;
+    const stored = reader.get(BEGIN, BEGIN_KEY);
+    const begin = stored && decodeBegin(stored);
+    if (!begin) throw corrupt(`The segment does not say whole where it begins.`);
     this.begin = begin;
+    this.#lastRecord = begin.records + reader.count(RECORDS);
   }
 
   static create(directory: string, begin: LogPlace): Promise<SegmentFile> {
@@ -40,15 +55,15 @@ export class LmdbSegment implements Segment {
 
   static async open(path: string, options: SegmentOptions): Promise<LmdbSegment> {
     if (!existsSync(path)) throw corrupt(`${path} is missing.`);
-    const { readOnly = false, reserveBytes = DEFAULT_RESERVE_BYTES } = options;
-    const environment = new LmdbEnvironment(path, DATABASES, { readOnly, reserveBytes });
+    const { readOnly = false, isGrowing = false, reserveBytes = DEFAULT_RESERVE_BYTES } = options;
+    const environment = readOnly ? undefined : new LmdbEnvironment(path, DATABASES, { reserveBytes });
+    let reader: LmdbReader | undefined;
     try {
-      const stored = environment.read(() => environment.database(BEGIN).get(BEGIN_KEY));
-      const begin = stored && decodeBegin(stored);
-      if (!begin) throw corrupt(`${path} does not say whole where it begins.`);
-      return new LmdbSegment(environment, begin, options.isGrowing ?? false);
+      reader = LmdbReader.open(path, DATABASES);
+      return new LmdbSegment(reader, environment, isGrowing);
     } catch (error) {
-      await environment.close();
+      reader?.close();
+      await environment?.close();
       throw error;
     }
   }
@@ -59,10 +74,12 @@ export class LmdbSegment implements Segment {
   }
 
   async append(group: SealedGroup): Promise<AppendOutcome> {
-    const records = this.#environment.database(RECORDS);
-    const audit = this.#environment.database(AUDIT);
+    const environment = this.#environment;
+    if (!environment) return unknown('The log was not continued', 'it is open for reading alone');
+    const records = environment.database(RECORDS);
+    const audit = environment.database(AUDIT);
     const items = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
-    return this.#environment.commit({
+    return environment.commit({
       bytes: group.records.reduce((sum, { length }) => sum + length, 0),
       change: () => {
         group.records.forEach((record, index) => {
@@ -75,17 +92,22 @@ export class LmdbSegment implements Segment {
   }
 
   get lastRecord(): number {
-    return this.begin.records + this.#environment.count(RECORDS);
+    return this.#lastRecord;
   }
 
   refresh(): void {
-    this.#environment.refresh();
+    this.#lastRecord = this.begin.records + this.#reader.count(RECORDS);
+    this.#row = { first: 0, rows: [] };
   }
 
   record(number: number): Uint8Array | undefined {
-    const bytes = this.#environment.read(() => this.#environment.database(RECORDS).getBinaryFast(recordKey(number)));
-    // What lmdb-js hands out is a buffer that is longer than it says.
-    return bytes?.subarray(0, bytes.length);
+    const at = number - this.#row.first;
+    if (at >= 0 && at < this.#row.rows.length) return this.#row.rows[at]?.value;
+    const rows = this.#reader.range(RECORDS, { start: recordKey(number), limit: ROW });
+    const isNext = ({ key }: LmdbRow, index: number) => Buffer.compare(key, recordKey(number + index)) === 0;
+    const gap = rows.findIndex((row, index) => !isNext(row, index));
+    this.#row = { first: number, rows: gap < 0 ? rows : rows.slice(0, gap) };
+    return this.#row.rows[0]?.value;
   }
 
   async walk(take: (number: number, record: Uint8Array | undefined) => void): Promise<void> {
@@ -103,9 +125,7 @@ export class LmdbSegment implements Segment {
   async audit(visit: (item: AuditItem) => void): Promise<void> {
     let start: Uint8Array = Buffer.alloc(1);
     for (let full = true; full; ) {
-      const items = this.#environment.read(() => [
-        ...this.#environment.database(AUDIT).getRange({ start, limit: ITEMS_PER_TURN }),
-      ]);
+      const items = this.#reader.range(AUDIT, { start, limit: ITEMS_PER_TURN });
       for (const { key, value } of items) visit(decodeAuditItem(this.#scratch, key, value));
       const last = items.at(-1);
       full = items.length === ITEMS_PER_TURN;
@@ -116,11 +136,12 @@ export class LmdbSegment implements Segment {
   }
 
   stats(): { readonly usedBytes: number; readonly fileBytes: number } {
-    return this.#environment.stats();
+    return this.#reader.stats();
   }
 
   async close(): Promise<void> {
-    await this.#environment.close();
+    this.#reader.close();
+    await this.#environment?.close();
   }
 }
 

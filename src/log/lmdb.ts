@@ -25,7 +25,6 @@ interface Stats {
 }
 
 export interface EnvironmentOptions {
-  readonly readOnly?: boolean;
   /** Commits are not flushed: for a new file that is flushed as a whole before anybody relies on it. */
   readonly unsynced?: boolean;
   /** No transaction is begun that would leave less free than this on its file system. */
@@ -43,14 +42,13 @@ export interface Transaction {
 }
 
 /**
- * An LMDB environment with named databases, as the log and the checkpoints use it.
+ * An LMDB environment with named databases, as the log, the checkpoints and the history use it: opened by the thread that writes
+ * it, and by nobody else (lmdb-reader.ts says why).
  *
  * LMDB must not meet a full disk itself. Its short write comes back as EIO, like a broken device, and where a page can't
  * be written lmdb-js 3.5.6 writes its message past the end of a buffer (mdb_page_flush: malloc(100) for 104 bytes), which
  * aborts the process, at once or later. So each transaction first asks the file system, and keeps a reserve that no other
  * writer fills within one commit. At a broken device the process ends in any case.
- *
- * Several threads of a process may have the same file open: lmdb-js gives them one environment.
  */
 export class LmdbEnvironment {
   readonly #path: string;
@@ -59,7 +57,7 @@ export class LmdbEnvironment {
   readonly #databases: readonly BinaryDatabase[];
   #failure: AppendOutcome | undefined;
 
-  /** Opens the environment in the file `path`, and makes it if it is not there and `readOnly` is not set. */
+  /** Opens the environment in the file `path`, and makes it if it is not there. */
   constructor(path: string, names: readonly string[], options: EnvironmentOptions) {
     this.#path = path;
     this.#reserveBytes = options.reserveBytes;
@@ -83,7 +81,7 @@ export class LmdbEnvironment {
     }
   }
 
-  /** What is read from here on is what is committed by now, by whichever thread. */
+  /** What is read from here on is what is committed by now. */
   refresh(): void {
     this.#root.resetReadTxn();
   }
@@ -158,7 +156,6 @@ function openEnvironment(path: string, names: readonly string[], options: Enviro
     const settings = {
       ...BINARY,
       path,
-      readOnly: options.readOnly ?? false,
       noSync: options.unsynced ?? false,
       maxDbs: names.length,
       // If syncs overlapped, a failed write of a meta page would resolve the put all the same.
@@ -172,9 +169,7 @@ function openEnvironment(path: string, names: readonly string[], options: Enviro
       permissionsMode: 0o600,
     };
     const root = lmdb.open<Uint8Array, Uint8Array>(settings);
-    const databases = names.map((name): BinaryDatabase | undefined => root.openDB({ ...BINARY, name }));
-    if (!databases.every((database) => database !== undefined)) throw corrupt(`${path} lacks its databases.`);
-    return { root, databases };
+    return { root, databases: names.map((name): BinaryDatabase => root.openDB({ ...BINARY, name })) };
   } catch (error) {
     // The codes of LMDB are negative, those of the system are not.
     const code = (error as { code?: unknown }).code;

@@ -5,14 +5,11 @@ import { ITEMS_PER_TURN, type Segment } from './segment.js';
 import { segmentsIn } from './segment-files.js';
 import { openSegment } from './segment-kinds.js';
 
-/**
- * Reads the log in a lane's directory beside the thread that writes it. Within one process no other thread opens the
- * same segments in the same moment but the writer, which has a segment open before there is a record in it.
- */
+/** Reads the log in a lane's directory beside the thread that writes it. */
 export class SegmentedLogReader implements LogReader {
   readonly #directory: string;
   readonly #shape: LogShape;
-  /** A plain file that was read last: where its groups stand is found out once. */
+  /** The segment that was read last: of a plain file it is found out once where its groups stand. */
   #last: { readonly path: string; readonly segment: Segment } | undefined;
 
   constructor(directory: string, shape: LogShape) {
@@ -23,14 +20,13 @@ export class SegmentedLogReader implements LogReader {
   async readPartition(range: PartitionRange): Promise<void> {
     const replay = new PartitionReplay(this.#shape, range);
     for (let number = range.after.records + 1; number <= range.to.records; ) {
-      await this.#with(number, async (segment) => {
-        const end = Math.min(segment.lastRecord, range.to.records);
-        if (end < number) throw corrupt(`Record ${number} is missing.`);
-        for (; number <= end; number++) {
-          replay.record(number, segment.record(number));
-          if (number % ITEMS_PER_TURN === 0) await nextTurn();
-        }
-      });
+      const segment = await this.#segmentOf(number);
+      const end = Math.min(segment.lastRecord, range.to.records);
+      if (end < number) throw corrupt(`Record ${number} is missing.`);
+      for (; number <= end; number++) {
+        replay.record(number, segment.record(number));
+        if (number % ITEMS_PER_TURN === 0) await nextTurn();
+      }
     }
     replay.end();
   }
@@ -40,19 +36,16 @@ export class SegmentedLogReader implements LogReader {
     this.#last = undefined;
   }
 
-  /** Lends the segment in which a record lies, if it is anywhere, as it is now. */
-  async #with(number: number, use: (segment: Segment) => Promise<void>): Promise<void> {
+  /** The segment in which a record lies, if it is anywhere, as it is now. */
+  async #segmentOf(number: number): Promise<Segment> {
     const file = segmentsIn(this.#directory).findLast(({ firstRecord }) => firstRecord <= number);
     if (!file) throw corrupt(`Record ${number} is missing.`);
-    if (file.path !== this.#last?.path) await this.close();
-    const options = { readOnly: true, isGrowing: true };
-    const segment = this.#last?.segment ?? (await openSegment(file, this.#shape, options));
-    if (file.kind === 'files') this.#last = { path: file.path, segment };
-    try {
-      segment.refresh();
-      await use(segment);
-    } finally {
-      if (file.kind === 'lmdb') await segment.close();
+    if (file.path !== this.#last?.path) {
+      await this.close();
+      const segment = await openSegment(file, this.#shape, { readOnly: true, isGrowing: true });
+      this.#last = { path: file.path, segment };
     }
+    this.#last.segment.refresh();
+    return this.#last.segment;
   }
 }

@@ -92,6 +92,9 @@ export class SegmentedLog implements Log {
       });
     }
     const end = replay.end();
+    // What a server beside which this reads wrote last may be seen before it is on the device.
+    const { path } = files.at(-1) as SegmentFile;
+    if (this.#options.readOnly && existsSync(path)) await flush(path, 'r');
     this.#end = end;
     return end;
   }

@@ -7,7 +7,7 @@ import { replayEntry, restoreCheckpoint } from '../lane/recovery.js';
 import type { CheckpointManifest } from '../log/checkpoint.js';
 import { ChecksummedBuffer } from '../log/checksum.js';
 import { checkpointPath } from '../log/lane-storage.js';
-import { LmdbCheckpoints } from '../log/lmdb-checkpoints.js';
+import { LmdbCheckpointReader } from '../log/lmdb-checkpoints.js';
 import type { ChainHead, LogShape } from '../log/log.js';
 import { PartitionChain } from '../log/partition-chain.js';
 import { type LogEntry, RECORD_BYTES, readRecordHeader } from '../log/record.js';
@@ -20,7 +20,7 @@ import type { FoundRecord } from './found-records.js';
 
 /**
  * What can be saved of one partition: the longest chain of whole records, from its first one or from its checkpoint on, through a
- * kernel. Runs in a process of its own, since LMDB reads the checkpoint.
+ * kernel. Runs in a process of its own, whose death over the checkpoint is no end of the repair.
  */
 
 export interface SalvageJob {
@@ -157,9 +157,9 @@ class Salvager {
   async #withCheckpoint(partition: Partition): Promise<CheckpointManifest | undefined> {
     const path = checkpointPath(this.#job.lane.path);
     if (!this.#job.useCheckpoint || !existsSync(path)) return undefined;
-    let checkpoints: LmdbCheckpoints | undefined;
+    let checkpoints: LmdbCheckpointReader | undefined;
     try {
-      checkpoints = new LmdbCheckpoints(path, this.#shape, { readOnly: true });
+      checkpoints = new LmdbCheckpointReader(path, this.#shape);
       return await restoreCheckpoint(checkpoints, this.#job.partition, partition);
     } catch {
       return undefined; // damaged, in the words of whichever layer noticed: verify has said so

@@ -3,9 +3,8 @@ import { LaneTarget } from '../backup/lane-target.js';
 import { countersOf } from '../backup/partition-counters.js';
 import { DataDirectory } from '../directory.js';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
-import { checkInChild } from '../log/check.js';
 import { LOG_BEGIN } from '../log/replay.js';
-import { KERNEL_VERSION, Kind, MAXIMUM_PAGES, Partition } from '../partition/partition.js';
+import { Kind, MAXIMUM_PAGES, Partition } from '../partition/partition.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
@@ -64,10 +63,6 @@ export async function repartition(
   wanted: Wanted,
   options: RepartitionOptions,
 ): Promise<Repartitioned> {
-  for (const { path, partitions } of directory.lanes) {
-    const checked = await checkInChild(path, { partitions, kernelVersion: KERNEL_VERSION });
-    if (!checked.sound) throw checked.error;
-  }
   const partitions = await partitionsFor(directory, wanted.partitions, options);
   const made = DataDirectory.createForRestore(into, wanted, directory.secret);
   try {

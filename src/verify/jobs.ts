@@ -2,10 +2,11 @@ import { TallystickError } from '../errors.js';
 import type { HistoryPlace } from '../history/bucket.js';
 import { checkHistory } from '../history/check.js';
 import { RowCodec } from '../history/row.js';
-import { openHistory } from '../history/storage.js';
+import { openHistoryReader } from '../history/storage.js';
 import { hasEffect, replayEntry, restoreCheckpoint } from '../lane/recovery.js';
+import type { CheckpointReader } from '../log/checkpoint.js';
 import { checkpointPath, closeLaneStorage, historyPath, openLaneStorage, openLogReader } from '../log/lane-storage.js';
-import { LmdbCheckpoints } from '../log/lmdb-checkpoints.js';
+import { LmdbCheckpointReader } from '../log/lmdb-checkpoints.js';
 import { LmdbFile } from '../log/lmdb-file.js';
 import type { LogPlace, LogShape, Mark, PartitionPlace } from '../log/log.js';
 import { corrupt, LOG_BEGIN, Replay } from '../log/replay.js';
@@ -15,8 +16,7 @@ import { Partition } from '../partition/partition.js';
 import { compileWasm } from '../wasm.js';
 
 /**
- * What is verified in a process of its own, since LMDB can crash on damaged pages: one file, or one partition, at a time,
- * so that a crash says where. Everything here is a value that one process can send to another.
+ * What is verified in a process of its own: one file, or one partition, at a time, so that its death says where. Everything here is a value that one process can send to another.
  */
 
 export interface SegmentJob {
@@ -137,7 +137,7 @@ async function verifySegment({ file, shape, mark, checkpoints }: SegmentJob): Pr
 async function verifyCheckpoints({ directory, shape }: CheckpointsJob): Promise<CheckpointFindings[]> {
   const path = checkpointPath(directory);
   LmdbFile.check(path);
-  const checkpoints = new LmdbCheckpoints(path, shape, { readOnly: true });
+  const checkpoints = new LmdbCheckpointReader(path, shape);
   try {
     const findings: CheckpointFindings[] = [];
     for (const partition of shape.partitions) findings.push(await verifyCheckpoint(checkpoints, partition));
@@ -147,7 +147,7 @@ async function verifyCheckpoints({ directory, shape }: CheckpointsJob): Promise<
   }
 }
 
-async function verifyCheckpoint(checkpoints: LmdbCheckpoints, partition: number): Promise<CheckpointFindings> {
+async function verifyCheckpoint(checkpoints: CheckpointReader, partition: number): Promise<CheckpointFindings> {
   const none = { partition, place: undefined, pages: 0, milliseconds: 0 };
   try {
     const manifest = checkpoints.manifest(partition);
@@ -164,7 +164,7 @@ async function verifyCheckpoint(checkpoints: LmdbCheckpoints, partition: number)
 /** Every row against its checksum, and how far it is. */
 async function verifyHistory({ directory, partitions }: HistoryJob): Promise<HistoryFindings> {
   LmdbFile.check(historyPath(directory));
-  const tables = openHistory(directory, { readOnly: true });
+  const tables = openHistoryReader(directory);
   try {
     const codec = new RowCodec();
     const places = new Map<number, HistoryPlace>();
@@ -176,7 +176,7 @@ async function verifyHistory({ directory, partitions }: HistoryJob): Promise<His
     }
     return { rows, places };
   } finally {
-    await tables.close();
+    tables.close();
   }
 }
 

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { connect } from '../../src/client/index.js';
@@ -77,6 +77,25 @@ test('a backup beside a server under load holds what was acknowledged before it 
   const sum = readings.reduce((total, { value }) => total + Number(value), 0);
   expect(sum).toBeGreaterThanOrEqual(least);
   expect(sum).toBeLessThanOrEqual(most);
+});
+
+test('whoever reads a directory leaves the lock files of LMDB alone, from which a server takes where its last transaction was', async () => {
+  const server = await serverOfTest({ lanes: 2, partitions: 4 });
+  await (await clientOfTest(server)).set('a', 5, { reason: 'a test' });
+  await server.kill('SIGKILL');
+  const locks = () =>
+    ['lane-0', 'lane-1']
+      .map((lane) => join(server.dataDir, lane))
+      .flatMap((lane) => readdirSync(lane).map((name) => join(lane, name)))
+      .filter((path) => path.endsWith('-lock'));
+  expect(locks().length).toBeGreaterThan(4);
+  for (const lock of locks()) rmSync(lock);
+  for (const args of [['backup', '-'], ['audit'], ['verify']]) {
+    const [command = '', ...more] = args;
+    const where = command === 'verify' ? [server.dataDir] : ['--data-dir', server.dataDir];
+    expect(await run([command, ...more, ...where])).toMatchObject({ status: 0 });
+    expect(locks()).toEqual([]);
+  }
 });
 
 test('through a pipe; into a directory that is not empty, over a file, from damaged bytes it is refused and leaves nothing a server takes', async () => {

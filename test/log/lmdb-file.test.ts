@@ -13,6 +13,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LmdbEnvironment } from '../../src/log/lmdb.js';
 import { LmdbFile } from '../../src/log/lmdb-file.js';
+import { LmdbReader, type LmdbRow } from '../../src/log/lmdb-reader.js';
 import { temporaryDirectory } from './homes.js';
 import { bodyOf } from './writer.js';
 
@@ -72,6 +73,31 @@ async function write(transactions: readonly (readonly Change[])[], reopen: boole
   return content;
 }
 
+/** As LmdbReader reads it: in pieces, and each key for itself. */
+function readContent(limit: number): Content {
+  const reader = LmdbReader.open(path, NAMES);
+  const content = new Map<string, string>();
+  try {
+    NAMES.forEach((name, index) => {
+      let start: Uint8Array = Buffer.alloc(0);
+      for (let rows = reader.range(index, { start, limit }); rows.length > 0; ) {
+        for (const { key, value } of rows) {
+          content.set(`${name}:${key}`, Buffer.from(value).toString('hex'));
+          start = Buffer.concat([key, Buffer.alloc(1)]);
+        }
+        const [{ key, value }] = rows as [LmdbRow];
+        expect(reader.get(index, key)).toEqual(value);
+        expect(reader.get(index, Buffer.concat([key, Buffer.alloc(1)]))).toBeUndefined();
+        rows = reader.range(index, { start, limit });
+      }
+      expect(reader.count(index)).toBe([...content.keys()].filter((key) => key.startsWith(`${name}:`)).length);
+    });
+    return content;
+  } finally {
+    reader.close();
+  }
+}
+
 function contentOf(file: string): Content {
   const content = new Map<string, string>();
   LmdbFile.check(file, (tree, { key, value }) => content.set(`${tree}:${key}`, value().toString('hex')));
@@ -91,6 +117,7 @@ describe('a file that LMDB has written', () => {
       rmSync(path, { force: true });
       const content = await write(each, reopen);
       expect(new Map([...contentOf(path)].sort())).toEqual(new Map([...content].sort()));
+      for (const limit of [7, 1_000]) expect(readContent(limit)).toEqual(new Map([...content].sort()));
     });
     await fc.assert(property, { numRuns: 15 });
   });
