@@ -157,7 +157,10 @@ describe('imports', () => {
     const only = (pattern: RegExp, where: readonly string[]) =>
       sources.filter((file) => pattern.test(text(file)) && !where.includes(file));
     expect(only(/from 'lmdb'/, ['src/log/lmdb-log.ts', 'src/log/lmdb.ts'])).toEqual([]);
-    expect(only(/from 'node:net'/, ['src/transport/tcp.ts', 'src/client/tcp.ts'])).toEqual([]);
+    expect(
+      only(/from 'node:net'/, ['src/transport/tcp.ts', 'src/transport/listening.ts', 'src/client/tcp.ts']),
+    ).toEqual([]);
+    expect(only(/from '(node:http|ws)'/, ['src/transport/websocket.ts'])).toEqual([]);
     expect(
       only(/\bAtomics\./, [
         'src/lane/lane-thread.ts',

@@ -1,8 +1,9 @@
 /** TCP as a transport: the only server-side file that knows `node:net`. */
 
-import { type AddressInfo, createServer, Socket } from 'node:net';
+import { createServer, Socket } from 'node:net';
 import { TallystickError } from '../errors.js';
-import type { Transport, TransportHandler } from './transport.js';
+import { listen, OpenConnections } from './listening.js';
+import type { Listener, ListenOptions, Transport, TransportHandler } from './transport.js';
 
 /** What is handed to the socket at a time, so that progress of a slow client is seen in steps of about this size. */
 const SOCKET_BYTES = 65_536;
@@ -11,66 +12,23 @@ const READ_BYTES = 262_144;
 /** After so long without traffic the system asks whether the other machine still lives. */
 const KEEP_ALIVE_MILLISECONDS = 60_000;
 
-export interface TcpListenOptions {
-  readonly host: string;
-  /** 0 = any free port. */
-  readonly port: number;
-  /** Connections beyond it are closed as they come. */
-  readonly maxConnections: number;
-  /** Called for each new connection. */
-  readonly accept: (transport: Transport) => TransportHandler;
-}
-
-export interface TcpListener {
-  readonly host: string;
-  /** The port that is really listened on. */
-  readonly port: number;
-  /** Stops listening at once; settles when the last connection, which is not closed by this, has ended. */
-  close(): Promise<void>;
-}
-
 /** Settles when it listens. Rejects with the system's error, as EADDRINUSE; an error later on is thrown. */
-export async function listenTcp({ host, port, maxConnections, accept }: TcpListenOptions): Promise<TcpListener> {
+export function listenTcp({ host, port, maxConnections, accept }: ListenOptions): Promise<Listener> {
   const buffer = new Uint8Array(READ_BYTES);
-  const open = new Set<TcpTransport>();
-  let lastClosed = () => {};
+  const open = new OpenConnections();
   const server = createServer(
     { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MILLISECONDS, pauseOnConnect: true },
     (accepted) => {
-      if (open.size >= maxConnections) {
+      if (open.count >= maxConnections) {
         accepted.destroy();
         return;
       }
-      const transport = new TcpTransport(accepted, buffer, () => {
-        open.delete(transport);
-        if (open.size === 0) lastClosed();
-      });
-      open.add(transport);
+      open.began();
+      const transport = new TcpTransport(accepted, buffer, () => open.ended());
       transport.start(accept(transport));
     },
   );
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port }, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  const address = server.address() as AddressInfo;
-  return {
-    host: address.address,
-    port: address.port,
-    close: async () => {
-      const ended = new Promise<void>((resolve) => {
-        lastClosed = resolve;
-        if (open.size === 0) resolve();
-      });
-      const stopped = new Promise<void>((resolve, reject) => {
-        server.close((error) => (error ? reject(error) : resolve()));
-      });
-      await Promise.all([ended, stopped]);
-    },
-  };
+  return listen(server, open, host, port);
 }
 
 /**

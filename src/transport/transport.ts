@@ -24,3 +24,21 @@ export interface TransportHandler {
   /** The last call, for every transport and once: nothing more goes in either direction. */
   closed(): void;
 }
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 = any free port. */
+  readonly port: number;
+  /** Connections beyond it are closed as they come. */
+  readonly maxConnections: number;
+  /** Called for each new connection. */
+  readonly accept: (transport: Transport) => TransportHandler;
+}
+
+export interface Listener {
+  readonly host: string;
+  /** The port that is really listened on. */
+  readonly port: number;
+  /** Stops listening at once; settles when the last connection, which is not closed by this, has ended. */
+  close(): Promise<void>;
+}
