@@ -41,6 +41,12 @@ const SWITCH: ReadonlyMap<unknown, boolean> = new Map([
 ]);
 const onOrOff = z.preprocess((value) => SWITCH.get(value) ?? value, z.boolean());
 
+/** Origins as browsers write them, in a list or with commas between them, as environment and flags have them. */
+const webOrigins = z.preprocess(
+  (value) => (typeof value === 'string' ? value.split(',').map((origin) => origin.trim()) : value),
+  z.array(z.string().refine(isOrigin, 'no origin like https://app.example, without a path')),
+);
+
 export const SETTINGS = {
   dataDir: {
     schema: z.string().min(1).default('tallystick-data'),
@@ -53,6 +59,20 @@ export const SETTINGS = {
     unit: '',
     flag: '<port>',
     about: 'of the first lane; lane n listens on port + n; 0 = any free ones',
+  },
+  wsPort: {
+    schema: whole(0, 65_535).optional(),
+    unit: '',
+    flag: '<port>',
+    defaultText: 'off',
+    about: 'of the first lane for WebSocket; lane n listens on port + n; 0 = any free ones',
+  },
+  wsOrigins: {
+    schema: webOrigins.default([]),
+    unit: '',
+    defaultText: '[]',
+    about:
+      "origins of the pages that may connect by WebSocket, as `https://app.example`; besides them those of the server's own IP address or localhost",
   },
   lanes: {
     schema: whole(1, MAXIMUM_LANES).optional(),
@@ -117,7 +137,7 @@ export const SETTINGS = {
   connections: {
     schema: whole(1, 1_000_000).default(10_000),
     unit: 'connections',
-    about: 'of a lane',
+    about: 'of each port',
   },
   log: {
     schema: z.enum(['lmdb', 'files']).default('lmdb'),
@@ -252,6 +272,12 @@ export function resolveConfig(
   const sourceOf = (key: ConfigKey): Source => order.find((source) => Object.hasOwn(given[source], key)) ?? 'default';
   const sources = Object.fromEntries(CONFIG_KEYS.map((key) => [key, sourceOf(key)])) as Record<ConfigKey, Source>;
   return { config: parsed.data, sources };
+}
+
+/** Whether a browser could say that a page is from there. An origin in another form than a browser's would never match. */
+function isOrigin(text: string): boolean {
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/.test(text) || !URL.canParse(text)) return false;
+  return !/^https?:/.test(text) || new URL(text).origin === text;
 }
 
 function fromEnvironment(environment: NodeJS.ProcessEnv): Record<string, unknown> {

@@ -14,11 +14,14 @@ line on stdout:
 
   ready tcp=127.0.0.1:7070 http=-
 
+and with --ws-port also where it speaks WebSocket: ws=127.0.0.1:7090.
+
 SIGTERM and SIGINT flush, answer and exit with 0 within 10 s; a second one ends at once. Logs go to stderr.
 
 Examples:
   tallystick serve
-  tallystick serve --data-dir /var/lib/tallystick --port 7070 --lanes 2`;
+  tallystick serve --data-dir /var/lib/tallystick --port 7070 --lanes 2
+  tallystick serve --ws-port 7090`;
 
 export function serveCommand(environment: NodeJS.ProcessEnv): Command {
   const command = new Command('serve').description('Starts a server.');
@@ -52,14 +55,16 @@ async function serve(config: Config): Promise<void> {
     },
     (error: unknown) => log.error(error),
   );
-  for (const { recovery, host, port } of server.lanes) log.info({ host, port, recovery }, 'lane serves');
+  for (const { recovery, host, port, webSocket } of server.lanes)
+    log.info({ host, port, ...(webSocket && { wsPort: webSocket.port }), recovery }, 'lane serves');
   log.info({ version: VERSION, dataDir: config.dataDir, listen: config.listen }, 'ready');
   // Before the ready line, since who reads it may send a signal at once.
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);
   });
-  process.stdout.write(`ready tcp=${new URL(server.url).host} http=-\n`);
+  const webSocket = server.wsUrl === undefined ? '' : ` ws=${new URL(server.wsUrl).host}`;
+  process.stdout.write(`ready tcp=${new URL(server.url).host} http=-${webSocket}\n`);
   await stop(server, log, await signalled);
 }
 

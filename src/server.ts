@@ -3,7 +3,8 @@ import { type Config, type ConfigInput, defaultShape, loadConfig } from './confi
 import { DataDirectory } from './directory.js';
 import type { TallystickError } from './errors.js';
 import type { HotName } from './lane/hot-names.js';
-import { type LaneStatus, Supervisor, type SupervisorState } from './lane/supervisor.js';
+import type { LaneStatus, Place } from './lane/messages.js';
+import { Supervisor, type SupervisorState } from './lane/supervisor.js';
 import { MAXIMUM_PAGES, PAGE_BYTES } from './partition/partition.js';
 import { DEFAULT_LIMITS } from './protocol/opcode.js';
 
@@ -18,6 +19,8 @@ export interface Server {
   readonly state: SupervisorState;
   /** `tallystick://host:port`: of the first lane; the SDK finds the others from there. */
   readonly url: string;
+  /** `ws://host:port`: the same for WebSocket; undefined without `wsPort`. */
+  readonly wsUrl: string | undefined;
   readonly lanes: readonly LaneStatus[];
   /** Resolves if storage or a thread fails: nothing is acknowledged any more, and the process should exit. */
   readonly failed: Promise<TallystickError>;
@@ -76,6 +79,7 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       },
       host: config.listen,
       port: config.port,
+      webSocket: config.wsPort === undefined ? undefined : { port: config.wsPort, origins: config.wsOrigins },
       connections: config.connections,
       checkpointTailBytes: config.checkpointTailBytes,
       retention: { minuteHours: config.historyMinuteHours, hourDays: config.historyHourDays },
@@ -92,7 +96,8 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
     get state() {
       return supervisor.state;
     },
-    url: `tallystick://${first.host.includes(':') ? `[${first.host}]` : first.host}:${first.port}`,
+    url: `tallystick://${authority(first)}`,
+    wsUrl: first.webSocket && `ws://${authority(first.webSocket)}`,
     lanes: supervisor.lanes,
     failed,
     close: async () => {
@@ -101,6 +106,8 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
     },
   };
 }
+
+const authority = ({ host, port }: Place): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
 
 function configurationOf(config: Config, directory: DataDirectory) {
   const partitions = directory.manifest.lanes.flat().length;

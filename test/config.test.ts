@@ -152,6 +152,8 @@ describe('config print', () => {
     expect(lines).toEqual([
       'dataDir | /none/\\u001b[31m | flag',
       'port | 1 | flag',
+      'wsPort | undefined | default',
+      'wsOrigins | [] | default',
       'lanes | 2 | threads | environment TALLYSTICK_LANES',
       'partitions | 16 | slices of the names | default',
       'memory | 268435456 | bytes | flag',
@@ -214,6 +216,36 @@ describe('config print', () => {
     expect(await print(['--listen', '0.0.0.0'])).toMatchObject({ status: 2, out: '' });
     expect(await print(['--nonsense'])).toMatchObject({ status: 2, out: '' });
     expect((await print(['--nonsense'])).err).toContain("See 'tallystick config print --help'.");
+  });
+});
+
+describe('the origins of pages', () => {
+  const origins = ['https://app.example', 'http://intranet:8080', 'chrome-extension://abcdef'];
+
+  it('are read from a list, with commas between them, and from what was read before', () => {
+    expect(loadConfig({}, {}, fileWith({ wsOrigins: origins })).wsOrigins).toEqual(origins);
+    expect(loadConfig({}, { TALLYSTICK_WS_ORIGINS: origins.join(', ') }).wsOrigins).toEqual(origins);
+    expect(loadConfig(loadConfig({ wsOrigins: origins })).wsOrigins).toEqual(origins);
+    expect(loadConfig({})).toMatchObject({ wsOrigins: [] });
+    expect(loadConfig({}).wsPort).toBeUndefined();
+  });
+
+  it.each([
+    'app.example',
+    'https://app.example/',
+    'https://app.example/path',
+    'https://app.example:443',
+    'https://App.example',
+    'https://user@app.example',
+    'https://',
+    'https://a.example,,https://b.example',
+    'null',
+    '*',
+    ' ',
+    7,
+    [7],
+  ])('are refused as %j, in which no browser says them', (wsOrigins) => {
+    expect(refusal({ wsOrigins })).toMatch(/^wsOrigins/);
   });
 });
 

@@ -8,7 +8,13 @@ import type { LaneParts } from './lane.js';
 /** HELLO: what a connection is allowed to write as. */
 
 /** What the answer to HELLO says of the whole server. */
-export type ServerMap = Pick<HelloAnswer, 'server' | 'epoch' | 'lanes' | 'partitions' | 'limits'>;
+export interface ServerMap extends Pick<HelloAnswer, 'server' | 'epoch' | 'lanes' | 'partitions' | 'limits'> {
+  /** Where the lanes speak WebSocket, for clients that came by it. */
+  readonly webSocketLanes?: HelloAnswer['lanes'];
+}
+
+/** By which kind of transport a client came. */
+export type Via = 'tcp' | 'webSocket';
 
 /** The kernel's handle of a producer in one partition. */
 export interface ProducerHandle {
@@ -21,10 +27,15 @@ const NO_PRODUCER: ProducerHandle = { producer: 0xffffffff, incarnation: 0 };
 
 /** What a connection is to its lane. */
 export class Session {
+  readonly via: Via;
   client = '';
   /** Whether it reaches only the partitions of the lane that it is connected to. */
   isDirect = true;
   readonly #handles = new Map<number, ProducerHandle>();
+
+  constructor(via: Via = 'tcp') {
+    this.via = via;
+  }
 
   handle(partition: number): ProducerHandle {
     return this.#handles.get(partition) ?? NO_PRODUCER;

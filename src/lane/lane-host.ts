@@ -13,7 +13,7 @@ import type { Transport } from '../transport/transport.js';
 import type { LaneConnection } from './answers.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import { CheckpointSchedule } from './checkpoint-schedule.js';
-import { type ServerMap, Session } from './greeting.js';
+import { type ServerMap, Session, type Via } from './greeting.js';
 import { HistoryFeed } from './history-feed.js';
 import type { HotName } from './hot-names.js';
 import { Lane } from './lane.js';
@@ -137,10 +137,10 @@ export class LaneHost {
   }
 
   /** Takes a client; until the lane serves its requests are refused. */
-  accept(transport: Transport): LaneConnection {
+  accept(transport: Transport, via: Via = 'tcp'): LaneConnection {
     const preHelloFrame = preHelloFrameBytes(this.#parts.configuration.partitions);
     const connection = new Connection<Session>({
-      session: new Session(),
+      session: new Session(via),
       transport,
       clock: this.#parts.clock,
       traffic: this.#traffic,

@@ -7,6 +7,8 @@ import { createHistory, openHistory } from '../history/storage.js';
 import { closeLaneStorage, createLaneStorage, historyPath, openLaneStorage } from '../log/lane-storage.js';
 import { KERNEL_VERSION } from '../partition/partition.js';
 import { listenTcp } from '../transport/tcp.js';
+import type { Listener, Transport } from '../transport/transport.js';
+import { listenWebSocket } from '../transport/websocket.js';
 import { compileWasm } from '../wasm.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import type { CheckpointThreadOptions } from './checkpoint-thread.js';
@@ -98,20 +100,11 @@ async function run(): Promise<void> {
   // A new directory is ready when its first group is on the device. Another one serves reads on a full disk too.
   if (create) await host.flushed();
 
-  const listener = await listenTcp({
-    host: options.host,
-    port: options.port,
-    maxConnections: options.connections,
-    accept: (transport) => host.accept(transport),
-  }).catch((error: NodeJS.ErrnoException) => {
-    throw unusableAddress(error);
-  });
-  tell({ kind: 'listening', host: listener.host, port: listener.port, recovery: host.recovery });
+  const { status, stop } = await listenFor(host);
+  tell({ kind: 'listening', ...status, recovery: host.recovery });
 
   async function drain(): Promise<void> {
-    const closed = listener.close();
-    await host.drain();
-    await closed;
+    await stop();
     await rollUpPool.close();
     await history.close();
     await closeLaneStorage(storage);
@@ -125,11 +118,44 @@ async function run(): Promise<void> {
   });
 }
 
-/** An address that can't be listened on is a matter of the configuration. */
-function unusableAddress(cause: NodeJS.ErrnoException): TallystickError {
-  const { host, port } = options;
-  const detail = cause.code === 'EADDRINUSE' ? `port: ${host}:${port} is in use.` : `listen: ${cause.message}.`;
-  return new TallystickError('CONFIG_INVALID', detail, { cause });
+/** Opens the lane's ports; `stop` ends them and drains the host. */
+async function listenFor(host: LaneHost) {
+  const network = { host: options.host, maxConnections: options.connections };
+  const { port, webSocket } = options;
+  const listeners: Listener[] = [];
+  const stop = async (): Promise<void> => {
+    const closed = Promise.all(listeners.map((listener) => listener.close()));
+    await host.drain();
+    await closed;
+  };
+  try {
+    const accept = (transport: Transport) => host.accept(transport);
+    const tcp = await listenOn('port', port, listenTcp({ ...network, port, accept }));
+    listeners.push(tcp);
+    const status = { host: tcp.host, port: tcp.port };
+    if (!webSocket) return { status, stop };
+    const acceptWeb = (transport: Transport) => host.accept(transport, 'webSocket');
+    const web = { ...network, ...webSocket, clock: systemClock, accept: acceptWeb };
+    const second = await listenOn('wsPort', webSocket.port, listenWebSocket(web));
+    listeners.push(second);
+    return { status: { ...status, webSocket: { host: second.host, port: second.port } }, stop };
+  } catch (error) {
+    // A port that listens would keep a thread that failed to start
+    await stop();
+    throw error;
+  }
+}
+
+/** An address that can't be listened on is a matter of the configuration: of the key that names it. */
+async function listenOn(key: string, port: number, listening: Promise<Listener>): Promise<Listener> {
+  try {
+    return await listening;
+  } catch (error) {
+    const cause = error as NodeJS.ErrnoException;
+    const isInUse = cause.code === 'EADDRINUSE';
+    const detail = isInUse ? `${key}: ${options.host}:${port} is in use.` : `listen: ${cause.message}.`;
+    throw new TallystickError('CONFIG_INVALID', detail, { cause });
+  }
 }
 
 run().catch(fail);

@@ -18,6 +18,18 @@ export interface LogSettings {
   readonly retention: LogRetention;
 }
 
+export interface WebSocketSettings {
+  readonly port: number;
+  /** Of pages that may connect. */
+  readonly origins: readonly string[];
+}
+
+/** A place where clients connect. */
+export interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface LaneOptions {
   readonly lane: number;
   /** The lane's directory. */
@@ -29,6 +41,9 @@ export interface LaneOptions {
   readonly log: LogSettings;
   readonly host: string;
   readonly port: number;
+  /** Where WebSocket is spoken; undefined where it is not. */
+  readonly webSocket: WebSocketSettings | undefined;
+  /** Of each port. */
   readonly connections: number;
   readonly checkpointTailBytes: number;
   /** Of the history. */
@@ -52,11 +67,18 @@ export type ToLane =
   | { readonly kind: 'drain' };
 
 export type FromLane =
-  | { readonly kind: 'listening'; readonly host: string; readonly port: number; readonly recovery: Recovery }
+  | ({ readonly kind: 'listening' } & LaneStatus)
   | { readonly kind: 'hot'; readonly hot: HotName }
   | { readonly kind: 'drained' }
   /** An error, as its code and its own part of the message. */
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string };
+
+/** Where a lane listens, and how it came to be there. */
+export interface LaneStatus extends Place {
+  /** For WebSocket, where that is spoken. */
+  readonly webSocket?: Place;
+  readonly recovery: Recovery;
+}
 
 /** What a lane read to come to where it was. */
 export interface Recovery {

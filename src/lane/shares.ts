@@ -14,7 +14,7 @@ import type { FrameView } from '../protocol/frame.js';
 import { Opcode } from '../protocol/opcode.js';
 import { decodeSyncAnswer, encodeSyncAnswer, errorAnswer, errorOf } from '../protocol/response.js';
 import { type Answers, addressOf, type LaneConnection, type Requester } from './answers.js';
-import { decodeGrants, encodeGrants, type Grant, grant, producerId, Session } from './greeting.js';
+import { decodeGrants, encodeGrants, type Grant, grant, producerId, Session, type Via } from './greeting.js';
 import type { HotNames } from './hot-names.js';
 import type { LaneParts } from './lane.js';
 import type { Mesh } from './mesh.js';
@@ -85,15 +85,18 @@ export class Shares {
         const grants = shares.flatMap(decodeGrants);
         for (const granted of grants) session.setHandle(granted.partition, granted);
         connection.helloDone();
-        this.#answers.send(connection, address, 0, this.#helloAnswer(request, grants));
+        this.#answers.send(connection, address, 0, this.#helloAnswer(request, session.via, grants));
       },
       refused: (error) => this.#answers.refuse(connection, address, error),
     });
   }
 
-  #helloAnswer({ producer }: HelloRequest, grants: readonly Grant[]): Uint8Array {
+  #helloAnswer({ producer }: HelloRequest, via: Via, grants: readonly Grant[]): Uint8Array {
     const writer = new ByteWriter();
     const { lane, map } = this.#parts;
+    // Who came by one kind of transport may be able to use no other
+    const { webSocketLanes = [], ...told } = map;
+    const lanes = via === 'webSocket' ? webSocketLanes : map.lanes;
     const partitions = grants
       .map(({ partition, incarnation, next, cursor }) => ({
         partition,
@@ -105,7 +108,8 @@ export class Shares {
     encodeHelloAnswer(writer, {
       version: PROTOCOL_VERSION,
       lane,
-      ...map,
+      ...told,
+      lanes,
       ...(producer && { producer: { id: producerId(producer), partitions } }),
     });
     return writer.view();

@@ -4,7 +4,15 @@ import type { Retention } from '../history/roll-up.js';
 import type { ServerMap } from './greeting.js';
 import type { HotName } from './hot-names.js';
 import { createRings, type Rings } from './link.js';
-import type { FromLane, LaneOptions, LogSettings, Recovery, ThreadLink, ToLane } from './messages.js';
+import type {
+  FromLane,
+  LaneOptions,
+  LaneStatus,
+  LogSettings,
+  ThreadLink,
+  ToLane,
+  WebSocketSettings,
+} from './messages.js';
 import { createQuota } from './quota.js';
 import type { LaneConfiguration } from './recovery.js';
 
@@ -25,6 +33,9 @@ export interface SupervisorOptions {
   readonly host: string;
   /** Of the first lane; the others follow. 0 = any free ports. */
   readonly port: number;
+  /** With the port of the first lane, as above; undefined where WebSocket is not spoken. */
+  readonly webSocket: WebSocketSettings | undefined;
+  /** Of each port. */
   readonly connections: number;
   /** Bytes of each lane's log that a start may have to read. */
   readonly checkpointTailBytes: number;
@@ -34,15 +45,9 @@ export interface SupervisorOptions {
   readonly hotPerSecond: number;
   readonly quotaPerSecond: number;
   readonly onHot: (hot: HotName) => void;
-  readonly map: Omit<ServerMap, 'lanes' | 'partitions'>;
+  readonly map: Omit<ServerMap, 'lanes' | 'webSocketLanes' | 'partitions'>;
   /** Called once when the state becomes `failed`. */
   readonly onFailed: (error: TallystickError) => void;
-}
-
-export interface LaneStatus {
-  readonly host: string;
-  readonly port: number;
-  readonly recovery: Recovery;
 }
 
 interface LaneThread {
@@ -128,7 +133,8 @@ export class Supervisor {
       for (const partition of lane.partitions) partitions[partition] = index;
     });
     const addresses = this.#lanes.map(({ host, port }) => ({ host, port }));
-    this.#tellAll({ kind: 'serve', map: { ...map, lanes: addresses, partitions } });
+    const webSocketLanes = this.#lanes.flatMap(({ webSocket }) => webSocket ?? []);
+    this.#tellAll({ kind: 'serve', map: { ...map, lanes: addresses, webSocketLanes, partitions } });
     this.#state = 'serving';
   }
 
@@ -143,6 +149,7 @@ export class Supervisor {
       log,
       host,
       port,
+      webSocket,
       connections,
       checkpointTailBytes,
       retention,
@@ -159,7 +166,8 @@ export class Supervisor {
       configuration,
       log,
       host,
-      port: port === 0 ? 0 : port + lane,
+      port: portOf(lane, port),
+      webSocket: webSocket && { ...webSocket, port: portOf(lane, webSocket.port) },
       connections,
       checkpointTailBytes,
       retention,
@@ -217,6 +225,9 @@ export class Supervisor {
     else this.#tellAll({ kind: 'drain' }); // those that came up go down again, in order
   }
 }
+
+/** The port of a lane, from that of the first. */
+const portOf = (lane: number, first: number): number => (first === 0 ? 0 : first + lane);
 
 /** For each lane its ways to the others: the rings of each pair, and a channel whose messages say only that one rang. */
 function threadLinks(lanes: number): ThreadLink[][] {

@@ -21,6 +21,8 @@ export interface ServerOptions {
   readonly dataDir?: string;
   readonly lanes?: number;
   readonly partitions?: number;
+  /** Whether it speaks WebSocket too, on ports of their own. */
+  readonly webSocket?: boolean;
   readonly flags?: readonly string[];
   /** Another `bin/tallystick.cjs`. */
   readonly program?: string;
@@ -102,7 +104,8 @@ export class ServerProcess {
   }
 
   static async start(options: ServerOptions = {}): Promise<ServerProcess> {
-    const server = new ServerProcess(options, await freePorts(options.lanes ?? 1));
+    const { lanes = 1, webSocket } = options;
+    const server = new ServerProcess(options, await freePorts(webSocket ? 2 * lanes : lanes));
     await server.start();
     return server;
   }
@@ -123,11 +126,17 @@ export class ServerProcess {
     return this.#stderr + (this.#run?.stderr ?? '');
   }
 
+  /** Of the first lane, where it speaks WebSocket. */
+  get wsPort(): number {
+    return this.port + (this.#options.lanes ?? 1);
+  }
+
   /** The flags with which it is started. */
   get flags(): string[] {
-    const { lanes = 1, partitions = 4, flags = [] } = this.#options;
+    const { lanes = 1, partitions = 4, webSocket, flags = [] } = this.#options;
     const shape = ['--lanes', String(lanes), '--partitions', String(partitions)];
-    return ['--data-dir', this.dataDir, '--port', String(this.port), ...shape, ...flags];
+    const ports = ['--port', String(this.port), ...(webSocket ? ['--ws-port', String(this.wsPort)] : [])];
+    return ['--data-dir', this.dataDir, ...ports, ...shape, ...flags];
   }
 
   async start(): Promise<void> {
