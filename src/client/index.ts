@@ -3,6 +3,8 @@
 import { systemClock } from '../clock.js';
 import { type Client, type ConnectOptions, connectIn } from './client.js';
 import { tcpTransport } from './tcp.js';
+import type { Address, ChannelEvents } from './transport.js';
+import { wsTransport } from './ws.js';
 
 export { type ErrorCode, type Outcome, TallystickError } from '../errors.js';
 export type { StatsAnswer } from '../protocol/control.js';
@@ -44,12 +46,15 @@ const environment = {
   clock: systemClock,
   random: Math.random,
   randomBytes: (count: number) => crypto.getRandomValues(new Uint8Array(count)),
-  transport: tcpTransport,
+  transport: {
+    open: (address: Address, events: ChannelEvents) =>
+      (address.scheme === 'ws' ? wsTransport : tcpTransport).open(address, events),
+  },
 };
 
 /**
- * Connects to a server by the address of any of its lanes: `tallystick://host:port` or `host:port`, or several to be
- * tried in turn. Tries until `timeout` and then rejects with TIMEOUT; with the server's error where that is final.
+ * Connects to a server by the address of any of its lanes: `tallystick://host:port` or `host:port`, over WebSocket
+ * `ws://host:port`, or several to be tried in turn. Tries until `timeout` and then rejects with TIMEOUT; with the server's error where that is final.
  */
 export function connect(
   urls: string | readonly string[],

@@ -1,4 +1,4 @@
-/** Channels over TCP: the only file of the client that needs Node. */
+/** Channels over TCP: the only file of the client that knows `node:net`. */
 
 import { connect } from 'node:net';
 import type { Address, Channel, ChannelEvents, Transport } from './transport.js';

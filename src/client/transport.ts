@@ -2,8 +2,10 @@
 
 import { TallystickError } from '../errors.js';
 
-/** Where a lane listens. */
+/** Where a lane listens, and for what. */
 export interface Address {
+  /** TCP or WebSocket. */
+  readonly scheme: 'tallystick' | 'ws';
   readonly host: string;
   readonly port: number;
 }
@@ -29,21 +31,33 @@ export interface Transport {
 }
 
 /**
- * The address in `tallystick://host:port` or `host:port`; IPv6 hosts stand in brackets. Throws INVALID_ARGUMENT.
+ * The address in `tallystick://host:port`, `ws://host:port` or `host:port`; IPv6 hosts stand in brackets. Throws
+ * INVALID_ARGUMENT.
  */
 export function parseAddress(url: string): Address {
-  const authority = url.startsWith('tallystick://') ? url.slice('tallystick://'.length).replace(/\/$/, '') : url;
+  const scheme = url.startsWith('ws://') ? 'ws' : 'tallystick';
+  const start = `${scheme}://`;
+  const authority = url.startsWith(start) ? url.slice(start.length).replace(/\/$/, '') : url;
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:/?#@[\]]+)):(\d{1,5})$/.exec(authority);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   if (!host || !(port >= 1 && port <= 65_535)) {
-    throw new TallystickError('INVALID_ARGUMENT', `"${url}" is no address like tallystick://host:port.`);
+    throw new TallystickError(
+      'INVALID_ARGUMENT',
+      `"${url}" is no address like tallystick://host:port or ws://host:port.`,
+    );
   }
-  return { host, port };
+  return { scheme, host, port };
 }
 
-/** The address that a server gave for one of its lanes; a wildcard means the host by which the server was reached. */
-export function laneAddress(lane: Address, reachedAt: Address): Address {
-  const isWildcard = lane.host === '' || lane.host === '0.0.0.0' || lane.host === '::';
-  return isWildcard ? { host: reachedAt.host, port: lane.port } : lane;
+export const authorityOf = ({ host, port }: Pick<Address, 'host' | 'port'>): string =>
+  `${host.includes(':') ? `[${host}]` : host}:${port}`;
+
+/**
+ * The address that a server gave for one of its lanes: of the kind by which the server was reached. A wildcard means the host
+ * by which it was.
+ */
+export function laneAddress({ host, port }: Pick<Address, 'host' | 'port'>, reachedAt: Address): Address {
+  const isWildcard = host === '' || host === '0.0.0.0' || host === '::';
+  return { scheme: reachedAt.scheme, host: isWildcard ? reachedAt.host : host, port };
 }

@@ -89,21 +89,37 @@ describe('connect', () => {
 
   it('rejects what is no address or no timeout', async () => {
     const world = new Harness();
-    for (const url of ['', 'host', 'host:0', 'host:65536', 'http://host:1', 'host:1/x', 'a b:1', '::1:1']) {
+    for (const url of [
+      '',
+      'host',
+      'host:0',
+      'host:65536',
+      'http://host:1',
+      'host:1/x',
+      'a b:1',
+      '::1:1',
+      'ws://host',
+      'wss://h:1',
+      'ws://tallystick://h:1',
+    ]) {
       expect(await world.failure(world.connecting({}, url)), url).toMatchObject({ code: 'INVALID_ARGUMENT' });
     }
     expect(await world.failure(world.connecting({}, []))).toMatchObject({ code: 'INVALID_ARGUMENT' });
     expect(await world.failure(world.connecting({ timeout: 0 }))).toMatchObject({ code: 'INVALID_ARGUMENT' });
-    expect(parseAddress('tallystick://[::1]:7400/')).toEqual({ host: '::1', port: 7400 });
-    expect(parseAddress('example.org:7400')).toEqual({ host: 'example.org', port: 7400 });
+    expect(parseAddress('tallystick://[::1]:7400/')).toEqual({ scheme: 'tallystick', host: '::1', port: 7400 });
+    expect(parseAddress('example.org:7400')).toEqual({ scheme: 'tallystick', host: 'example.org', port: 7400 });
+    expect(parseAddress('ws://[::1]:7400')).toEqual({ scheme: 'ws', host: '::1', port: 7400 });
+    expect(parseAddress('ws://example.org:7400/')).toEqual({ scheme: 'ws', host: 'example.org', port: 7400 });
   });
 
   it('takes a wildcard for the host by which the server was reached', () => {
-    const seed = { host: 'db.example', port: 1 };
-    for (const host of ['0.0.0.0', '::', '']) {
-      expect(laneAddress({ host, port: 2 }, seed)).toEqual({ host: 'db.example', port: 2 });
+    for (const scheme of ['tallystick', 'ws'] as const) {
+      const seed = { scheme, host: 'db.example', port: 1 };
+      for (const host of ['0.0.0.0', '::', '']) {
+        expect(laneAddress({ host, port: 2 }, seed)).toEqual({ scheme, host: 'db.example', port: 2 });
+      }
+      expect(laneAddress({ host: '10.0.0.1', port: 2 }, seed)).toEqual({ scheme, host: '10.0.0.1', port: 2 });
     }
-    expect(laneAddress({ host: '10.0.0.1', port: 2 }, seed)).toEqual({ host: '10.0.0.1', port: 2 });
   });
 });
 
