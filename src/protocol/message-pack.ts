@@ -1,9 +1,10 @@
 /**
- * The one MessagePack map of a control body. Its bytes are checked before they are decoded: the decoder allocates by
- * the counts that it reads and recurses as deep as it is told to, so neither may come from a stranger unchecked.
+ * The one MessagePack map of a control body, without extensions. Written small, since browsers load it; read with bounds, since
+ * strangers send it: what it counts and how deep it nests is checked before anything is made of it.
+ *
+ * Source: https://github.com/msgpack/msgpack/blob/master/spec.md. All numbers are big-endian.
  */
 
-import { Packr } from 'msgpackr';
 import { TallystickError } from '../errors.js';
 import { ByteReader, type ByteWriter } from './bytes.js';
 
@@ -33,127 +34,213 @@ export type Packable =
 /** How deep arrays and maps may nest. */
 const MAX_DEPTH = 16;
 
-const PACKR = new Packr({ useRecords: false, mapsAsObjects: false, variableMapSize: true, bundleStrings: false });
+const ENCODER = new TextEncoder();
+
+/** First bytes of values; the short forms have their count, or the number itself, in their low bits. */
+const SHORT_MAP = 0x80;
+const SHORT_ARRAY = 0x90;
+const SHORT_TEXT = 0xa0;
+const NEGATIVE = 0xe0;
+const NIL = 0xc0;
+const FALSE = 0xc2;
+const TRUE = 0xc3;
+const BYTES = 0xc4; // with a count of 1, 2, 4 bytes: this, and the next two
+const FLOAT_32 = 0xca;
+const FLOAT_64 = 0xcb;
+const UNSIGNED = 0xcc; // of 1, 2, 4, 8 bytes
+const SIGNED = 0xd0; // of 1, 2, 4, 8 bytes
+const TEXT = 0xd9; // with a count of 1, 2, 4 bytes
+const ARRAY = 0xdc; // with a count of 2, 4 bytes
+const MAP = 0xde; // with a count of 2, 4 bytes
 
 /** Writes one map. Throws INVALID_ARGUMENT where it is nested too deep. */
 export function writeMap(writer: ByteWriter, map: { readonly [key: string]: Packable | undefined }): void {
-  writer.bytes(PACKR.pack(packable(map, 0)));
+  const present = Object.entries(map).filter((entry): entry is [string, Packable] => entry[1] !== undefined);
+  writeEntries(writer, present, 0);
 }
 
 /** Reads a body that is one map with at most `maxValues` values in all. Throws BAD_REQUEST for any other. */
 export function readMap(body: Uint8Array, maxValues: number): PackedMap {
   const reader = new ByteReader(body);
-  checkMap(reader, maxValues);
+  const value = new Unpacker(reader, maxValues).value(0);
+  if (!(value instanceof Map)) throw new TallystickError('BAD_REQUEST', 'The body is no map.');
   reader.end();
-  return safeIntegers(PACKR.unpack(body)) as PackedMap;
+  return value;
 }
 
-/** The value as the packer shall see it: whole numbers as integers, where it would write floats beyond 32 bits. */
-function packable(value: Packable, depth: number): unknown {
+function writeEntries(writer: ByteWriter, entries: readonly [string, Packable][], depth: number): void {
+  writeCount(writer, entries.length, SHORT_MAP, 15, MAP, 2);
+  for (const [key, value] of entries) {
+    writeText(writer, key);
+    writeValue(writer, value, depth + 1);
+  }
+}
+
+function writeValue(writer: ByteWriter, value: Packable, depth: number): void {
   if (depth > MAX_DEPTH) throw new TallystickError('INVALID_ARGUMENT', 'A map is nested too deep.');
-  if (typeof value === 'number') {
-    const asInteger = Number.isSafeInteger(value) && (value < -0x80000000 || value > 0xffffffff);
-    return asInteger ? BigInt(value) : value;
+  if (value === null) writer.u8(NIL);
+  else if (typeof value === 'boolean') writer.u8(value ? TRUE : FALSE);
+  else if (typeof value === 'number') writeNumber(writer, value);
+  else if (typeof value === 'bigint') writeBig(writer, value);
+  else if (typeof value === 'string') writeText(writer, value);
+  else if (value instanceof Uint8Array) {
+    writeCount(writer, value.length, 0, -1, BYTES, 1);
+    writer.bytes(value);
+  } else if (Array.isArray(value)) {
+    writeCount(writer, value.length, SHORT_ARRAY, 15, ARRAY, 2);
+    for (const item of value as readonly Packable[]) writeValue(writer, item, depth + 1);
+  } else {
+    const entries = Object.entries(value as { readonly [key: string]: Packable | undefined });
+    writeEntries(
+      writer,
+      entries.filter((entry): entry is [string, Packable] => entry[1] !== undefined),
+      depth,
+    );
   }
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
-  if (Array.isArray(value)) return value.map((item: Packable) => packable(item, depth + 1));
-  const present = Object.entries(value).filter(([, item]) => item !== undefined) as [string, Packable][];
-  return new Map(present.map(([key, item]) => [key, packable(item, depth + 1)]));
 }
 
-/** Turns the bigints that are safe integers into numbers. */
-function safeIntegers(value: unknown): PackedValue {
-  if (typeof value === 'bigint') {
-    const asNumber = Number(value);
-    return Number.isSafeInteger(asNumber) ? asNumber : value;
-  }
-  if (Array.isArray(value)) return value.map(safeIntegers);
-  if (value instanceof Map) {
-    return new Map([...(value as Map<string, unknown>)].map(([key, item]) => [key, safeIntegers(item)]));
-  }
-  return value as PackedValue;
+function writeText(writer: ByteWriter, text: string): void {
+  const bytes = ENCODER.encode(text);
+  writeCount(writer, bytes.length, SHORT_TEXT, 31, TEXT, 1);
+  writer.bytes(bytes);
 }
 
-/** What the first byte of a value says: its kind, and how to find its size. Source: the MessagePack specification. */
-type Head =
-  | { readonly kind: 'scalar'; readonly bytes: number }
-  | { readonly kind: 'text' | 'bytes' | 'array' | 'map'; readonly count: number };
+/** A count in the shortest form: in the byte `short` up to `shortest`, else behind `long`, whose first form has so many bytes. */
+function writeCount(
+  writer: ByteWriter,
+  count: number,
+  short: number,
+  shortest: number,
+  long: number,
+  firstBytes: 1 | 2,
+): void {
+  if (count <= shortest) {
+    writer.u8(short | count);
+    return;
+  }
+  const bytes = count <= 0xff && firstBytes === 1 ? 1 : count <= 0xffff ? 2 : 4;
+  writer.u8(long + Math.log2(bytes / firstBytes));
+  writeBigEndian(writer, count, bytes);
+}
 
-function checkMap(reader: ByteReader, maxValues: number): void {
-  const first = readHead(reader);
-  if (first.kind !== 'map') throw new TallystickError('BAD_REQUEST', 'The body is no map.');
-  let values = 0;
+/** Whole numbers as integers, in the shortest form; all others in 64 bits. */
+function writeNumber(writer: ByteWriter, value: number): void {
+  if (!Number.isSafeInteger(value)) {
+    const view = new DataView(new ArrayBuffer(8));
+    view.setFloat64(0, value);
+    writer.u8(FLOAT_64);
+    writer.bytes(new Uint8Array(view.buffer));
+  } else if (value >= -32 && value <= 0x7f) writer.u8(value & 0xff);
+  else if (value > 0xffff_ffff || value < -0x8000_0000) writeBig(writer, BigInt(value));
+  else {
+    const bytes = value >= 0 ? unsignedBytes(value) : unsignedBytes(2 * -(value + 1));
+    writer.u8((value >= 0 ? UNSIGNED : SIGNED) + Math.log2(bytes));
+    writeBigEndian(writer, value, bytes);
+  }
+}
 
-  const checkInside = (head: Head, depth: number): void => {
-    if (++values > maxValues) throw new TallystickError('BAD_REQUEST', `The map has more than ${maxValues} values.`);
+const unsignedBytes = (value: number): number => (value <= 0xff ? 1 : value <= 0xffff ? 2 : 4);
+
+/** Of 64 bits; unsigned only where it must be. */
+function writeBig(writer: ByteWriter, value: bigint): void {
+  const isSigned = BigInt.asIntN(64, value) === value;
+  if (!isSigned && BigInt.asUintN(64, value) !== value)
+    throw new TallystickError('INVALID_ARGUMENT', `${value} has more than 64 bits.`);
+  writer.u8((isSigned ? SIGNED : UNSIGNED) + 3);
+  writeBigEndian(writer, Number(BigInt.asUintN(32, value >> 32n)), 4);
+  writeBigEndian(writer, Number(BigInt.asUintN(32, value)), 4);
+}
+
+function writeBigEndian(writer: ByteWriter, value: number, bytes: number): void {
+  for (let shift = 8 * (bytes - 1); shift >= 0; shift -= 8) writer.u8((value >>> shift) & 0xff);
+}
+
+/** Reads one value after the other, with bounds for them all. */
+class Unpacker {
+  readonly #reader: ByteReader;
+  readonly #maxValues: number;
+  #values = 0;
+
+  constructor(reader: ByteReader, maxValues: number) {
+    this.#reader = reader;
+    this.#maxValues = maxValues;
+  }
+
+  value(depth: number): PackedValue {
+    if (++this.#values > this.#maxValues)
+      throw new TallystickError('BAD_REQUEST', `The map has more than ${this.#maxValues} values.`);
     if (depth > MAX_DEPTH) throw new TallystickError('BAD_REQUEST', 'The map is nested too deep.');
-    if (head.kind === 'scalar') reader.bytes(head.bytes);
-    else if (head.kind === 'text') reader.text(head.count);
-    else if (head.kind === 'bytes') reader.bytes(head.count);
-    else {
-      if (head.count > reader.remaining) throw new TallystickError('BAD_REQUEST', 'A count is larger than the body.');
-      for (let i = 0; i < head.count; i++) {
-        if (head.kind === 'map') checkKey(reader);
-        checkInside(readHead(reader), depth + 1);
-      }
-    }
-  };
-  checkInside(first, 0);
-}
+    const byte = this.#reader.u8();
+    if (byte < SHORT_MAP) return byte;
+    if (byte >= NEGATIVE) return byte - 256;
+    if (byte < SHORT_ARRAY) return this.#map(byte & 15, depth);
+    if (byte < SHORT_TEXT) return this.#array(byte & 15, depth);
+    if (byte < NIL) return this.#reader.text(byte & 31);
+    if (byte === NIL) return null;
+    if (byte === FALSE || byte === TRUE) return byte === TRUE;
+    if (byte >= BYTES && byte < BYTES + 3) return this.#reader.copy(this.#count(byte - BYTES));
+    if (byte === FLOAT_32) return this.#view(4).getFloat32(0);
+    if (byte === FLOAT_64) return this.#view(8).getFloat64(0);
+    if (byte >= UNSIGNED && byte < SIGNED) return this.#unsigned(byte - UNSIGNED);
+    if (byte >= SIGNED && byte < SIGNED + 4) return this.#signed(byte - SIGNED);
+    if (byte >= TEXT && byte < ARRAY) return this.#reader.text(this.#count(byte - TEXT));
+    if (byte === ARRAY || byte === ARRAY + 1) return this.#array(this.#count(byte - ARRAY + 1), depth);
+    if (byte >= MAP && byte < NEGATIVE) return this.#map(this.#count(byte - MAP + 1), depth);
+    // 0xc1, never used, and the extensions
+    throw new TallystickError('BAD_REQUEST', 'The map holds a type that no key has.');
+  }
 
-function checkKey(reader: ByteReader): void {
-  const head = readHead(reader);
-  if (head.kind !== 'text') throw new TallystickError('BAD_REQUEST', 'A key of a map is no string.');
-  reader.text(head.count);
-}
+  #map(count: number, depth: number): PackedMap {
+    this.#check(count);
+    const map = new Map<string, PackedValue>();
+    for (let i = 0; i < count; i++) map.set(this.#key(), this.value(depth + 1));
+    return map;
+  }
 
-function readHead(reader: ByteReader): Head {
-  const byte = reader.u8();
-  if (byte <= 0x7f || byte >= 0xe0) return { kind: 'scalar', bytes: 0 };
-  if (byte <= 0x8f) return { kind: 'map', count: byte & 0x0f };
-  if (byte <= 0x9f) return { kind: 'array', count: byte & 0x0f };
-  if (byte <= 0xbf) return { kind: 'text', count: byte & 0x1f };
-  switch (byte) {
-    case 0xc0: // nil
-    case 0xc2: // false
-    case 0xc3: // true
-      return { kind: 'scalar', bytes: 0 };
-    case 0xc4:
-    case 0xc5:
-    case 0xc6:
-      return { kind: 'bytes', count: readCount(reader, byte - 0xc4) };
-    case 0xca: // float 32
-      return { kind: 'scalar', bytes: 4 };
-    case 0xcb: // float 64
-      return { kind: 'scalar', bytes: 8 };
-    case 0xcc: // uint 8, 16, 32, 64
-    case 0xcd:
-    case 0xce:
-    case 0xcf:
-      return { kind: 'scalar', bytes: 1 << (byte - 0xcc) };
-    case 0xd0: // int 8, 16, 32, 64
-    case 0xd1:
-    case 0xd2:
-    case 0xd3:
-      return { kind: 'scalar', bytes: 1 << (byte - 0xd0) };
-    case 0xd9:
-    case 0xda:
-    case 0xdb:
-      return { kind: 'text', count: readCount(reader, byte - 0xd9) };
-    case 0xdc:
-    case 0xdd:
-      return { kind: 'array', count: readCount(reader, byte - 0xdb) };
-    case 0xde:
-    case 0xdf:
-      return { kind: 'map', count: readCount(reader, byte - 0xdd) };
-    default: // 0xc1, never used, and the extensions
-      throw new TallystickError('BAD_REQUEST', 'The map holds a type that no key has.');
+  #array(count: number, depth: number): PackedValue[] {
+    this.#check(count);
+    const items: PackedValue[] = [];
+    for (let i = 0; i < count; i++) items.push(this.value(depth + 1));
+    return items;
+  }
+
+  /** Each item takes a byte. */
+  #check(count: number): void {
+    if (count > this.#reader.remaining) throw new TallystickError('BAD_REQUEST', 'A count is larger than the body.');
+  }
+
+  #key(): string {
+    const byte = this.#reader.u8();
+    if (byte >= SHORT_TEXT && byte < NIL) return this.#reader.text(byte & 31);
+    if (byte >= TEXT && byte < ARRAY) return this.#reader.text(this.#count(byte - TEXT));
+    throw new TallystickError('BAD_REQUEST', 'A key of a map is no string.');
+  }
+
+  /** A count of one, two or four bytes. */
+  #count(log2Bytes: number): number {
+    return Number(this.#unsigned(log2Bytes));
+  }
+
+  #unsigned(log2Bytes: number): number | bigint {
+    if (log2Bytes === 3) return safe(this.#view(8).getBigUint64(0));
+    const view = this.#view(1 << log2Bytes);
+    return log2Bytes === 0 ? view.getUint8(0) : log2Bytes === 1 ? view.getUint16(0) : view.getUint32(0);
+  }
+
+  #signed(log2Bytes: number): number | bigint {
+    if (log2Bytes === 3) return safe(this.#view(8).getBigInt64(0));
+    const view = this.#view(1 << log2Bytes);
+    return log2Bytes === 0 ? view.getInt8(0) : log2Bytes === 1 ? view.getInt16(0) : view.getInt32(0);
+  }
+
+  #view(bytes: number): DataView {
+    const { buffer, byteOffset } = this.#reader.bytes(bytes);
+    return new DataView(buffer, byteOffset, bytes);
   }
 }
 
-/** A big-endian count of one, two or four bytes. */
-function readCount(reader: ByteReader, log2Bytes: number): number {
-  let count = 0;
-  for (let i = 0; i < 1 << log2Bytes; i++) count = count * 256 + reader.u8();
-  return count;
+/** As a number where that is exact. */
+function safe(value: bigint): number | bigint {
+  const asNumber = Number(value);
+  return Number.isSafeInteger(asNumber) ? asNumber : value;
 }
