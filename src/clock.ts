@@ -14,14 +14,18 @@ export interface Timer {
   cancel(): void;
 }
 
-export const systemClock: Clock = {
+/** The system's time; what the end of a turn is depends on where it runs. */
+export const clockOf = (endOfTurn: Clock['endOfTurn']): Clock => ({
   wallMilliseconds: () => Date.now(),
   monotonicMilliseconds: () => performance.now(),
   setTimer(milliseconds, callback) {
     const timeout = setTimeout(callback, milliseconds);
     return { cancel: () => clearTimeout(timeout) };
   },
-  endOfTurn: (callback) => {
-    setImmediate(callback);
-  },
-};
+  endOfTurn,
+});
+
+/** Of Node. */
+export const systemClock: Clock = /* @__PURE__ */ clockOf((callback) => {
+  setImmediate(callback);
+});

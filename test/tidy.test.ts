@@ -36,6 +36,18 @@ function importsOf(file: string): string[] {
   });
 }
 
+/** The files, and all that they import. */
+function reachedFrom(files: readonly string[]): Set<string> {
+  const reached = new Set<string>();
+  const pending = [...files];
+  for (let file = pending.pop(); file; file = pending.pop()) {
+    if (reached.has(file)) continue;
+    reached.add(file);
+    pending.push(...importsOf(file));
+  }
+  return reached;
+}
+
 /** The room of a source file: its folder below src, or the file itself. */
 const roomOf = (file: string): string => relative('src', file).split('/')[0] as string;
 
@@ -131,6 +143,7 @@ describe('imports', () => {
       'src/main.ts',
       'src/server.ts',
       'src/client/index.ts',
+      'src/client/browser.ts',
       'src/lane/lane-thread.ts',
       'src/lane/checkpoint-thread.ts',
     ];
@@ -142,15 +155,14 @@ describe('imports', () => {
       'src/kernel/checksum.ts',
       'src/webassembly.d.ts',
     ];
-    const reached = new Set<string>();
-    const pending = [...entries, ...others];
-    for (let file = pending.pop(); file; file = pending.pop()) {
-      if (reached.has(file)) continue;
-      reached.add(file);
-      pending.push(...importsOf(file));
-    }
+    const reached = reachedFrom([...entries, ...others]);
     expect(sources.filter((file) => !reached.has(file))).toEqual([]);
     expect([...reached].filter((file) => !sources.includes(file))).toEqual([]);
+  });
+
+  it('lead from the client for browsers to nothing but this package', () => {
+    const reached = [...reachedFrom(['src/client/browser.ts'])];
+    expect(reached.filter((file) => /from '[^.]/.test(text(file)))).toEqual([]);
   });
 
   it('name lmdb, the network and the console only where they belong', () => {
