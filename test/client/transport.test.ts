@@ -3,6 +3,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { tcpTransport } from '../../src/client/tcp.js';
+import type { Channel } from '../../src/client/transport.js';
 import { wsTransport } from '../../src/client/ws.js';
 import { channelConformance } from './transport.conformance.js';
 
@@ -107,8 +108,15 @@ test('A server that ends a WebSocket with 1001 or without a code ends it in orde
   }
 });
 
-test('A host that no URL can hold is a loss like any other', async () => {
-  expect(await closedBy('no%host', 1)).toBeInstanceOf(Error);
+test('A host that no URL can hold is a loss like any other, told after the channel is there', async () => {
+  let channel: Channel | undefined;
+  const told = new Promise<[Channel | undefined, Error | undefined]>((resolve) => {
+    const events = { opened: () => {}, received: () => {}, closed: (cause?: Error) => resolve([channel, cause]) };
+    channel = wsTransport.open({ scheme: 'ws', host: 'no%host', port: 1 }, events);
+  });
+  const [then, cause] = await told;
+  expect(then).toBe(channel);
+  expect(cause).toBeInstanceOf(Error);
 });
 
 test('A turn of small frames is one message, and a message has at most 64 KiB', async () => {

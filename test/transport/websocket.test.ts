@@ -294,6 +294,17 @@ describe('A client', () => {
     await echoed;
   }
 
+  test('that dies leaves nothing unsent behind', async () => {
+    const { open } = await listening();
+    const [end, webSocket] = await open();
+    webSocket.pause();
+    for (let i = 0; i < 20; i++) end.transport.write(new Uint8Array(1_000_000));
+    expect(end.transport.unsentBytes).toBeGreaterThan(0);
+    webSocket.terminate();
+    await end.whenClosed();
+    expect(end.transport.unsentBytes).toBe(0);
+  });
+
   test('that answers pings stays, and is asked again', async () => {
     const clock = new ManualClock();
     const { open } = await listening({ clock });
