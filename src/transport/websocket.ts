@@ -77,7 +77,7 @@ export async function listenWebSocket(options: WebSocketListenOptions): Promise<
   };
 }
 
-/** `closeTimeout` is in the documentation of ws, and not in its types. */
+/** `closeTimeout` is an option of ws that its types lack: for the client's end, where ws itself began or answered one. */
 const UPGRADE_OPTIONS: WebSocketServerOptions & { readonly closeTimeout: number } = {
   noServer: true,
   clientTracking: false,
