@@ -1,6 +1,6 @@
 import { applyAdd } from './add';
 import { decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
-import { nameAt, slotAddress } from './cells';
+import { existsAt, nameAt, slotAddress, valueAt } from './cells';
 import { checkClasses, setClasses } from './classes';
 import { clearEmitted } from './emitted';
 import { applyExpire, checkExpire, expireCounters } from './expiring';
@@ -54,6 +54,7 @@ import {
   REGISTER_NEXT,
   REGISTER_OPERATIONS,
   REGISTER_STEPS,
+  REGISTER_VALUE,
   SCRATCH,
   SEE,
   SEQUENCED,
@@ -83,8 +84,10 @@ import { applyDelete, applyOpen, applySet, checkDelete, checkOpen, checkSet, rea
 import { applySee } from './seeing';
 import { admit, conclude } from './sequence';
 import { applySteps, decodeSteps, STEP_BYTES, STEP_SLOT } from './steps';
+import { clearTouched, isWatched } from './touched';
 import { classifySlots, sweepTracks } from './tracking';
 import { answerUniques, checkUniques } from './uniques-query';
+import { settleTouched, touchBefore } from './watching';
 import { answerWindow, beginWindow } from './window-query';
 
 export { growTo };
@@ -110,6 +113,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   let body = RECEIVE;
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
   store<i64>(REGISTER_EFFECT, 0);
+  clearTouched();
   store<u32>(REGISTER_OPERATIONS, 0);
   clearEmitted();
   if (kind !== TICK && isDue(<i64>milliseconds)) return DUE;
@@ -124,11 +128,14 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   if (status) return status;
 
   // From here on nothing can be refused as a whole.
+  const watched = isWatched();
+  if (watched) touchBefore(kind);
   pass(<i64>milliseconds);
   const position = load<u64>(H_SEQUENCE) + 1;
   store<u64>(H_SEQUENCE, position);
   const answerLength = change(kind, flags);
   store<u32>(REGISTER_ANSWER_LENGTH, answerLength);
+  if (watched) settleTouched(kind);
   if (sequenced) conclude(producer, position, answerLength);
   return OK;
 }
@@ -316,6 +323,18 @@ function describe(producer: u32): u32 {
 export function slotOfOperation(index: u32): u32 {
   if (load<u32>(REGISTER_STEPS)) return load<u32>(SCRATCH + index * STEP_BYTES + STEP_SLOT);
   return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);
+}
+
+/** The slot + 1 of a key of the GET that was answered last; 0 where it has no counter. */
+export function slotOfKey(index: u32): u32 {
+  return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);
+}
+
+/** Whether a slot has a counter that exists; its value goes to REGISTER_VALUE. */
+export function lookAt(slot: u32): u32 {
+  const exists = slot < load<u32>(H_SLOTS) && existsAt(slotAddress(slot));
+  store<i64>(REGISTER_VALUE, exists ? valueAt(slotAddress(slot)) : 0);
+  return exists ? 1 : 0;
 }
 
 /** Copies the name in a slot to ANSWER: its length, 0 where there is none. */

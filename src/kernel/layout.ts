@@ -6,6 +6,8 @@
  *   0x001000  RECEIVE     the body of the request                                       |  volatile: neither
  *   0x110000  SCRATCH     one record for each operation of the batch at hand            |  checkpointed nor compared
  *   0x180000  ANSWER      the body of the answer                                        |
+ *   0x1c0000  TOUCHED     what the body touches, where somebody watches; behind it      |
+ *   0x1e8000  GONE_NAMES  the names of those that are gone                              |
  *   0x200000  EMITTED     rows of history that the call has closed                     /
  *   0x600000  HEADER      the struct below, then small directories                     \
  *   0x610000  slot directory   u32 address of each segment of 4,096 slots               |  persistent, up to
@@ -20,6 +22,8 @@ export const SCRATCH: u32 = 0x110000;
 /** The end of SCRATCH, behind the records of the largest batch: sketches in the making (uniques.ts, uniques-query.ts). */
 export const SKETCHES: u32 = 0x172000;
 export const ANSWER: u32 = 0x180000;
+export const TOUCHED: u32 = 0x1c0000;
+export const GONE_NAMES: u32 = 0x1e8000;
 export const EMITTED: u32 = 0x200000;
 export const HEADER: u32 = 0x600000;
 export const SLOT_DIRECTORY: u32 = 0x610000;
@@ -41,6 +45,9 @@ export const STAGE: u32 = 64;
 export const LIST_SLOTS: u32 = 4096;
 export const LIST_NAMES: u32 = 1024;
 export const LIST_BYTES: u32 = 32768;
+
+/** Bytes of names that one body may take away and still tell. */
+export const GONE_NAMES_BYTES: u32 = 98304;
 
 /** What the directories bound: entries of each times the items of a segment. */
 export const MAX_SLOTS: u32 = 16384 * 4096;
@@ -72,6 +79,10 @@ export const REGISTER_CURSOR: u32 = 72; // u32 address, u32 length
 export const REGISTER_BODY: u32 = 80; // u32: where the body goes on after the prefix
 export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD or SEE that was applied, whose records are in SCRATCH; else 0
 export const REGISTER_EMITTED: u32 = 92; // u32: bytes of the rows in EMITTED
+export const REGISTER_WATCHED: u32 = 512; // u32: set by the host where it follows counters: the calls then tell what they touch
+export const REGISTER_TOUCHED: u32 = 516; // u32: entries of TOUCHED
+export const REGISTER_GONE_BYTES: u32 = 520; // u32: bytes of names that are gone; beyond GONE_NAMES_BYTES some are not told
+export const REGISTER_VALUE: u32 = 528; // i64: of the counter that was looked at last
 export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at hand are those of steps.ts
 
 /**

@@ -19,6 +19,7 @@ import {
   WRONG_PARTITION,
 } from './layout';
 import { allocatePages, freePage, hasRoom } from './memory';
+import { isWatched, touchGone } from './touched';
 import { endTrack } from './tracking';
 
 /**
@@ -168,6 +169,7 @@ function leaveHole(name: u32): void {
 /** Takes a counter's name out of the index, and ends the counter. */
 export function deleteName(slot: u32): void {
   const name = nameAt(slotAddress(slot));
+  if (isWatched()) touchGone(slot, nameBytes(name), nameLength(name));
   remove(NAME_INDEX, nameHash(slot), slot);
   endTrack(slot);
   emitGone(slot);

@@ -140,6 +140,7 @@ export function applySet(): u32 {
   if (status === ABSENT) status = hasNameRoom(load<u32>(SCRATCH + KEY_LENGTH)) ? OK : MEMORY_FULL;
   if (!status) {
     const slot = openName(SCRATCH) - 1;
+    store<u32>(SCRATCH + SLOT, slot + 1);
     writeValue(slotAddress(slot), value);
     trackChange(slot, value - previous, nowMinute(), nowMinute());
   }

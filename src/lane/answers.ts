@@ -4,11 +4,12 @@ import { ByteWriter } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
 import { ANSWER, Opcode } from '../protocol/opcode.js';
 import { decodeError, errorOf } from '../protocol/response.js';
+import type { Subscriber } from '../pubsub/subscriber.js';
 import type { Connection, RefusalDetails } from '../transport/connection.js';
 import type { ProducerHandle, Session } from './greeting.js';
 
 /** Who a request is from, and where its answer goes: a client of this lane, or one of another lane that forwards it. */
-export interface Requester {
+export interface Requester extends Subscriber {
   readonly session: {
     /** What the client calls itself. */
     readonly client: string;
@@ -17,7 +18,7 @@ export interface Requester {
   };
   /** Where it connected from, for people. */
   readonly remote: string;
-  /** Ends a request with its answer; the body is copied. */
+  /** Ends a request with its answer, unless MORE are to follow; the body is copied. */
   answer(opcode: number, flags: number, partition: number, requestId: number, body: Uint8Array): void;
   /** Ends a request with an ERROR. */
   refuse(requestId: number, partition: number, error: TallystickError | ErrorCode, details?: RefusalDetails): void;

@@ -14,14 +14,19 @@ import { hasEffect } from './recovery.js';
  *
  *   request  header | token u32 | producer u32 | incarnation u32 | [ client | remote ] | body
  *   answer   header | token u32 | body
+ *   gone     header | token u32
  *   end      header
  *
  * The token is the asking lane's name for who waits. Producer and incarnation are the session's in the partition of the
- * frame. `client` and `remote` are each a length (varint) and UTF-8, and stand where the audit log wants to know them.
+ * frame. What was asked under a token that is gone needs no more answers. `client` and `remote` are each a length (varint) and UTF-8, and stand where the audit log wants to know them.
  */
 
 /** The opcode of `end`: the lane sends nothing more on this ring. */
 export const END = 0;
+/** The opcode of `gone`; no request has it. */
+export const GONE = 128;
+/** Bytes of answers that may wait for room in a ring before feeds hold theirs back. */
+const MOST_QUEUED_OF_FEEDS = 65_536;
 
 export function encodeForwarded(writer: ByteWriter, token: number, from: Requester, frame: FrameView): void {
   const { opcode, flags, partition, requestId, body } = frame;
@@ -42,6 +47,19 @@ export function encodeEnd(writer: ByteWriter): void {
   finishFrame(writer, writeHeader(writer, END, 0, LANE, 0));
 }
 
+export function encodeGone(writer: ByteWriter, token: number): void {
+  const start = writeHeader(writer, GONE, 0, LANE, 0);
+  writer.u32(token);
+  finishFrame(writer, start);
+}
+
+export function decodeGone({ body }: FrameView): number {
+  return new ByteReader(body).u32();
+}
+
+/** What requests of one client of another lane have in common. */
+export const identityOf = (lane: number, token: number): string => `${lane}.${token}`;
+
 /** Takes the token off an answer. */
 export function decodeForwardedAnswer(message: FrameView): { readonly token: number; readonly answer: FrameView } {
   const reader = new ByteReader(message.body);
@@ -54,14 +72,16 @@ export class ForwardedRequest implements Requester {
   readonly frame: FrameView;
   readonly client: string;
   readonly remote: string;
+  readonly identity: string;
   readonly #token: number;
   readonly #handle: ProducerHandle;
   readonly #answers: Outlet;
 
   /** @param message valid during the call, and so is `frame` */
-  constructor(message: FrameView, answers: Outlet) {
+  constructor(message: FrameView, lane: number, answers: Outlet) {
     const reader = new ByteReader(message.body);
     this.#token = reader.u32();
+    this.identity = identityOf(lane, this.#token);
     this.#handle = { producer: reader.u32(), incarnation: reader.u32() };
     const isAudited = hasEffect(message.opcode);
     this.client = isAudited ? readText(reader) : '';
@@ -72,6 +92,10 @@ export class ForwardedRequest implements Requester {
 
   get session(): Requester['session'] {
     return this;
+  }
+
+  get isClogged(): boolean {
+    return this.#answers.queuedBytes > MOST_QUEUED_OF_FEEDS;
   }
 
   handle(): ProducerHandle {

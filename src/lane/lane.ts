@@ -7,6 +7,7 @@ import { Kind, type Partition, REPEATED, UNCHANGED } from '../partition/partitio
 import type { StatsMap } from '../protocol/control.js';
 import type { FrameView } from '../protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
+import { Feeds } from '../pubsub/feeds.js';
 import { Answers, type LaneConnection, type Requester } from './answers.js';
 import { encodeAudit } from './audit.js';
 import type { ServerMap } from './greeting.js';
@@ -26,6 +27,7 @@ import { Shares } from './shares.js';
  *   frame -> route -> dedup, apply       -> append to the open group -> flush         -> ack
  *   request           #write: Partition.apply   GroupCommit.append     GroupCommit      Answers
  *                                               HistoryFeed.take                        (history)
+ *                                               Feeds.take -------------- copy -------> (followers)
  *
  * Everything is synchronous up to the flush, and only the lane's thread touches its partitions. A request for a partition of
  * another lane goes there by the mesh, and comes out of it as `forwarded`.
@@ -69,6 +71,7 @@ export class Lane implements MeshHandler {
   readonly #mesh: Mesh;
   readonly #shares: Shares;
   readonly #hot: HotNames;
+  readonly #feeds: Feeds;
   /** Whoever is not read from until the open group has room. */
   readonly #held = new Set<Source>();
   #tick: Timer;
@@ -83,7 +86,9 @@ export class Lane implements MeshHandler {
     const { partitions, clock, hotPerSecond, onHot } = parts;
     const hot = new HotNames({ partitions, clock, threshold: hotPerSecond, warn: onHot });
     this.#hot = hot;
-    this.#shares = new Shares({ parts, answers: this.#answers, mesh: this.#mesh, hot, repeated: () => this.#repeated });
+    this.#feeds = new Feeds({ ...parts, epoch: parts.map.epoch });
+    const [answers, mesh, feeds] = [this.#answers, this.#mesh, this.#feeds];
+    this.#shares = new Shares({ parts, answers, mesh, hot, feeds, repeated: () => this.#repeated });
     this.#tick = this.#scheduleTick();
   }
 
@@ -129,6 +134,11 @@ export class Lane implements MeshHandler {
 
   closed(connection: LaneConnection): void {
     this.#mesh.forget(connection);
+    this.#feeds.closed(connection);
+  }
+
+  gone(identity: unknown): void {
+    this.#feeds.closed(identity);
   }
 
   /** Another lane has sent something, or made room. */
@@ -147,6 +157,7 @@ export class Lane implements MeshHandler {
     this.#release();
     await this.#mesh.endRequests();
     await this.#parts.commit.drain();
+    this.#feeds.close();
     await this.#mesh.endAnswers();
     this.#mesh.close();
   }
@@ -167,6 +178,7 @@ export class Lane implements MeshHandler {
     if (!partition) throw new TallystickError('WRONG_PARTITION');
     if (WAITING_READS.has(frame.opcode)) this.#reads.get(from, frame, partition);
     else if (frame.opcode === Opcode.LIST) this.#reads.list(from, frame, partition);
+    else if (frame.opcode === Opcode.TAIL) this.#feeds.request(from, frame);
     else this.#write(from, frame, partition);
   }
 
@@ -208,7 +220,9 @@ export class Lane implements MeshHandler {
       quota?.take(Math.max(1, partition.operations)); // a SET or DELETE counts as one
     }
     this.#acknowledge(from, frame, partition, status);
-    if (status === OK) this.#reads.moved(number, partition);
+    if (status !== OK) return;
+    this.#feeds.take(number);
+    this.#reads.moved(number, partition);
   }
 
   /** Answers what the kernel made of a write, when the acknowledgement that was asked for may be given. */
@@ -264,6 +278,7 @@ export class Lane implements MeshHandler {
         feed.take(number, partition);
       }
       this.#tick = this.#scheduleTick();
+      for (const number of partitions.keys()) this.#feeds.take(number);
     });
   }
 }

@@ -1,8 +1,19 @@
 import type { Clock } from '../clock.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
+import { Opcode } from '../protocol/opcode.js';
 import type { Requester } from './answers.js';
-import { decodeForwardedAnswer, END, encodeEnd, encodeForwarded, ForwardedRequest } from './forwarding.js';
+import {
+  decodeForwardedAnswer,
+  decodeGone,
+  END,
+  encodeEnd,
+  encodeForwarded,
+  encodeGone,
+  ForwardedRequest,
+  GONE,
+  identityOf,
+} from './forwarding.js';
 import { Inlet, type Link, Outlet } from './link.js';
 
 /**
@@ -35,6 +46,8 @@ export interface MeshHandler {
   forwarded(from: Requester, frame: FrameView): void;
   /** Whether no more of them is taken; then `readOn` is called later. */
   isFull(source: Source): boolean;
+  /** A client of another lane is gone: whoever answers it any more may stop. */
+  gone(identity: unknown): void;
   /** The answer to a request that was forwarded, or ERROR; valid during the call. */
   relay(to: Requester, answer: FrameView): void;
 }
@@ -72,6 +85,8 @@ export class Mesh {
   /** Whoever waits for answers of other lanes, by token. */
   readonly #waiting = new Map<number, Requester>();
   readonly #tokens = new Map<Requester, number>();
+  /** Those of them to whom another lane may go on to answer. */
+  readonly #followers = new Set<Requester>();
   #lastToken = 0;
   readonly #held = new Set<Source>();
   readonly #ends: { isOver: (peer: Peer) => boolean; resolve: () => void }[] = [];
@@ -119,6 +134,7 @@ export class Mesh {
 
   /** Sends a request on to the lane that owns it; the answer is relayed, unless the requester was forgotten. */
   forward(lane: number, from: Requester, frame: FrameView): void {
+    if (frame.opcode === Opcode.TAIL) this.#followers.add(from);
     const { requestsOut } = this.#peerOf.get(lane) as Peer;
     this.#writer.reset();
     encodeForwarded(this.#writer, this.#tokenOf(from), from, frame);
@@ -132,6 +148,10 @@ export class Mesh {
     if (token === undefined) return;
     this.#tokens.delete(requester);
     this.#waiting.delete(token);
+    if (!this.#followers.delete(requester) || this.#isClosed) return;
+    this.#writer.reset();
+    encodeGone(this.#writer, token);
+    for (const { requestsOut } of this.#peers) requestsOut.send(this.#writer.view());
   }
 
   /** Whether requests wait for room in a ring, so that no more is read from this client until they have gone. */
@@ -219,8 +239,12 @@ export class Mesh {
       peer.sendsRequests = false;
       return;
     }
+    if (message.opcode === GONE) {
+      this.#handler.gone(identityOf(peer.lane, decodeGone(message)));
+      return;
+    }
     this.#served++;
-    const request = new ForwardedRequest(message, peer.answersOut);
+    const request = new ForwardedRequest(message, peer.lane, peer.answersOut);
     this.#handler.forwarded(request, request.frame);
   }
 

@@ -13,6 +13,7 @@ import {
 import type { FrameView } from '../protocol/frame.js';
 import { Opcode } from '../protocol/opcode.js';
 import { decodeSyncAnswer, encodeSyncAnswer, errorAnswer, errorOf } from '../protocol/response.js';
+import type { Feeds } from '../pubsub/feeds.js';
 import { type Answers, addressOf, type LaneConnection, type Requester } from './answers.js';
 import { decodeGrants, encodeGrants, type Grant, grant, producerId, Session, type Via } from './greeting.js';
 import type { HotNames } from './hot-names.js';
@@ -40,6 +41,7 @@ export interface SharesParts {
   readonly answers: Answers;
   readonly mesh: Mesh;
   readonly hot: HotNames;
+  readonly feeds: Feeds;
   /** Repeats that the lane has answered. */
   readonly repeated: () => number;
 }
@@ -49,13 +51,15 @@ export class Shares {
   readonly #answers: Answers;
   readonly #mesh: Mesh;
   readonly #hot: HotNames;
+  readonly #feeds: Feeds;
   readonly #repeated: () => number;
 
-  constructor({ parts, answers, mesh, hot, repeated }: SharesParts) {
+  constructor({ parts, answers, mesh, hot, feeds, repeated }: SharesParts) {
     this.#parts = parts;
     this.#answers = answers;
     this.#mesh = mesh;
     this.#hot = hot;
+    this.#feeds = feeds;
     this.#repeated = repeated;
   }
 
@@ -165,6 +169,7 @@ export class Shares {
       })),
       ...describe(),
       mesh: { ...this.#mesh.stats },
+      feeds: { ...this.#feeds.describe() },
       ...(hot !== undefined && { hot: this.#hot.top(hot).map((each) => ({ ...each })) }),
     });
     this.#answers.send(from, frame, 0, writer.view());
@@ -205,6 +210,8 @@ export class Shares {
       const member: Requester = {
         session: NOBODY,
         remote: '',
+        identity: undefined,
+        isClogged: false,
         answer: (_opcode, _flags, _partition, _requestId, body) => {
           this.#mesh.forget(member);
           shares[index] = body.slice();

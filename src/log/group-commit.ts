@@ -32,6 +32,12 @@ export interface GroupCommitOptions {
   readonly groupBytes?: number;
 }
 
+/** Hears of each group when no entry can be added any more, and when it is flushed and its waiters have been told. */
+export interface GroupObserver {
+  sealed(): void;
+  flushed(): void;
+}
+
 export interface GroupCommitStats {
   readonly groups: number;
   readonly records: number;
@@ -76,6 +82,7 @@ export class GroupCommit {
   #openWaiters: FlushWaiter[] = [];
   #flight: Flight | undefined;
   #scheduled = false;
+  #observer: GroupObserver | undefined;
   #full: TallystickError | undefined;
   #blocked = false;
   #blockedBy: TallystickError | undefined;
@@ -194,6 +201,11 @@ export class GroupCommit {
     else this.#wait(waiter, undefined);
   }
 
+  /** Tells the observer, the only one, of all groups from now on. */
+  observe(observer: GroupObserver): void {
+    this.#observer = observer;
+  }
+
   /** Tells the waiter when everything that has been appended is flushed. */
   waitAll(waiter: FlushWaiter): void {
     if (this.#open.entries > 0) this.#wait(waiter, undefined);
@@ -263,6 +275,7 @@ export class GroupCommit {
     this.#open = next;
     this.#spare = undefined;
     this.#openWaiters = [];
+    this.#observer?.sealed();
     this.#send(flight);
     this.#callBackForRoom();
   }
@@ -307,6 +320,7 @@ export class GroupCommit {
     for (const waiter of waiters) this.#tell(waiter);
     // After the waiters, so that at the end of this turn their answers go out before the next group is sealed.
     this.#schedule();
+    if (!this.#failure) this.#observer?.flushed();
     if (!this.#failure) this.#options.onFlushed?.(milliseconds);
     if (this.#open.entries > 0 || this.#failure) return;
     for (const { resolve } of this.#drains.splice(0)) resolve();

@@ -1,5 +1,9 @@
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
+import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
+import { Touched } from './touched.js';
+
+export type { PartitionConfiguration } from './configuration.js';
 
 /**
  * The typed host of a kernel (src/kernel): one partition's linear memory and the calls into it. Synchronous and
@@ -23,9 +27,15 @@ const REGISTER_POSITION = 24;
 const REGISTER_EFFECT = 32;
 const REGISTER_OPERATIONS = 84;
 const REGISTER_EMITTED = 92;
+const REGISTER_WATCHED = 512;
+const REGISTER_TOUCHED = 516;
+const REGISTER_GONE_BYTES = 520;
+const REGISTER_VALUE = 528;
 const RECEIVE = 0x1000;
 const RECEIVE_BYTES = 1_048_576;
 const ANSWER = 0x180000;
+const TOUCHED = 0x1c0000;
+const GONE_NAMES = 0x1e8000;
 const EMITTED = 0x200000;
 const HEADER = 0x600000;
 const MAGIC = 0x6b795474;
@@ -58,7 +68,6 @@ const CLASS_BYTES = 128;
 const INITIAL_PAGES = 192;
 export const MAXIMUM_PAGES = 65_535;
 export const PAGE_BYTES = 65_536;
-const CONFIGURATION_BYTES = 64;
 const PRODUCER_ID_BYTES = 16;
 
 interface KernelExports {
@@ -79,28 +88,13 @@ interface KernelExports {
   lookUpProducer(): number;
   producerAt(producer: number): number;
   slotOfOperation(index: number): number;
+  slotOfKey(index: number): number;
+  lookAt(slot: number): number;
   nameOfSlot(slot: number): number;
   stateBytes(): number;
   stateHash(): bigint;
   hashPages(first: number, count: number): bigint;
   growTo(pages: number): void;
-}
-
-/** What a partition is told by the first body of its log, and what later ones may change (the limits). */
-export interface PartitionConfiguration {
-  readonly partition: number;
-  readonly partitions: number;
-  /** 16 bytes, the directory's secret: the key of the index hash. */
-  readonly secret: Uint8Array;
-  /** Pages of 64 KiB that the partition may take, at most 65,535. */
-  readonly maximumPages: number;
-  readonly maximumProducers: number;
-  readonly maximumOperationIds: number;
-  /** Idle time after which an anonymous producer goes. */
-  readonly producerIdleMilliseconds: number;
-  readonly operationIdMilliseconds: number;
-  /** That windows may take; counters beyond them have none. */
-  readonly windowBytes: number;
 }
 
 /** A producer as its partition knows it. */
@@ -254,6 +248,29 @@ export class Partition {
   slotOfOperation(index: number): number | undefined {
     const slot = this.#kernel.slotOfOperation(index);
     return slot === 0 ? undefined : slot - 1;
+  }
+
+  /** The number of the counter of a key of the GET that was read last. */
+  slotOfKey(index: number): number | undefined {
+    const slot = this.#kernel.slotOfKey(index);
+    return slot === 0 ? undefined : slot - 1;
+  }
+
+  /** The value of the counter that has this number now; undefined where none exists. */
+  valueOfSlot(slot: number): bigint | undefined {
+    return this.#kernel.lookAt(slot) === 0 ? undefined : this.#view.getBigInt64(REGISTER_VALUE, true);
+  }
+
+  /** Whether `touched` is told from now on. */
+  watch(isWatched: boolean): void {
+    this.#view.setUint32(REGISTER_WATCHED, isWatched ? 1 : 0, true);
+  }
+
+  /** What the body touched that was applied last, valid until the next one. */
+  get touched(): Touched {
+    const [count, bytes] = [REGISTER_TOUCHED, REGISTER_GONE_BYTES].map((at) => this.#view.getUint32(at, true));
+    const names = this.#bytes.subarray(GONE_NAMES, EMITTED);
+    return new Touched(this.#view, TOUCHED, count as number, names, bytes as number);
   }
 
   /** The name that has this number now; undefined where none has it. */
@@ -450,21 +467,6 @@ export class Partition {
 /** Milliseconds of the last body of a state, by its first page. */
 export function timeOfState(page: Uint8Array): number {
   return Number(new DataView(page.buffer, page.byteOffset).getBigInt64(H_TIME - HEADER, true));
-}
-
-function encodeConfiguration(configuration: PartitionConfiguration): Uint8Array {
-  const body = new Uint8Array(CONFIGURATION_BYTES);
-  const view = new DataView(body.buffer);
-  view.setUint32(0, configuration.partition, true);
-  view.setUint32(4, configuration.partitions, true);
-  body.set(configuration.secret.subarray(0, 16), 8);
-  view.setUint32(24, configuration.maximumPages, true);
-  view.setUint32(28, configuration.maximumProducers, true);
-  view.setUint32(32, configuration.maximumOperationIds, true);
-  view.setBigInt64(40, BigInt(configuration.producerIdleMilliseconds), true);
-  view.setBigInt64(48, BigInt(configuration.operationIdMilliseconds), true);
-  view.setBigInt64(56, BigInt(configuration.windowBytes), true);
-  return body;
 }
 
 /** The bytes are drawn at `describe` in src/kernel/kernel.ts. */

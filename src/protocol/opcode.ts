@@ -16,6 +16,7 @@ export const Opcode = {
   WINDOW: 13,
   MERGE: 14,
   HISTORY: 15,
+  TAIL: 19,
   ERROR: 255,
 } as const;
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
@@ -38,6 +39,8 @@ export const Flag = {
   AFTER: 32,
   /** On an answer: the kept first answer of a sequence that was applied before. */
   REPEATED: 64,
+  /** On an answer: others follow under the same request id. */
+  MORE: 128,
 } as const;
 
 /** The partition of a frame that addresses the lane. */
@@ -95,6 +98,7 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.MERGE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
   [Opcode.UNIQUES, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.HISTORY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
+  [Opcode.TAIL, { addresses: 'partition', flags: Flag.AFTER }],
 ]);
 
 /** The rule of a request's opcode; undefined where no request has it. */

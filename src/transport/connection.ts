@@ -11,7 +11,7 @@ import type { Clock, Timer } from '../clock.js';
 import { type ErrorCode, type Outcome, TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import { FrameReader, type FrameView, FramingError, finishFrame, writeHeader } from '../protocol/frame.js';
-import { ANSWER, DEFAULT_LIMITS, LANE, Opcode, requestRule } from '../protocol/opcode.js';
+import { ANSWER, DEFAULT_LIMITS, Flag, LANE, Opcode, requestRule } from '../protocol/opcode.js';
 import { encodeError, errorAnswer } from '../protocol/response.js';
 import { InFlight } from './in-flight.js';
 import type { Transport, TransportHandler } from './transport.js';
@@ -95,6 +95,9 @@ const LARGEST_GATHERED_WRITE = 262_144;
 /** A longer output array is given away with its bytes instead of being copied and kept. */
 const LARGEST_KEPT_OUTPUT = 16_384;
 
+/** Times the limit of unsent bytes that may wait where feeds go on. */
+const UNSENT_OF_FEEDS = 8;
+
 /** The first four bytes of what a browser, or anything that speaks HTTP, sends. */
 const HTTP_STARTS = new Set(['GET ', 'POST', 'HEAD', 'PUT ', 'OPTI', 'DELE', 'PATC', 'CONN']);
 
@@ -142,6 +145,16 @@ export class Connection<Session = unknown> implements TransportHandler {
     return this.#transport.remote;
   }
 
+  /** The same for all of its requests. */
+  get identity(): unknown {
+    return this;
+  }
+
+  /** Whether the client has so many answers to take that none should be added that nobody waits for. */
+  get isClogged(): boolean {
+    return this.#unsentBytes > this.#limits.unsentBytes / 4;
+  }
+
   /** Requests that wait for their answers. */
   get inFlight(): number {
     return this.#inFlight.requests;
@@ -154,10 +167,17 @@ export class Connection<Session = unknown> implements TransportHandler {
 
   // --- for the lane ---
 
-  /** Ends a request with its answer. The body is copied. Once the connection is closed nothing happens. */
+  /**
+   * Ends a request with its answer, unless MORE are to follow: then it counts as one in flight no longer. A client that does not take those of another
+   * lane, which can't see that, is cut off. The body is copied. Once the connection is closed nothing happens.
+   */
   answer(opcode: number, flags: number, partition: number, requestId: number, body: Uint8Array): void {
     if (!this.isOpen) return;
-    this.#end(requestId);
+    if ((flags & Flag.MORE) === 0) this.#end(requestId);
+    else if (!this.#inFlight.park(requestId) || this.#unsentBytes > UNSENT_OF_FEEDS * this.#limits.unsentBytes) {
+      this.destroy();
+      return;
+    }
     const start = writeHeader(this.#out, opcode | ANSWER, flags, partition, requestId);
     this.#out.bytes(body);
     this.#finishAnswer(start);
@@ -291,13 +311,17 @@ export class Connection<Session = unknown> implements TransportHandler {
     this.#transport.pause();
   }
 
+  get #unsentBytes(): number {
+    return this.#transport.unsentBytes + this.#out.length;
+  }
+
   /** Whether nothing more may be read for now. */
   #isFull(): boolean {
     return (
       this.#state === 'greeting' ||
       this.#inFlight.requests >= this.#limits.inFlight ||
       this.#inFlight.bytes >= this.#limits.inFlightBytes ||
-      this.#transport.unsentBytes + this.#out.length > this.#limits.unsentBytes ||
+      this.#unsentBytes > this.#limits.unsentBytes ||
       this.#handler.isFull(this)
     );
   }

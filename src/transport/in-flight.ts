@@ -2,6 +2,7 @@
 export class InFlight {
   // A client may use one request id twice at a time, so an id stands for some requests
   readonly #byId = new Map<number, { requests: number; bytes: number }>();
+  readonly #parked = new Set<number>();
   #requests = 0;
   #bytes = 0;
 
@@ -25,10 +26,18 @@ export class InFlight {
     }
   }
 
+  /** One of this id stays open with answers of its own, and counts no longer; false where none is in flight. */
+  park(requestId: number): boolean {
+    if (this.#parked.has(requestId)) return true;
+    if (!this.end(requestId)) return false;
+    this.#parked.add(requestId);
+    return true;
+  }
+
   /** Ends one request of this id; false where none is in flight. */
   end(requestId: number): boolean {
     const same = this.#byId.get(requestId);
-    if (!same) return false;
+    if (!same) return this.#parked.delete(requestId);
     // of several under one id any may have been answered: each counts for its share
     const bytes = Math.floor(same.bytes / same.requests);
     same.requests--;

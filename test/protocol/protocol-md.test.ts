@@ -9,6 +9,7 @@ import { ANSWER, Flag, LANE, Opcode, requestRule } from '../../src/protocol/opco
 import { murmur3, partitionHash, partitionOf } from '../../src/protocol/partition-hash.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
+import * as tail from '../../src/protocol/tail.js';
 import * as uniques from '../../src/protocol/uniques.js';
 import * as window from '../../src/protocol/window.js';
 
@@ -93,6 +94,8 @@ const CODECS: Record<string, Codec<unknown>> = {
   'answer WINDOW': codec(({ body }) => window.decodeWindowAnswer(body), window.encodeWindowAnswer),
   'request HISTORY': codec(({ body, flags }) => history.decodeHistory(body, flags), history.encodeHistory),
   'answer HISTORY': codec(({ body }) => history.decodeHistoryAnswer(body), history.encodeHistoryAnswer),
+  'request TAIL': codec(({ body, flags }) => tail.decodeTail(body, flags), tail.encodeTail),
+  'answer TAIL': codec(({ body }) => tail.decodeTailAnswer(body), tail.encodeTailAnswer),
   'request SYNC': codec(
     ({ body }) => {
       expect(body).toHaveLength(0);
@@ -210,7 +213,7 @@ test('The tables of opcodes and flags of protocol.md are those of opcode.ts', ()
   const flags = [...page.matchAll(/^\| ([A-Z]+) \| (\d+) \| ([A-Za-z, ]+) \|/gm)];
   expect(Object.fromEntries(flags.map(([, name, bit]) => [name, Number(bit)]))).toEqual(Flag);
   for (const [, name = '', bit, on = ''] of flags) {
-    if (name === 'REPEATED') continue;
+    if (name === 'REPEATED' || name === 'MORE') continue;
     const allowed = Object.values(Opcode).filter((opcode) => (requestRule(opcode)?.flags ?? 0) & Number(bit));
     expect([name, allowed]).toEqual([name, on.split(', ').map((opcode) => Opcode[opcode as keyof typeof Opcode])]);
   }

@@ -1,0 +1,28 @@
+import { RECORD_BYTES, SLOT } from './batch';
+import { ADD, MERGE, REGISTER_NEXT, REGISTER_STEPS, REGISTER_TOUCHED, SCRATCH, SEE, SET } from './layout';
+import { STEP_BYTES, STEP_SLOT } from './steps';
+import { settle, touch } from './touched';
+
+/** What a checked body is about to touch, by its records in SCRATCH. What goes away is told where that happens, in deleteName(). */
+export function touchBefore(kind: u32): void {
+  if (kind === ADD && load<u32>(REGISTER_STEPS)) {
+    const end = SCRATCH + load<u32>(REGISTER_NEXT) * STEP_BYTES;
+    for (let record = SCRATCH; record < end; record += STEP_BYTES) touch(load<u32>(record + STEP_SLOT));
+    return;
+  }
+  const end = SCRATCH + recordsOf(kind) * RECORD_BYTES;
+  for (let record = SCRATCH; record < end; record += RECORD_BYTES) touch(load<u32>(record + SLOT));
+}
+
+/** The slots of names that the body has added. */
+export function settleTouched(kind: u32): void {
+  const isOfRecords = kind === ADD ? !load<u32>(REGISTER_STEPS) : kind === SEE || kind === SET || kind === MERGE;
+  const count = isOfRecords ? load<u32>(REGISTER_TOUCHED) : 0;
+  for (let index: u32 = 0; index < count; index++) settle(index, load<u32>(SCRATCH + index * RECORD_BYTES + SLOT));
+}
+
+/** The records of a checked body that changes their counters, or takes new ones. */
+function recordsOf(kind: u32): u32 {
+  if (kind === ADD || kind === SEE) return load<u32>(REGISTER_NEXT);
+  return kind === SET || kind === MERGE ? 1 : 0;
+}

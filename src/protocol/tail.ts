@@ -1,0 +1,158 @@
+/** TAIL: the bodies of its requests and of the frames of a feed, both ways. Decoders throw BAD_REQUEST for what does not follow protocol.md. */
+
+import { TallystickError } from '../errors.js';
+import { ByteReader, type ByteWriter, encodeUtf8, requireUtf8 } from './bytes.js';
+import { DEFAULT_LIMITS, Flag } from './opcode.js';
+import { type Key, readAfter, readKeys, writeAfter, writeKeys } from './request.js';
+
+/** Milliseconds between the frames of a feed; 0: every group is told when it is flushed. */
+export const LEAST_INTERVAL = 10;
+export const MOST_INTERVAL = 60_000;
+/** The most frames that a feed may be ahead of its reader. */
+export const MOST_CREDIT = 64;
+
+/** What a feed follows, and how. */
+export interface Following {
+  /** The position from which on everything is to be told; present exactly when the frame has AFTER. */
+  readonly after?: { readonly epoch: number; readonly sequence: number };
+  readonly interval: number;
+  /** How many frames may be sent before more is granted. */
+  readonly credit: number;
+}
+
+export type TailRequest =
+  | { readonly kind: 'end'; readonly feed: number }
+  | { readonly kind: 'more'; readonly feed: number; readonly credit: number }
+  | ({ readonly kind: 'names'; readonly keys: readonly Key[] } & Following)
+  /** All names where the prefix is empty. */
+  | ({ readonly kind: 'prefix'; readonly prefix: string } & Following);
+
+export type Told =
+  /** A counter, as it is first told. */
+  | { readonly kind: 'value'; readonly name: string; readonly value: bigint }
+  /** The same of a name that has no counter. */
+  | { readonly kind: 'absent'; readonly name: string }
+  /** `delta`: the value less the last one told, modulo 2^64. */
+  | { readonly kind: 'change'; readonly name: string; readonly value: bigint; readonly delta: bigint }
+  | { readonly kind: 'deleted'; readonly name: string; readonly delta: bigint };
+
+export interface TailAnswer {
+  /** What was told before is void: a snapshot begins. */
+  readonly begins: boolean;
+  /** Everything up to the position has been told, so that the feed can be resumed from it. */
+  readonly whole: boolean;
+  readonly position: number;
+  readonly told: readonly Told[];
+}
+
+const Kind = { END: 0, MORE: 1, NAMES: 2, PREFIX: 3 } as const;
+const TOLD = ['absent', 'value', 'change', 'deleted'] as const;
+const BEGINS = 1;
+const WHOLE = 2;
+
+/** The frame needs AFTER exactly when the request has `after`. */
+export function encodeTail(writer: ByteWriter, request: TailRequest): void {
+  if ('after' in request && request.after) writeAfter(writer, request.after.epoch, request.after.sequence);
+  if (request.kind === 'end' || request.kind === 'more') {
+    writer.u8(request.kind === 'end' ? Kind.END : Kind.MORE);
+    writer.u32(request.feed);
+    if (request.kind === 'more') writer.varint(request.credit);
+    return;
+  }
+  writer.u8(request.kind === 'names' ? Kind.NAMES : Kind.PREFIX);
+  writer.varint(request.interval);
+  writer.varint(request.credit);
+  if (request.kind === 'names') {
+    writeKeys(writer, request.keys);
+    return;
+  }
+  const prefix = encodeUtf8(request.prefix);
+  writer.varint(prefix.length);
+  writer.bytes(prefix);
+}
+
+export function decodeTail(body: Uint8Array, flags: number): TailRequest {
+  const reader = new ByteReader(body);
+  const after = flags & Flag.AFTER ? { after: readAfter(reader) } : undefined;
+  const kind = reader.u8();
+  const request =
+    kind === Kind.END || kind === Kind.MORE ? readAbout(kind, reader) : readFollowing(kind, reader, after);
+  reader.end();
+  if (after && !('interval' in request))
+    throw new TallystickError('BAD_REQUEST', 'Only what begins a feed has a position.');
+  return request;
+}
+
+function readAbout(kind: number, reader: ByteReader): TailRequest {
+  const feed = reader.u32();
+  return kind === Kind.END ? { kind: 'end', feed } : { kind: 'more', feed, credit: readCredit(reader) };
+}
+
+function readFollowing(kind: number, reader: ByteReader, after: Pick<Following, 'after'> | undefined): TailRequest {
+  const interval = reader.varint();
+  if (interval !== 0 && (interval < LEAST_INTERVAL || interval > MOST_INTERVAL)) {
+    throw new TallystickError('BAD_REQUEST', `An interval is 0, or ${LEAST_INTERVAL} to ${MOST_INTERVAL} ms.`);
+  }
+  const following = { ...after, interval, credit: readCredit(reader) };
+  if (kind === Kind.NAMES) {
+    const keys = readKeys(reader);
+    if (keys.length === 0 || keys.length > DEFAULT_LIMITS.batch || !keys.every((key) => 'name' in key)) {
+      throw new TallystickError('BAD_REQUEST', `A feed follows 1 to ${DEFAULT_LIMITS.batch} names, and no ids.`);
+    }
+    return { kind: 'names', ...following, keys };
+  }
+  if (kind !== Kind.PREFIX) throw new TallystickError('BAD_REQUEST', `A TAIL has no kind ${kind}.`);
+  const length = reader.varint();
+  if (length > DEFAULT_LIMITS.name) throw new TallystickError('BAD_REQUEST', `A prefix of ${length} bytes.`);
+  return { kind: 'prefix', ...following, prefix: reader.text(length) };
+}
+
+function readCredit(reader: ByteReader): number {
+  const credit = reader.varint();
+  if (credit >= 1 && credit <= MOST_CREDIT) return credit;
+  throw new TallystickError('BAD_REQUEST', `A feed is granted 1 to ${MOST_CREDIT} frames at a time.`);
+}
+
+export function encodeTailAnswer(writer: ByteWriter, answer: TailAnswer): void {
+  writeTailHeader(writer, answer, answer.told.length);
+  for (const told of answer.told) writeTold(writer, told);
+}
+
+/** What stands before the counters of a frame. */
+export function writeTailHeader(
+  writer: ByteWriter,
+  { begins, whole, position }: Omit<TailAnswer, 'told'>,
+  count: number,
+): void {
+  writer.u8((begins ? BEGINS : 0) | (whole ? WHOLE : 0));
+  writer.varint(position);
+  writer.varint(count);
+}
+
+export function writeTold(writer: ByteWriter, told: Told): void {
+  writer.varint(requireUtf8(told.name) * 4 + TOLD.indexOf(told.kind));
+  writer.name(told.name);
+  if ('value' in told) writer.zigzag(told.value);
+  if ('delta' in told) writer.zigzag(told.delta);
+}
+
+export function decodeTailAnswer(body: Uint8Array): TailAnswer {
+  const reader = new ByteReader(body);
+  const bits = reader.u8();
+  if (bits > (BEGINS | WHOLE)) throw new TallystickError('BAD_REQUEST', 'A frame of a feed has unknown bits.');
+  const position = reader.varint();
+  const told: Told[] = [];
+  for (let count = reader.count(2); count > 0; count--) told.push(readTold(reader));
+  reader.end();
+  return { begins: (bits & BEGINS) !== 0, whole: (bits & WHOLE) !== 0, position, told };
+}
+
+function readTold(reader: ByteReader): Told {
+  const head = reader.varint();
+  const kind = TOLD[head % 4] as (typeof TOLD)[number];
+  const name = reader.name(Math.floor(head / 4));
+  if (kind === 'absent') return { kind, name };
+  if (kind === 'value') return { kind, name, value: reader.zigzagBig() };
+  if (kind === 'deleted') return { kind, name, delta: reader.zigzagBig() };
+  return { kind, name, value: reader.zigzagBig(), delta: reader.zigzagBig() };
+}

@@ -1,0 +1,308 @@
+import { codeOfStatus, OK, TallystickError } from '../errors.js';
+import type { Partition } from '../partition/partition.js';
+import { ByteReader, ByteWriter, encodeUtf8 } from '../protocol/bytes.js';
+import { encodeGet, encodeList } from '../protocol/request.js';
+import { ALL_SLOTS, type Feed } from './feed.js';
+import { FollowSet } from './follow-set.js';
+import { Recent } from './recent.js';
+import { type Change, type Found, wrapped } from './subscriber.js';
+
+/** Names that one step of a snapshot tells; how many slots it looks at is the kernel's matter. */
+const STEP_NAMES = 1_024;
+
+/** A counter that was touched since the last copy, and its value at that copy: undefined where it did not exist. */
+interface Dirty {
+  readonly name: string;
+  readonly before: bigint | undefined;
+}
+
+/** A step of the snapshot of a feed. */
+interface Step {
+  readonly feed: Feed;
+  readonly found: readonly Found[];
+  /** Slots below have been looked at. */
+  readonly told: number;
+}
+
+/** What was copied of the memory of a partition, as of a position; it is published when that is flushed. */
+interface Copy {
+  readonly position: number;
+  readonly changes: readonly Change[];
+  readonly step: Step | undefined;
+}
+
+export interface PartitionFeedsParts {
+  readonly partition: Partition;
+  /** How far it is flushed. */
+  readonly flushed: () => number;
+  /** A feed may have something to tell. `now`: however long its interval is. */
+  readonly onNews: (feed: Feed, now: boolean) => void;
+}
+
+/**
+ * The feeds of one partition. Their one rule is that nobody is told what is not flushed:
+ *
+ *   applied ── touched ──► dirty ── the group closes ──► copies ── flushed ──► feeds, recent
+ *                          slots     (slot, value) as      in order of their
+ *                                    of its end            positions
+ *
+ * A snapshot goes through the slots a step at a time, each a copy like any other. Changes of slots that it has not come to are not told, as
+ * it will tell their values; what a step told changes from its copy on.
+ */
+export class PartitionFeeds {
+  readonly #parts: PartitionFeedsParts;
+  readonly #follows = new FollowSet();
+  readonly #feeds = new Set<Feed>();
+  /** Feeds whose snapshots are not at their ends, in the order of their turns. */
+  readonly #scanning = new Set<Feed>();
+  #dirty = new Map<number, Dirty>();
+  #gone: Change[] = [];
+  #copies: Copy[] = [];
+  #recent: Recent | undefined;
+  #published = 0;
+  /** The position of the body that was taken last. */
+  #taken = 0;
+
+  constructor(parts: PartitionFeedsParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether anything is followed, or was a while ago. */
+  get isWatched(): boolean {
+    return this.#recent !== undefined;
+  }
+
+  /** How far feeds can have been told. */
+  get published(): number {
+    return this.#published;
+  }
+
+  get feeds(): ReadonlySet<Feed> {
+    return this.#feeds;
+  }
+
+  get follows(): FollowSet {
+    return this.#follows;
+  }
+
+  /** Whether a snapshot has another step to make. */
+  get hasSteps(): boolean {
+    return this.#scanning.size > 0;
+  }
+
+  /**
+   * Begins a feed: with what has changed behind a position where that is known, else with a snapshot.
+   *
+   * @throws TallystickError WRONG_PARTITION, NAME_INVALID
+   */
+  add(feed: Feed, from: number | undefined): void {
+    const { partition, flushed } = this.#parts;
+    if (feed.options.match.kind === 'names') this.#look(feed.options.match.names); // a name that is refused changes nothing
+    if (!this.#recent) {
+      partition.watch(true);
+      this.#taken = partition.sequence;
+      this.#recent = new Recent(partition.sequence);
+      this.#published = flushed();
+    }
+    const canResume = from !== undefined && this.#canResume(feed, from);
+    this.#follows.add(feed, partition.sequence);
+    this.#feeds.add(feed);
+    if (canResume) this.#resume(feed, from);
+    else this.#begin(feed);
+  }
+
+  remove(feed: Feed, now: number): void {
+    if (!this.#feeds.delete(feed)) return;
+    this.#scanning.delete(feed);
+    this.#follows.remove(feed, now);
+  }
+
+  /** Forgets what nobody has followed since a time. */
+  forget(before: number): void {
+    this.#follows.forget(before);
+    if (this.#follows.size > 0 || !this.#recent) return;
+    this.#parts.partition.watch(false);
+    this.#recent = undefined;
+    this.#dirty.clear();
+    this.#gone = [];
+    this.#copies = [];
+  }
+
+  /** To be called when the partition has applied a body; once more does nothing. */
+  take(): void {
+    const { partition } = this.#parts;
+    if (partition.sequence === this.#taken) return;
+    this.#taken = partition.sequence;
+    const { touched } = partition;
+    for (let i = 0; i < touched.count; i++) {
+      const slot = touched.slot(i);
+      if (slot === undefined) continue;
+      const gone = touched.gone(i);
+      if (gone !== undefined) this.#takeGone(slot, gone, touched.before(i));
+      else if (!this.#dirty.has(slot)) {
+        const name = this.#follows.nameOf(slot, !touched.existed(i), partition);
+        if (name !== undefined) this.#dirty.set(slot, { name, before: touched.before(i) });
+      }
+    }
+    if (touched.isCutOff) this.#restart();
+  }
+
+  /** The group that collects has been closed: what the next one changes must not be seen in its values. */
+  sealed(): void {
+    this.#copy(undefined);
+    this.publish();
+  }
+
+  /** Makes one step of one snapshot. */
+  step(): void {
+    const [feed] = this.#scanning;
+    if (!feed) return;
+    this.#scanning.delete(feed);
+    if (feed.cursor === undefined || feed.options.match.kind !== 'prefix') return;
+    const { prefix } = feed.options.match;
+    // the dirty are told as of before the step, which shows them as they are now
+    this.#copy(undefined);
+    const { found, cursor } = this.#list(prefix, feed.cursor);
+    feed.cursor = cursor === 0 ? undefined : cursor;
+    this.#copy({ feed, found, told: cursor === 0 ? ALL_SLOTS : cursor });
+    this.publish();
+  }
+
+  /** The next step of a snapshot is wanted, as its reader has taken the last one. */
+  wantsStep(feed: Feed): void {
+    if (feed.cursor !== undefined && this.#feeds.has(feed)) this.#scanning.add(feed);
+  }
+
+  /** Publishes what is flushed. */
+  publish(): void {
+    if (!this.#recent) return;
+    const flushed = this.#parts.flushed();
+    let published = 0;
+    for (const copy of this.#copies) {
+      if (copy.position > flushed) break;
+      this.#publish(copy);
+      published++;
+    }
+    if (published > 0) this.#copies = this.#copies.slice(published);
+    // All that was touched up to there has been copied when its group closed
+    this.#published = Math.max(this.#published, flushed);
+  }
+
+  #publish({ position, changes, step }: Copy): void {
+    this.#published = position;
+    if (changes.length > 0) this.#recent?.push({ position, changes });
+    for (const change of changes) {
+      for (const feed of this.#follows.followers(change.name)) {
+        if (change.slot >= feed.told) continue;
+        feed.take(change);
+        this.#parts.onNews(feed, false);
+      }
+    }
+    if (!step || !this.#feeds.has(step.feed)) return;
+    step.feed.takeFound(step.found, step.told);
+    this.#parts.onNews(step.feed, true);
+  }
+
+  #takeGone(slot: number, name: string, before: bigint | undefined): void {
+    const dirty = this.#dirty.get(slot);
+    const isFollowed = dirty !== undefined || this.#follows.matches(name);
+    const first = dirty ? dirty.before : before;
+    this.#dirty.delete(slot);
+    this.#follows.gone(slot);
+    if (!isFollowed || first === undefined) return;
+    this.#gone.push({ slot, name, value: 0n, exists: false, delta: wrapped(-first) });
+  }
+
+  /** Copies the values of what is dirty, which so are as of the present position. */
+  #copy(step: Step | undefined): void {
+    const { partition } = this.#parts;
+    const changes = this.#gone;
+    this.#gone = [];
+    for (const [slot, { name, before }] of this.#dirty) {
+      const value = partition.valueOfSlot(slot);
+      if (value === undefined || value === before) continue;
+      changes.push({ slot, name, value, exists: true, delta: wrapped(value - (before ?? 0n)) });
+    }
+    this.#dirty.clear();
+    if (changes.length > 0 || step) this.#copies.push({ position: partition.sequence, changes, step });
+  }
+
+  #canResume(feed: Feed, from: number): boolean {
+    const floor = this.#recent?.floor ?? 0;
+    if (from > this.#published) return false; // a position that this memory does not know
+    // Where nothing was published since, there is nothing to be known
+    return from >= floor && (this.#follows.covers(feed.options.match, from) || from === this.#parts.partition.sequence);
+  }
+
+  #resume(feed: Feed, from: number): void {
+    feed.resume();
+    if (feed.options.match.kind === 'names') this.#learn(feed.options.match.names);
+    const follows = new FollowSet();
+    follows.add(feed, 0);
+    for (const { changes } of this.#recent?.since(from) ?? []) {
+      for (const change of changes) if (follows.matches(change.name)) feed.take(change);
+    }
+    this.#parts.onNews(feed, true);
+  }
+
+  /** Begins the snapshot of a feed: names are looked up at once, a prefix in steps. */
+  #begin(feed: Feed): void {
+    const { match } = feed.options;
+    if (match.kind === 'prefix') {
+      this.#scanning.add(feed);
+      return;
+    }
+    this.#copy(undefined);
+    const found = this.#learn(match.names);
+    feed.cursor = undefined;
+    this.#copy({ feed, found, told: ALL_SLOTS });
+    this.publish();
+  }
+
+  /** More counters went at a time than could be told: whoever follows begins anew. */
+  #restart(): void {
+    this.#copies = [];
+    this.#dirty.clear();
+    this.#gone = [];
+    this.#follows.unlearn();
+    this.#recent = new Recent(this.#parts.partition.sequence);
+    for (const feed of this.#feeds) {
+      feed.restart();
+      this.#begin(feed);
+    }
+  }
+
+  #learn(names: readonly string[]): Found[] {
+    const found = this.#look(names);
+    for (const { name, slot } of found) if (slot !== undefined) this.#follows.learn(name, slot);
+    return found;
+  }
+
+  #look(names: readonly string[]): (Found & { readonly slot: number | undefined })[] {
+    const { partition } = this.#parts;
+    const writer = new ByteWriter();
+    encodeGet(writer, { keys: names.map((name) => ({ name })) });
+    const status = partition.read(writer.view());
+    if (status !== OK) throw new TallystickError(codeOfStatus(status));
+    return names.map((name, i) => {
+      const slot = partition.slotOfKey(i);
+      const value = slot === undefined ? undefined : partition.valueOfSlot(slot);
+      return { name, slot, value: value ?? 0n, exists: value !== undefined };
+    });
+  }
+
+  #list(prefix: string, cursor: number): { readonly found: readonly Found[]; readonly cursor: number } {
+    const { partition } = this.#parts;
+    const writer = new ByteWriter();
+    encodeList(writer, { prefix: encodeUtf8(prefix), cursor, limit: STEP_NAMES });
+    const status = partition.list(writer.view());
+    if (status !== OK) throw new TallystickError('INTERNAL', 'A partition does not list.');
+    const reader = new ByteReader(partition.answer);
+    const next = reader.varint();
+    const found: Found[] = [];
+    for (let count = reader.varint(); count > 0; count--) {
+      found.push({ name: reader.name(reader.varint()), value: reader.zigzagBig(), exists: true });
+    }
+    return { found, cursor: next };
+  }
+}

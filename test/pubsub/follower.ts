@@ -1,0 +1,48 @@
+import { Flag, Opcode } from '../../src/protocol/opcode.js';
+import { decodeTailAnswer, encodeTail, type TailAnswer, type TailRequest } from '../../src/protocol/tail.js';
+import type { TestClient } from '../lane/lane-harness.js';
+
+/** Sends a TAIL; the id of the request, under which a feed tells. */
+export function tail(client: TestClient, partition: number, request: TailRequest): number {
+  const flags = 'after' in request && request.after ? Flag.AFTER : 0;
+  return client.send(Opcode.TAIL, flags, partition, (writer) => encodeTail(writer, request));
+}
+
+/** Follows some names, every group unless told otherwise. */
+export function tailNames(
+  client: TestClient,
+  partition: number,
+  names: readonly string[],
+  options: Partial<{ interval: number; credit: number; after: { epoch: number; sequence: number } }> = {},
+): number {
+  const keys = names.map((name) => ({ name }));
+  return tail(client, partition, { kind: 'names', interval: 0, credit: 64, ...options, keys });
+}
+
+export function tailPrefix(
+  client: TestClient,
+  partition: number,
+  prefix: string,
+  options: Partial<{ interval: number; credit: number; after: { epoch: number; sequence: number } }> = {},
+): number {
+  return tail(client, partition, { kind: 'prefix', interval: 0, credit: 64, ...options, prefix });
+}
+
+/** All that a feed has told. */
+export function framesOfFeed(client: TestClient, id: number): TailAnswer[] {
+  return client.answers
+    .filter(({ requestId, opcode }) => requestId === id && opcode !== Opcode.ERROR)
+    .map(({ body }) => decodeTailAnswer(body));
+}
+
+/** What is told of each frame, in short: `name=value+delta`. */
+export function inShort({ begins, whole, told }: TailAnswer): string {
+  const items = told.map((each) => {
+    if (each.kind === 'absent') return `${each.name} absent`;
+    if (each.kind === 'value') return `${each.name}=${each.value}`;
+    return each.kind === 'change' ? `${each.name}=${each.value}(${each.delta})` : `${each.name} gone(${each.delta})`;
+  });
+  return `${begins ? '[' : ''}${items.join(' ')}${whole ? '.' : ''}`;
+}
+
+export const told = (client: TestClient, id: number): string[] => framesOfFeed(client, id).map(inShort);
