@@ -22,6 +22,14 @@ export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';
 export type { Statistics } from './sender.js';
 export type { Item, SeeOptions } from './sightings.js';
+export type {
+  Reset,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionEvent,
+  SubscriptionHandler,
+  Update,
+} from './subscription.js';
 export type { Uniques } from './uniques.js';
 export type { WindowOptions, WindowReading } from './windows.js';
 export type {

@@ -27,6 +27,7 @@ import { Reader, type Reading, type ReadOptions } from './reader.js';
 import type { Statistics } from './sender.js';
 import { type Environment, Session } from './session.js';
 import type { Item, SeeOptions } from './sightings.js';
+import { type SubscribeOptions, Subscription } from './subscription.js';
 import { parseAddress } from './transport.js';
 import { type Uniques, UniquesReader } from './uniques.js';
 import { type WindowOptions, type WindowReading, Windows } from './windows.js';
@@ -85,11 +86,13 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   readonly #uniques: UniquesReader;
   readonly #windows: Windows<V>;
   readonly #history: HistoryReader<V>;
+  readonly #toValue: ToValue<V>;
   #closing: Promise<void> | undefined;
 
   /** Use `connect`. */
   constructor(session: Session, toValue: ToValue<V>, timeout: number) {
     this.#session = session;
+    this.#toValue = toValue;
     this.#writer = new Writer(session, toValue, timeout);
     this.#reader = new Reader(session, toValue, timeout);
     this.#lister = new Lister(session, toValue, timeout);
@@ -283,6 +286,15 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
    */
   list(prefix = '', options: ListOptions = {}): AsyncIterableIterator<ListedCounter<V>> {
     return this.#lister.list(prefix, options);
+  }
+
+  /**
+   * The values of counters and then what becomes of them, as events: `for await (const event of client.subscribe({ prefix: 'views:' }))`, or
+   * `client.subscribe({ names }).run({ onChange, onReset })`. What it tells is flushed; lost connections and restarts of the server leave no gap
+   * that is not told (`reset`). Throws INVALID_ARGUMENT, NAME_INVALID, CLOSED.
+   */
+  subscribe(options: SubscribeOptions): Subscription<V> {
+    return new Subscription(this.#session, this.#toValue, (name) => this.partitionOf(name), options);
   }
 
   /** The handle of a counter that is added to without waiting. Throws NAME_INVALID, CLOSED. */

@@ -3,11 +3,11 @@ import { TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import { decodeHelloAnswer, encodeHelloRequest, type HelloAnswer, type HelloRequest } from '../protocol/control.js';
 import { encodeFrame, FrameReader, type FrameView } from '../protocol/frame.js';
-import { DEFAULT_LIMITS, LANE, Opcode } from '../protocol/opcode.js';
+import { DEFAULT_LIMITS, Flag, LANE, Opcode } from '../protocol/opcode.js';
 import { decodeError, errorOf } from '../protocol/response.js';
 import type { Address, Channel, ChannelEvents, Transport } from './transport.js';
 
-/** A request on its way. Exactly one of the two is called. */
+/** A request on its way. One of the two is called last; of a feed, `answered` comes before for each answer that has MORE behind it. */
 export interface Exchange {
   /**
    * The answer, or ERROR; the frame is valid during the call. Throws BAD_REQUEST for a body that does not follow
@@ -28,7 +28,8 @@ export interface ConnectionOwner {
 }
 
 const SILENCE_MILLISECONDS = 5_000;
-const REQUEST_ID_OFFSET = 8;
+/** Where in a frame its request id is. */
+export const REQUEST_ID_OFFSET = 8;
 const MOST_REQUEST_ID = 0xffff_ffff;
 
 const PING: Exchange = { answered: () => undefined, lost: () => undefined };
@@ -44,6 +45,8 @@ export class Connection implements ChannelEvents {
   readonly #hello: HelloRequest;
   readonly #reader = new FrameReader();
   readonly #pending = new Map<number, Exchange>();
+  /** Those of them that have been answered and have MORE to come: the server does not count them. */
+  readonly #feeds = new Set<number>();
   #lastId = 0;
   #state: State = 'greeting';
   #mostInFlight = 0;
@@ -63,13 +66,14 @@ export class Connection implements ChannelEvents {
 
   /** Whether it is greeted and below the number of requests that the server takes at a time. */
   get hasRoom(): boolean {
-    return this.#state === 'open' && this.#pending.size < this.#mostInFlight;
+    return this.#state === 'open' && this.#pending.size - this.#feeds.size < this.#mostInFlight;
   }
 
   /** Sends a frame, into which the request id is written. */
   send(frame: Uint8Array, exchange: Exchange): void {
     if (this.#pending.size === 0) this.#heard = true;
-    this.#lastId = this.#lastId === MOST_REQUEST_ID ? 1 : this.#lastId + 1;
+    do this.#lastId = this.#lastId === MOST_REQUEST_ID ? 1 : this.#lastId + 1;
+    while (this.#feeds.has(this.#lastId));
     const id = this.#lastId;
     for (let i = 0; i < 4; i++) frame[REQUEST_ID_OFFSET + i] = id >>> (8 * i);
     this.#pending.set(id, exchange);
@@ -118,18 +122,26 @@ export class Connection implements ChannelEvents {
 
   #take(frame: FrameView): void {
     if (this.#state === 'closed') return;
-    const exchange = this.#pending.get(frame.requestId);
-    this.#pending.delete(frame.requestId);
+    const { requestId } = frame;
+    const exchange = this.#pending.get(requestId);
+    if (exchange && frame.flags & Flag.MORE) this.#feeds.add(requestId);
+    else this.#forget(requestId);
     const isHello = this.#state === 'greeting';
     try {
       if (!exchange) throw frame.opcode === Opcode.ERROR ? errorOf(decodeError(frame.body)) : strayAnswer(frame);
       exchange.answered(frame);
     } catch (error) {
+      this.#forget(requestId);
       exchange?.lost();
       this.fail(this.#lostError('an answer makes no sense', error));
       return;
     }
     if (this.#state === 'open' && !isHello) this.owner.answered();
+  }
+
+  #forget(requestId: number): void {
+    this.#pending.delete(requestId);
+    this.#feeds.delete(requestId);
   }
 
   #greeted(frame: FrameView): void {

@@ -7,7 +7,7 @@ import { decodeError, decodeSyncAnswer, errorOf } from '../protocol/response.js'
 import { Backoff } from './backoff.js';
 import type { Batch } from './batch.js';
 import { Connection, type ConnectionOwner } from './connection.js';
-import { Request } from './request.js';
+import { Request, type Submission } from './request.js';
 import type { Sender, SenderPort } from './sender.js';
 import type { Address, Transport } from './transport.js';
 
@@ -45,8 +45,8 @@ export class Lane implements ConnectionOwner, SenderPort {
   /** Senders that found no room. */
   readonly #blocked = new Set<Sender>();
   // Requests to be sent, and those that were refused and are tried again later
-  #queue: Request[] = [];
-  #later: Request[] = [];
+  #queue: Submission[] = [];
+  #later: Submission[] = [];
   readonly #retry: Backoff;
   #isSyncing = false;
 
@@ -72,7 +72,7 @@ export class Lane implements ConnectionOwner, SenderPort {
     this.greeted(connection, answer);
   }
 
-  submit(request: Request): void {
+  submit(request: Submission): void {
     this.#queue.push(request);
     this.#pump();
   }
@@ -165,11 +165,12 @@ export class Lane implements ConnectionOwner, SenderPort {
 
   #pump(): void {
     while (this.#queue.length > 0 && this.#connection?.hasRoom) {
-      const request = this.#queue.shift() as Request;
+      const request = this.#queue.shift() as Submission;
       if (!request.isWanted) continue;
       this.#connection.send(request.frame, {
         answered: (frame) => this.#finish(request, frame),
         lost: () => {
+          request.onLost?.();
           this.#queue.push(request);
         },
       });
@@ -180,7 +181,7 @@ export class Lane implements ConnectionOwner, SenderPort {
     for (const sender of blocked) sender.pump();
   }
 
-  #finish(request: Request, frame: FrameView): void {
+  #finish(request: Submission, frame: FrameView): void {
     if (frame.opcode !== Opcode.ERROR) {
       request.onAnswer(frame.body);
       this.#retry.reset();

@@ -1,8 +1,21 @@
 import type { TallystickError } from '../errors.js';
 import { encodeFrame } from '../protocol/frame.js';
 
+/** What a lane sends until it is answered. */
+export interface Submission {
+  /** The frame, made anew for each time that it is sent where it depends on what was answered. */
+  readonly frame: Uint8Array;
+  /** Whether somebody still waits. */
+  readonly isWanted: boolean;
+  /** Takes the body of an answer. Throws BAD_REQUEST for one that does not follow protocol.md. */
+  onAnswer(body: Uint8Array): void;
+  onError(error: TallystickError): void;
+  /** Its connection is gone: it will be sent again. */
+  onLost?(): void;
+}
+
 /** A request without a sequence. It changes nothing that matters if it is repeated, so it is sent until it is answered. */
-export class Request {
+export class Request implements Submission {
   readonly #frame: Uint8Array;
   readonly #isWanted: () => boolean;
   /** Takes the body of the answer. Throws BAD_REQUEST for one that does not follow protocol.md. */

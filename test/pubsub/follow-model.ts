@@ -1,0 +1,244 @@
+import { Flag, Opcode } from '../../src/protocol/opcode.js';
+import { encodeAdd, encodeDelete, encodeSet } from '../../src/protocol/request.js';
+import { namesOf } from '../lane/lane-harness.js';
+import { Random } from '../support/random.js';
+import { Reader, SdkReader, Wire, type Wish } from './readers.js';
+import { type Truth, World } from './world.js';
+
+/**
+ * Writers write at random, and the server dies and comes back. Readers read, stall, lose their connections and go on. In the end the log that
+ * is on the device says what every counter was at every position, and everything that any reader was told is held against that:
+ *
+ * - a value is what the counter had at the position of its frame,
+ * - the deltas add up to it, from the value that was told first,
+ * - what was told in full is all there was,
+ * - and nothing was told that was not on the device by then.
+ */
+
+const PARTITIONS = [0, 1] as const;
+/** Names that are written to, of each partition; behind them those that only make snapshots long. */
+const HOT = 6;
+const BULK = 2_500;
+const STEPS = 120;
+
+export interface FollowReport {
+  frames: number;
+  told: number;
+  resets: number;
+  resumed: number;
+  crashes: number;
+  /** Events of the SDK. */
+  events: number;
+}
+
+/** Plays one seed. @throws Error what a reader was told wrong */
+export async function follow(seed: number): Promise<FollowReport> {
+  const run = new Run(seed, await World.start());
+  try {
+    return await run.play();
+  } catch (error) {
+    throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+class Run {
+  readonly #random: Random;
+  readonly #world: World;
+  readonly #names: readonly (readonly string[])[];
+  readonly #hot: readonly (readonly string[])[];
+  readonly #readers: Reader[] = [];
+  readonly #sdk: SdkReader;
+  readonly #report: FollowReport = { frames: 0, told: 0, resets: 0, resumed: 0, crashes: 0, events: 0 };
+  #writer: Wire | undefined;
+  #isBulk = false;
+
+  constructor(seed: number, world: World) {
+    this.#random = new Random(seed);
+    this.#world = world;
+    const bulk = this.#random.oneIn(4) ? BULK : 0;
+    this.#names = PARTITIONS.map((partition) => namesOf(partition, HOT + bulk));
+    // some of the last ones too, to which a snapshot comes late
+    this.#hot = this.#names.map((names) => [...names.slice(0, HOT), ...names.slice(-2)]);
+    this.#isBulk = bulk > 0;
+    this.#sdk = new SdkReader(world, this.#random, this.#hot.flat());
+  }
+
+  async play(): Promise<FollowReport> {
+    const world = this.#world;
+    const random = this.#random;
+    if (this.#isBulk) await this.#fill();
+    await this.#sdk.start();
+    for (let step = 0; step < STEPS; step++) {
+      await this.#step();
+      for (const reader of this.#readers) if (random.oneIn(2)) reader.step();
+      this.#sdk.step();
+      if (random.oneIn(2)) await world.pass(random.below(6));
+    }
+    await this.#settle();
+    for (const partition of PARTITIONS) {
+      const truth = await world.truth(partition, this.#hot[partition] as string[]);
+      for (const reader of this.#readers) if (reader.wish.partition === partition) this.#check(reader, truth);
+      this.#sdk.check(partition, truth);
+    }
+    this.#report.events = this.#sdk.events;
+    await this.#sdk.stop();
+    if (world.failures.length > 0) throw world.failures[0];
+    return this.#report;
+  }
+
+  async #step(): Promise<void> {
+    const random = this.#random;
+    const reader = this.#readers.length > 0 ? random.pick(this.#readers) : undefined;
+    const chance = random.below(100);
+    if (chance < 55) this.#write();
+    else if (chance < 63 && this.#readers.length < 8) this.#readers.push(new Reader(this.#world, random, this.#wish()));
+    else if (chance < 72) reader?.stall(!reader.isStalled);
+    else if (chance < 76) reader?.drop();
+    else if (chance < 79) reader?.end();
+    else if (chance < 84) this.#sdk.pause();
+    else if (chance < 86) this.#sdk.drop();
+    else if (chance < 88) await this.#crash();
+    else if (chance < 92) await this.#world.idle(random.below(200));
+    else await this.#world.pass(random.below(12));
+  }
+
+  #wish(): Wish {
+    const random = this.#random;
+    const partition = random.below(2);
+    const hot = this.#hot[partition] as string[];
+    const names = random.oneIn(2) ? hot.filter(() => random.oneIn(2)) : undefined;
+    const prefix = random.pick(['', 'name', (hot[0] as string).slice(0, 5)]);
+    const interval = random.pick([0, 0, 10, 30]);
+    return { partition, prefix, interval, names: names?.length === 0 ? [hot[0] as string] : names };
+  }
+
+  /** Sends a request that changes something. */
+  #write(): void {
+    const random = this.#random;
+    const wire = this.#writer;
+    if (!wire || wire.isClosed) {
+      this.#writer = new Wire(
+        this.#world,
+        random.below(2),
+        false,
+        () => {},
+        () => {},
+      );
+      return;
+    }
+    if (!wire.isOpen) return;
+    const partition = random.below(2);
+    const name = () => ({ name: random.pick(this.#hot[partition] as string[]) });
+    const flags = random.oneIn(2) ? Flag.APPLIED : 0;
+    const kind = random.below(10);
+    if (kind === 0) {
+      wire.send(Opcode.DELETE, flags, partition, (writer) => encodeDelete(writer, { key: name(), reason: 'r' }));
+    } else if (kind === 1) {
+      const value = random.oneIn(4) ? 2n ** 63n - 1n : BigInt(random.below(100)) - 50n;
+      wire.send(Opcode.SET, flags, partition, (writer) => encodeSet(writer, { key: name(), value, reason: 'r' }));
+    } else {
+      const operations = Array.from({ length: 1 + random.below(5) }, () => ({
+        key: name(),
+        delta: random.oneIn(8) ? -(2n ** 62n) : BigInt(random.below(9)) - 3n,
+      }));
+      const atomic = random.oneIn(4) ? Flag.ATOMIC : 0;
+      wire.send(Opcode.ADD, flags | atomic, partition, (writer) => encodeAdd(writer, { operations }));
+    }
+  }
+
+  /** Writes every name once. */
+  async #fill(): Promise<void> {
+    const wire = new Wire(
+      this.#world,
+      0,
+      false,
+      () => {},
+      () => {},
+    );
+    await this.#world.pass(10);
+    for (const partition of PARTITIONS) {
+      const operations = (this.#names[partition] as string[]).map((name) => ({ key: { name }, delta: 1n }));
+      wire.send(Opcode.ADD, 0, partition, (writer) => encodeAdd(writer, { operations }));
+    }
+    await this.#world.pass(10);
+  }
+
+  async #crash(): Promise<void> {
+    this.#report.crashes++;
+    this.#world.crash(() => this.#random.oneIn(2));
+    await this.#world.pass(this.#random.below(20));
+    await this.#world.recover();
+  }
+
+  /** Until everyone has been told everything. */
+  async #settle(): Promise<void> {
+    this.#sdk.isPaused = false;
+    for (let round = 0; round < 60; round++) {
+      for (const reader of this.#readers) {
+        reader.stall(false);
+        reader.step();
+      }
+      this.#sdk.step();
+      await this.#world.pass(4);
+      if (round % 6 === 0) await this.#world.idle(400);
+    }
+    await this.#world.idle(11_000, 500);
+  }
+
+  /** Holds what a reader was told against what was. */
+  #check(reader: Reader, truth: Truth): void {
+    const { names, prefix } = reader.wish;
+    const follows = (name: string) => names?.includes(name) ?? name.startsWith(prefix);
+    const followed = truth.names.filter(follows);
+    const values = new Map<string, bigint>();
+    /** The values as of the last frame that told everything: where the reader goes on. */
+    let whole = new Map<string, bigint>();
+    let isFirst = true;
+    for (const heard of reader.heard) {
+      if (heard === 'again') {
+        values.clear();
+        for (const [name, value] of whole) values.set(name, value);
+        isFirst = true;
+        continue;
+      }
+      const { answer, flushed } = heard;
+      this.#report.frames++;
+      if (answer.position > flushed) throw new Error(`Position ${answer.position} was told, ${flushed} was flushed.`);
+      if (answer.begins) {
+        this.#report.resets++;
+        values.clear();
+      } else if (isFirst) this.#report.resumed++;
+      isFirst = false;
+      for (const told of answer.told) {
+        this.#report.told++;
+        if (!follows(told.name)) throw new Error(`${told.name} is told, which nobody follows.`);
+        if (!truth.names.includes(told.name)) continue;
+        const was = values.get(told.name) ?? 0n;
+        const value = 'delta' in told ? BigInt.asIntN(64, was + told.delta) : 'value' in told ? told.value : 0n;
+        const exists = 'value' in told;
+        if (exists && told.value !== value)
+          throw new Error(`${told.name} is ${told.value}, and ${was} and the delta come to ${value}.`);
+        const actual = truth.at(answer.position, told.name);
+        if (actual !== (exists ? value : undefined)) {
+          throw new Error(
+            `${told.name} is told as ${exists ? value : 'none'} at ${answer.position}, and was ${actual}.`,
+          );
+        }
+        if (exists) values.set(told.name, value);
+        else values.delete(told.name);
+      }
+      if (!answer.whole) continue;
+      for (const name of followed) {
+        const actual = truth.at(answer.position, name);
+        if (values.get(name) !== actual)
+          throw new Error(`At ${answer.position} ${name} was ${actual}, and told is ${values.get(name)}.`);
+      }
+      whole = new Map(values);
+    }
+    const last = reader.heard.at(-1);
+    if (last === undefined || last === 'again' || !last.answer.whole)
+      throw new Error('A reader was not told everything.');
+    if (last.answer.position !== truth.position)
+      throw new Error(`A reader was told up to ${last.answer.position} of ${truth.position}.`);
+  }
+}
