@@ -173,11 +173,12 @@ export class Connection<Session = unknown> implements TransportHandler {
    */
   answer(opcode: number, flags: number, partition: number, requestId: number, body: Uint8Array): void {
     if (!this.isOpen) return;
-    if ((flags & Flag.MORE) === 0) this.#end(requestId);
-    else if (!this.#inFlight.park(requestId) || this.#unsentBytes > UNSENT_OF_FEEDS * this.#limits.unsentBytes) {
+    const isLast = (flags & Flag.MORE) === 0;
+    if (!isLast && this.#unsentBytes > UNSENT_OF_FEEDS * this.#limits.unsentBytes) {
       this.destroy();
       return;
     }
+    this.#end(requestId, isLast);
     const start = writeHeader(this.#out, opcode | ANSWER, flags, partition, requestId);
     this.#out.bytes(body);
     this.#finishAnswer(start);
@@ -361,8 +362,8 @@ export class Connection<Session = unknown> implements TransportHandler {
 
   // --- writing ---
 
-  #end(requestId: number): void {
-    if (this.#inFlight.end(requestId)) return;
+  #end(requestId: number, isLast = true): void {
+    if (isLast ? this.#inFlight.end(requestId) : this.#inFlight.park(requestId)) return;
     throw new TallystickError('INTERNAL', `Request ${requestId} is not in flight, so it can't be answered.`);
   }
 

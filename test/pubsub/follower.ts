@@ -1,4 +1,6 @@
+import { codeOfStatus } from '../../src/errors.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
+import { decodeError } from '../../src/protocol/response.js';
 import { decodeTailAnswer, encodeTail, type TailAnswer, type TailRequest } from '../../src/protocol/tail.js';
 import type { TestClient } from '../lane/lane-harness.js';
 
@@ -33,6 +35,12 @@ export function framesOfFeed(client: TestClient, id: number): TailAnswer[] {
   return client.answers
     .filter(({ requestId, opcode }) => requestId === id && opcode !== Opcode.ERROR)
     .map(({ body }) => decodeTailAnswer(body));
+}
+
+/** The code with which a feed ended; undefined while it goes on, or where it ended as was wanted. */
+export function codeOfEnd(client: TestClient, id: number): string | undefined {
+  const last = client.answers.filter(({ requestId }) => requestId === id).at(-1);
+  return last?.opcode === Opcode.ERROR ? codeOfStatus(decodeError(last.body).status) : undefined;
 }
 
 /** What is told of each frame, in short: `name=value+delta`. */

@@ -221,3 +221,44 @@ describe('The end of a connection', () => {
     }
   });
 });
+
+describe('A request with MORE answers', () => {
+  const more = (double: LaneDouble, requestId: number, bytes = 1) =>
+    double.connection.answer(Opcode.TAIL, Flag.MORE, 3, requestId, new Uint8Array(bytes));
+
+  test('counts as none in flight from the first one on, until and after the last', () => {
+    const double = LaneDouble.open({ ...LIMITS, inFlight: 2 });
+    double.send(add(2), add(3), add(4));
+    expect(double.requestIds).toEqual([2, 3]);
+    more(double, 2);
+    more(double, 2);
+    double.send();
+    expect([double.requestIds, double.connection.inFlight]).toEqual([[2, 3, 4], 2]);
+    double.answer(2);
+    double.answer(3);
+    double.answer(4);
+    double.send();
+    expect(double.connection.inFlight).toBe(0);
+    expect(double.answers).toEqual(['19 2', '19 2', '4 2', '4 3', '4 4']);
+    expect(() => double.answer(2)).toThrow('Request 2 is not in flight');
+    expect(() => more(double, 3)).toThrow('Request 3 is not in flight');
+  });
+
+  test('says that its client is clogged at a quarter of a megabyte, and cuts it off at eight', () => {
+    const double = LaneDouble.open();
+    double.transport.takesAll = false;
+    double.send(add(2));
+    more(double, 2, 262_000);
+    double.send();
+    expect(double.connection.isClogged).toBe(false);
+    more(double, 2, 1_000);
+    expect(double.connection.isClogged).toBe(true);
+    for (let i = 0; i < 8; i++) more(double, 2, 1_048_000);
+    double.send();
+    expect(double.transport.isDestroyed).toBe(false);
+    more(double, 2, 10_000);
+    more(double, 2);
+    expect([double.transport.isDestroyed, double.closed]).toEqual([true, 1]);
+    more(double, 2);
+  });
+});

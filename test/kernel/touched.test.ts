@@ -1,0 +1,144 @@
+import { describe, expect, test } from 'vitest';
+import { OK } from '../../src/errors.js';
+import { DUE, Kind } from '../../src/partition/partition.js';
+import { ByteWriter } from '../../src/protocol/bytes.js';
+import { Flag, Opcode } from '../../src/protocol/opcode.js';
+import {
+  encodeAdd,
+  encodeDelete,
+  encodeOpen,
+  encodeSet,
+  type Key,
+  type Operation,
+  writeNameKey,
+} from '../../src/protocol/request.js';
+import { encodeMerge, encodeSee } from '../../src/protocol/uniques.js';
+import { Random } from '../support/random.js';
+import { bodyOf, classify, Kernel, NOBODY, START } from './fixture.js';
+
+/** What a kernel that is watched tells of the counters that a body touches. */
+
+const EXPIRE = 16;
+const NAMES = ['a', 'b', 'c', 'likes', 'u:1', 'u:2', 'long'.repeat(100)];
+
+/** What was told of each counter: the first value before the body, and whether it is gone. */
+function toldOf({ partition }: Kernel): Map<string, { before: bigint | undefined; gone: boolean }> {
+  const { touched } = partition;
+  const told = new Map<string, { before: bigint | undefined; gone: boolean }>();
+  for (let i = 0; i < touched.count; i++) {
+    const slot = touched.slot(i);
+    const gone = touched.gone(i);
+    const before = touched.before(i);
+    expect(touched.existed(i)).toBe(before !== undefined);
+    if (slot === undefined) continue;
+    const name = gone ?? partition.nameOfSlot(slot);
+    if (name !== undefined && !told.has(name)) told.set(name, { before, gone: gone !== undefined });
+  }
+  return told;
+}
+
+function expire(name: string, time: number): Uint8Array {
+  const body = new ByteWriter();
+  writeNameKey(body, name);
+  body.u8(2);
+  body.varint(time);
+  return body.copy();
+}
+
+/** A body of any kind about some of the names. */
+function anyBody(random: Random, ids: readonly Key[]): [kind: number, flags: number, body: Uint8Array] {
+  const name = () => random.pick(NAMES);
+  const key = (): Key => (random.oneIn(2) ? random.pick(ids) : { name: name() });
+  const operation = (): Operation => ({
+    key: key(),
+    delta: random.oneIn(9) ? 2n ** 62n : BigInt(random.below(9)) - 4n,
+    ...(random.oneIn(5) && { max: 3n }),
+  });
+  switch (random.below(9)) {
+    case 0:
+      return [Opcode.SET, 0, bodyOf(encodeSet, { key: key(), value: BigInt(random.below(5)), reason: 'r' })];
+    case 1:
+      return [Opcode.DELETE, 0, bodyOf(encodeDelete, { key: key(), reason: 'r' })];
+    case 2:
+      return [EXPIRE, 0, expire(name(), random.below(30))];
+    case 3:
+      return [Kind.TICK, 0, new Uint8Array(0)];
+    case 4:
+      return [Opcode.SEE, 0, bodyOf(encodeSee, { sightings: [{ key: key(), item: Uint8Array.of(random.below(9)) }] })];
+    case 5:
+      return [Opcode.MERGE, 0, bodyOf(encodeMerge, { key: key(), items: { hashes: [BigInt(random.below(9))] } })];
+    case 6:
+      return [Opcode.OPEN, 0, bodyOf(encodeOpen, [name()])];
+    default: {
+      const operations = Array.from({ length: random.below(6) }, operation);
+      const flags = (random.oneIn(3) ? Flag.ATOMIC : 0) | (random.oneIn(3) ? Flag.VALUES : 0);
+      return [Opcode.ADD, flags, bodyOf(encodeAdd, { operations })];
+    }
+  }
+}
+
+describe('A kernel that is watched', () => {
+  test('tells each counter that a body changes, with its value before it, and keeps the memory of one that is not', () => {
+    const random = new Random(11);
+    const kinds = new Set<number>();
+    for (let run = 0; run < 30; run++) {
+      const [watched, other] = [new Kernel(), new Kernel()];
+      for (const kernel of [watched, other]) kernel.watched = false; // their memories are compared in the end
+      for (const kernel of [watched, other]) classify(kernel, [{ pattern: 'u:*', uniques: 16 } as never]);
+      watched.partition.watch(true);
+      for (let i = 0, now = START; i < 150; i++, now += random.below(20)) {
+        const ids = [0, 1, 2, 3].map((slot) => ({ slot, generation: random.below(3) }));
+        const [kind, flags, body] = anyBody(random, ids);
+        for (let status = DUE; status === DUE; ) {
+          const before = new Map(NAMES.map((name) => [name, watched.value(name)]));
+          status = watched.call(kind, flags, NOBODY, now, body);
+          expect(other.call(kind, flags, NOBODY, now, body)).toBe(status);
+          const told = toldOf(watched);
+          for (const name of NAMES) {
+            const after = watched.value(name);
+            const entry = told.get(name);
+            if (before.get(name) !== after) {
+              kinds.add(status === OK ? kind : -1);
+              expect([name, entry !== undefined]).toEqual([name, true]);
+            }
+            if (entry) expect(entry).toEqual({ before: before.get(name), gone: entry.gone && after === undefined });
+          }
+          if (status === DUE) for (const kernel of [watched, other]) tickAt(kernel, now);
+        }
+        expect(toldOf(other).size).toBe(0);
+      }
+      expect(watched.partition.stateHash).toBe(other.partition.stateHash);
+    }
+    expect([...kinds].sort((a, b) => a - b)).toEqual([
+      Opcode.ADD,
+      Opcode.SET,
+      Opcode.DELETE,
+      Opcode.SEE,
+      Opcode.MERGE,
+      EXPIRE,
+      Kind.TICK,
+    ]);
+  });
+
+  test('says where a tick ends more counters than it can name', () => {
+    const kernel = new Kernel();
+    kernel.watched = false;
+    kernel.partition.watch(true);
+    const names = Array.from({ length: 200 }, (_, i) => `${i}`.padStart(1_000, '-'));
+    for (const name of names) {
+      kernel.call(Opcode.ADD, 0, NOBODY, START, bodyOf(encodeAdd, { operations: [{ key: { name }, delta: 5n }] }));
+      kernel.call(EXPIRE, 0, NOBODY, START, expire(name, 10));
+    }
+    expect(kernel.partition.touched.isCutOff).toBe(false);
+    tickAt(kernel, START + 10);
+    const { touched } = kernel.partition;
+    expect(touched.isCutOff).toBe(true);
+    expect(touched.count).toBe(98);
+    expect([touched.gone(0), touched.before(0)]).toEqual([names[0], 5n]);
+    expect(kernel.partition.statistics.counters).toBe(0);
+  });
+});
+
+function tickAt(kernel: Kernel, milliseconds: number): void {
+  expect(kernel.call(Kind.TICK, 0, NOBODY, milliseconds, new Uint8Array(0))).toBe(OK);
+}

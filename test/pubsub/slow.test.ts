@@ -1,0 +1,223 @@
+import { describe, expect, it } from 'vitest';
+import { decodeStatsAnswer, encodeStatsRequest } from '../../src/protocol/control.js';
+import { LANE, Opcode } from '../../src/protocol/opcode.js';
+import { EPOCH, LaneHarness, NAME, namesOf, type TestClient } from '../lane/lane-harness.js';
+import { codeOfEnd, framesOfFeed, tail, tailNames, tailPrefix, told } from './follower.js';
+
+/** Readers that do not read: what they are told is folded together, bounded, and cut off. Writers notice nothing. */
+
+interface FeedStats {
+  readonly feeds: number;
+  readonly pending: number;
+  readonly frames: number;
+  readonly cutOff: number;
+}
+
+async function statsOf(harness: LaneHarness, client: TestClient): Promise<FeedStats> {
+  const id = client.send(Opcode.STATS, 0, LANE, (writer) => encodeStatsRequest(writer, {}));
+  await harness.pass(0);
+  return decodeStatsAnswer(client.answerOf(id).body).feeds as unknown as FeedStats;
+}
+
+const increments = (names: readonly string[]) => ({
+  operations: names.map((name) => ({ key: { name }, delta: 1n })),
+});
+
+describe('A feed without credit', () => {
+  it('is told one change for many when it has some again', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const feed = tailNames(client, 0, [NAME[0]], { credit: 2 });
+    await harness.flush();
+    for (let i = 0; i < 20; i++) {
+      client.add(0, {});
+      await harness.flush();
+    }
+    expect(told(client, feed)).toEqual([`[${NAME[0]} absent.`, `${NAME[0]}=1(1).`]);
+    expect(await statsOf(harness, client)).toMatchObject({ feeds: 1, pending: 1, frames: 2 });
+    const more = tail(client, 0, { kind: 'more', feed, credit: 1 });
+    await harness.pass(0);
+    expect(client.answerOf(more).flags).toBe(0);
+    expect(told(client, feed).slice(2)).toEqual([`${NAME[0]}=20(19).`]);
+    expect(await statsOf(harness, client)).toMatchObject({ pending: 0, frames: 3, cutOff: 0 });
+  });
+
+  it('is cut off where more counters wait than are kept for it, and goes on from its position', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const names = namesOf(0, 16_385);
+    const feed = tailPrefix(client, 0, '', { credit: 1 });
+    await harness.flush();
+    expect(told(client, feed)).toEqual(['[.']);
+    const position = framesOfFeed(client, feed).at(-1)?.position as number;
+    const answers: number[] = [];
+    for (let from = 0; from < names.length - 1; from += 8_192) {
+      answers.push(client.add(0, increments(names.slice(from, Math.min(from + 8_192, names.length - 1)))));
+      await harness.flush();
+    }
+    expect(await statsOf(harness, client)).toMatchObject({ feeds: 1, pending: 16_384, cutOff: 0 });
+    const resumed = tailPrefix(client, 0, '', { after: { epoch: EPOCH, sequence: position } });
+    await harness.flush();
+    expect(framesOfFeed(client, resumed).flatMap((frame) => frame.told)).toHaveLength(16_384);
+    expect(framesOfFeed(client, resumed)[0]?.begins).toBe(false);
+    answers.push(client.add(0, increments(names.slice(-1))));
+    await harness.flush();
+    expect(codeOfEnd(client, feed)).toBe('TOO_SLOW');
+    expect(await statsOf(harness, client)).toMatchObject({ feeds: 1, pending: 0, cutOff: 1 });
+    expect(answers.map((id) => client.added(id).refused)).toEqual([[], [], []]);
+    // one change more than is kept: what was so long ago is not known any more
+    const tooLate = tailPrefix(client, 0, '', { after: { epoch: EPOCH, sequence: position } });
+    await harness.flush();
+    expect(framesOfFeed(client, tooLate)[0]?.begins).toBe(true);
+    expect(client.connection.inFlight).toBe(0);
+  });
+
+  it('makes no step of its snapshot before the last one was taken', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const names = namesOf(0, 6_000);
+    client.add(0, increments(names));
+    await harness.flush();
+    const feed = tailPrefix(client, 0, '', { credit: 1 });
+    await harness.pass(50);
+    const first = framesOfFeed(client, feed).flatMap((frame) => frame.told).length;
+    expect(first).toBeGreaterThan(100);
+    expect((await statsOf(harness, client)).pending).toBeLessThan(2_048);
+    for (let i = 0; i < 10; i++) {
+      tail(client, 0, { kind: 'more', feed, credit: 64 });
+      await harness.pass(5);
+    }
+    const frames = framesOfFeed(client, feed);
+    expect(new Set(frames.flatMap((frame) => frame.told.map(({ name }) => name))).size).toBe(6_000);
+    expect(frames.map(({ whole }) => whole)).toEqual([...new Array(frames.length - 1).fill(false), true]);
+    expect(frames.map(({ begins }) => begins).indexOf(true)).toBe(0);
+  });
+});
+
+describe('A connection that does not read', () => {
+  it('is sent a bounded number of bytes, then what has changed meanwhile at once, and is cut off where it never does', async () => {
+    const harness = await LaneHarness.start();
+    const writer = await harness.client();
+    const reader = await harness.client();
+    const names = namesOf(0, 1_000);
+    const feed = tailNames(reader, 0, names);
+    await harness.flush();
+    reader.transport.takesAll = false;
+    const grant = () => tail(reader, 0, { kind: 'more', feed, credit: 64 });
+    let last = 0;
+    for (let i = 0; i < 100; i++) {
+      grant();
+      last = writer.add(0, increments(names));
+      await harness.flush();
+    }
+    expect(writer.added(last).refused).toEqual([]);
+    const limit = 256 * 1024;
+    expect(reader.transport.unsentBytes).toBeGreaterThan(limit / 2);
+    expect(reader.transport.unsentBytes).toBeLessThan(limit + 65_536);
+    expect(await statsOf(harness, writer)).toMatchObject({ feeds: 1, pending: 1_000 });
+    reader.transport.takesAll = true;
+    reader.transport.take();
+    await harness.pass(30);
+    const frames = framesOfFeed(reader, feed);
+    expect(frames.at(-1)).toMatchObject({ whole: true, position: writer.added(last).position });
+    const sums = new Map<string, bigint>();
+    for (const { told: all } of frames.slice(1))
+      for (const each of all) sums.set(each.name, (sums.get(each.name) ?? 0n) + ('delta' in each ? each.delta : 0n));
+    expect([...sums.values()].filter((sum) => sum !== 100n)).toEqual([]);
+
+    reader.transport.takesAll = false;
+    for (let i = 0; i < 30; i++) {
+      grant();
+      writer.add(0, increments(names));
+      await harness.flush();
+    }
+    harness.clock.advance(61_000);
+    await harness.pass(0);
+    expect(reader.transport.isDestroyed).toBe(true);
+    expect(await statsOf(harness, writer)).toMatchObject({ feeds: 0, pending: 0 });
+  });
+});
+
+describe('A feed of an interval', () => {
+  it('is told at its end, whatever happened, and not where nothing did', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const feed = tailNames(client, 0, [NAME[0]], { interval: 100 });
+    const slower = tailNames(client, 0, [NAME[0]], { interval: 1_000 });
+    await harness.flush();
+    for (let i = 0; i < 5; i++) {
+      client.add(0, {});
+      await harness.flush();
+    }
+    expect(told(client, feed)).toHaveLength(1);
+    await harness.pass(100);
+    expect(told(client, feed).slice(1)).toEqual([`${NAME[0]}=5(5).`]);
+    client.add(0, {});
+    await harness.pass(1_000);
+    expect(told(client, feed).slice(2)).toEqual([`${NAME[0]}=6(1).`]);
+    expect(told(client, slower).slice(1)).toEqual([`${NAME[0]}=6(6).`]);
+  });
+
+  it('is told how far its partition is where only others have changed', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const [a, b] = namesOf(0, 2) as [string, string];
+    const feed = tailNames(client, 0, [a], { interval: 100 });
+    await harness.flush();
+    const last = client.add(0, increments([b]));
+    await harness.flush();
+    harness.clock.advance(5_000);
+    await harness.pass(0);
+    expect(told(client, feed)).toEqual([`[${a} absent.`, '.']);
+    expect(framesOfFeed(client, feed).at(-1)?.position).toBe(client.added(last).position);
+    harness.clock.advance(20_000);
+    await harness.pass(0);
+    expect(told(client, feed)).toHaveLength(2);
+  });
+
+  it('is forgotten a minute after the last one ended, and with it what it could go on from', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const feed = tailNames(client, 0, [NAME[0]]);
+    await harness.flush();
+    const sequence = framesOfFeed(client, feed).at(-1)?.position as number;
+    const after = { epoch: EPOCH, sequence };
+    tail(client, 0, { kind: 'end', feed });
+    client.add(0, {});
+    await harness.flush();
+    harness.clock.advance(55_000);
+    await harness.flush();
+    const again = tailNames(client, 0, [NAME[0]], { after });
+    await harness.flush();
+    expect(told(client, again)).toEqual([`${NAME[0]}=1(1).`]);
+    tail(client, 0, { kind: 'end', feed: again });
+    harness.clock.advance(70_000);
+    await harness.flush();
+    client.add(0, {});
+    await harness.flush();
+    expect(harness.partitions.get(0)?.touched.count).toBe(0);
+    const late = tailNames(client, 0, [NAME[0]], { after });
+    await harness.flush();
+    expect(told(client, late)).toEqual([`[${NAME[0]}=2.`]);
+  });
+});
+
+describe('When storage fails', () => {
+  it('nothing more is told, and the feed ends', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const feed = tailNames(client, 0, [NAME[0]]);
+    await harness.flush();
+    client.add(0, {});
+    harness.log.script.push({ kind: 'full' });
+    await harness.flush();
+    expect(told(client, feed)).toHaveLength(1);
+    await harness.pass(600); // there is room again
+    expect(told(client, feed).slice(1)).toEqual([`${NAME[0]}=1(1).`]);
+    client.add(0, {});
+    await harness.pass(1);
+    harness.poisoned = true;
+    await harness.flush();
+    expect(told(client, feed)).toHaveLength(2);
+  });
+});
