@@ -4,6 +4,7 @@ import { classesCommand } from './classes-command.js';
 import { decrCommand, deleteCommand, getCommand, incrCommand, setCommand } from './counters.js';
 import { exportCommand } from './export-command.js';
 import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
+import { tailCommand, watchCommand } from './follow-commands.js';
 import { atCommand, seriesCommand } from './history-commands.js';
 import { hotCommand } from './hot-command.js';
 import { importCommand } from './import-command.js';
@@ -66,6 +67,8 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     deleteCommand(io),
     getCommand(io),
     listCommand(io),
+    watchCommand(io),
+    tailCommand(io),
     seeCommand(io),
     uniquesCommand(io),
     exportCommand(io),

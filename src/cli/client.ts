@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Position } from '../client/position.js';
 import { TallystickError } from '../errors.js';
 import { Failure } from './failure.js';
 import type { IngestTarget } from './ingest/ingest.js';
@@ -48,10 +49,29 @@ export interface CliClient extends IngestTarget {
     options: { from: string; to?: string; step: string; zone: string; read: 'durable' | 'latest' },
   ): Promise<{ readonly points: readonly ToldPoint[] }>;
   valueAt(name: string, time: string, options: { read: 'durable' | 'latest' }): Promise<ToldPast>;
+  subscribe(options: {
+    names?: readonly string[];
+    prefix?: string;
+    all?: true;
+    interval: number;
+    from?: Position;
+  }): AsyncIterable<ToldEvent>;
   /** For each lane what it tells. */
   stats(options?: { readonly hot?: number }): Promise<unknown>;
   close(): Promise<void>;
 }
+
+/** What became of a counter that is followed, or that changes of a partition may have been missed. */
+export type ToldEvent =
+  | {
+      readonly kind: 'value' | 'change';
+      readonly name: string;
+      readonly value: bigint;
+      readonly exists: boolean;
+      readonly delta: bigint;
+      readonly position: { toString(): string };
+    }
+  | { readonly kind: 'reset'; readonly partition: number; readonly position: { toString(): string } };
 
 /** What the last so long changed a counter by. */
 export interface ToldWindow {

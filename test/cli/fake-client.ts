@@ -1,5 +1,5 @@
 import type { CliClient, Connect } from '../../src/cli/cli.js';
-import type { UniqueCount } from '../../src/cli/client.js';
+import type { ToldEvent, UniqueCount } from '../../src/cli/client.js';
 import { TallystickError } from '../../src/errors.js';
 import { type FakeServer, FakeTarget } from './fake-target.js';
 
@@ -96,6 +96,11 @@ export class FakeClient extends FakeTarget implements CliClient {
     const at = Date.parse(time);
     const known = Math.ceil(at / 3_600_000) * 3_600_000;
     return { value: this.server.values.get(name) ?? 0n, at: known, exact: at === known, resolution: 'hour' };
+  }
+
+  async *subscribe(options: Parameters<CliClient['subscribe']>[0]): AsyncGenerator<ToldEvent> {
+    this.server.subscribed.push({ ...options, ...(options.from && { from: String(options.from) }) });
+    yield* this.server.events;
   }
 
   async stats({ hot }: { hot?: number } = {}): Promise<unknown> {
