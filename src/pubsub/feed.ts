@@ -43,6 +43,8 @@ export class Feed {
   told = 0;
   /** Where the snapshot goes on; undefined while nothing is left to look at. */
   cursor: number | undefined = 0;
+  /** Whether its changes are gathered with those of others that have the same interval. */
+  isGathered = false;
   /** The position that it was told last. */
   position = 0;
   /** Whether a frame is due even where nothing has changed. */

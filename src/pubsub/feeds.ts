@@ -80,6 +80,7 @@ export class Feeds {
         partition,
         flushed: () => parts.commit.flushedSequence(number),
         onNews: (feed, now) => this.#news(feed, now),
+        onGathered: (interval) => this.#tickingOf(interval),
       });
       this.#sources.set(number, source);
     }
@@ -184,18 +185,22 @@ export class Feeds {
 
   /** Lets a feed wait for the end of its interval, together with the others that have the same one. */
   #tick(entry: Entry): void {
-    const { interval } = entry.feed.options;
-    let ticking = this.#ticking.get(interval);
-    if (!ticking) {
-      const entries = new Set<Entry>();
-      const timer = this.#parts.clock.setTimer(interval, () => {
-        this.#ticking.delete(interval);
-        for (const each of entries) this.#makeDue(each);
-      });
-      ticking = { entries, timer };
-      this.#ticking.set(interval, ticking);
-    }
-    ticking.entries.add(entry);
+    this.#tickingOf(entry.feed.options.interval).entries.add(entry);
+  }
+
+  /** The one timer of an interval, which runs where somebody waits for it. */
+  #tickingOf(interval: number): Ticking {
+    const running = this.#ticking.get(interval);
+    if (running) return running;
+    const entries = new Set<Entry>();
+    const timer = this.#parts.clock.setTimer(interval, () => {
+      this.#ticking.delete(interval);
+      this.#eachWatched((source) => source.distribute(interval));
+      for (const each of entries) this.#makeDue(each);
+    });
+    const ticking = { entries, timer };
+    this.#ticking.set(interval, ticking);
+    return ticking;
   }
 
   #schedule(): void {
@@ -237,7 +242,7 @@ export class Feeds {
         return;
       }
       this.#frames++;
-      subscriber.answer(Opcode.TAIL, Flag.MORE, number, requestId, feed.frame(this.#writer, source.published));
+      subscriber.answer(Opcode.TAIL, Flag.MORE, number, requestId, feed.frame(this.#writer, source.positionOf(feed)));
       this.#count(entry);
       if (feed.hasNews) this.#makeDue(entry);
     }
@@ -303,7 +308,7 @@ export class Feeds {
     return clock.setTimer(BEAT_MILLISECONDS, () => {
       for (const entry of this.#entries.values()) {
         const { feed, source } = entry;
-        if (!feed.isComplete || feed.pending > 0 || feed.position >= source.published) continue;
+        if (!feed.isComplete || feed.pending > 0 || feed.position >= source.positionOf(feed)) continue;
         feed.owes = true;
         this.#makeDue(entry);
       }

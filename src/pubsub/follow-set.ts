@@ -4,11 +4,13 @@ import type { Feed, Match } from './feed.js';
 /** Names that are kept apart from what nobody follows, before they are looked up anew. */
 const MOST_KNOWN = 65_536;
 
-/** Some names, or a prefix, and who follows them. */
+/** A name, or a prefix, and who follows it. */
 interface Topic {
   /** Changes of it are known behind this position. */
   readonly since: number;
+  /** Those that are told of each change by itself, and by their intervals those for whom changes are gathered. */
   readonly feeds: Set<Feed>;
+  readonly gathered: Map<number, Set<Feed>>;
   /** When the last of them went, in monotonic milliseconds; it is kept for a while, for who comes back. */
   idleSince: number | undefined;
 }
@@ -33,11 +35,25 @@ export class FollowSet {
   /** Changes are known from `position` on. */
   add(feed: Feed, position: number): void {
     const { match } = feed.options;
-    for (const topic of this.#topics(match, () => ({ since: position, feeds: new Set(), idleSince: undefined }))) {
+    const create = (): Topic => ({ since: position, feeds: new Set(), gathered: new Map(), idleSince: undefined });
+    for (const topic of this.#topics(match, create)) {
       topic.feeds.add(feed);
       topic.idleSince = undefined;
     }
     if (match.kind === 'prefix') this.#ignored.clear();
+  }
+
+  /** From now on changes are gathered for this feed, by its interval, or are not. */
+  gather(feed: Feed, isGathered: boolean): void {
+    const { interval, match } = feed.options;
+    for (const { feeds, gathered } of this.#topics(match)) {
+      if (!isGathered) {
+        if (leave(gathered, interval, feed)) feeds.add(feed);
+      } else if (feeds.delete(feed)) {
+        const same = gathered.get(interval) ?? new Set();
+        gathered.set(interval, same.add(feed));
+      }
+    }
   }
 
   /** Learns which counter a name has. */
@@ -53,9 +69,11 @@ export class FollowSet {
   }
 
   remove(feed: Feed, now: number): void {
-    for (const topic of this.#topics(feed.options.match)) {
+    const { match, interval } = feed.options;
+    for (const topic of this.#topics(match)) {
       topic.feeds.delete(feed);
-      if (topic.feeds.size === 0) topic.idleSince = now;
+      leave(topic.gathered, interval, feed);
+      if (topic.feeds.size + topic.gathered.size === 0) topic.idleSince = now;
     }
   }
 
@@ -104,10 +122,33 @@ export class FollowSet {
     return false;
   }
 
-  /** Whoever follows a name, for whatever reason. */
-  *followers(name: string): Generator<Feed> {
-    yield* this.#names.get(name)?.feeds ?? [];
-    for (const [prefix, { feeds }] of this.#prefixes) if (name.startsWith(prefix)) yield* feeds;
+  /**
+   * Visits whoever is told of each change of a name by itself, for whatever reason, and the intervals for which its changes are gathered, each once. No
+   * generators: this is done for each change of each counter.
+   */
+  visit(name: string, onFeed: (feed: Feed) => void, onInterval: (interval: number) => void): void {
+    const topic = this.#names.get(name);
+    topic?.feeds.forEach(onFeed);
+    if (topic) for (const interval of topic.gathered.keys()) onInterval(interval);
+    if (this.#prefixes.size === 0) return;
+    const seen = new Set(topic?.gathered.keys());
+    for (const [prefix, { feeds, gathered }] of this.#prefixes) {
+      if (!name.startsWith(prefix)) continue;
+      feeds.forEach(onFeed);
+      for (const interval of gathered.keys()) {
+        if (!seen.has(interval)) onInterval(interval);
+        seen.add(interval);
+      }
+    }
+  }
+
+  /** Visits whoever is told of what was gathered of a name for an interval. */
+  visitGathered(name: string, interval: number, onFeed: (feed: Feed) => void): void {
+    this.#names.get(name)?.gathered.get(interval)?.forEach(onFeed);
+    if (this.#prefixes.size === 0) return;
+    for (const [prefix, { gathered }] of this.#prefixes) {
+      if (name.startsWith(prefix)) gathered.get(interval)?.forEach(onFeed);
+    }
   }
 
   /** Forgets the slots of names that only a prefix follows; they are looked up anew. */
@@ -124,4 +165,12 @@ export class FollowSet {
       return [topic];
     });
   }
+}
+
+/** Whether it was there. */
+function leave(gathered: Map<number, Set<Feed>>, interval: number, feed: Feed): boolean {
+  const same = gathered.get(interval);
+  if (!same?.delete(feed)) return false;
+  if (same.size === 0) gathered.delete(interval);
+  return true;
 }

@@ -4,9 +4,12 @@ import { ByteReader, ByteWriter, encodeUtf8 } from '../protocol/bytes.js';
 import { encodeGet, encodeList } from '../protocol/request.js';
 import { ALL_SLOTS, type Feed } from './feed.js';
 import { FollowSet } from './follow-set.js';
+import { Gathered } from './gathered.js';
 import { Recent } from './recent.js';
 import { type Change, type Found, wrapped } from './subscriber.js';
 
+/** Different intervals for which changes are gathered. Feeds of others fold them each for itself. */
+const MOST_INTERVALS = 64;
 /** Names that one step of a snapshot tells; how many slots it looks at is the kernel's matter. */
 const STEP_NAMES = 1_024;
 
@@ -37,14 +40,16 @@ export interface PartitionFeedsParts {
   readonly flushed: () => number;
   /** A feed may have something to tell. `now`: however long its interval is. */
   readonly onNews: (feed: Feed, now: boolean) => void;
+  /** Something was gathered for an interval: `distribute` is to be called at its end. */
+  readonly onGathered: (interval: number) => void;
 }
 
 /**
  * The feeds of one partition. Their one rule is that nobody is told what is not flushed:
  *
  *   applied ── touched ──► dirty ── the group closes ──► copies ── flushed ──► feeds, recent
- *                          slots     (slot, value) as      in order of their
- *                                    of its end            positions
+ *                          slots     (slot, value) as      in order of their     or gathered for all
+ *                                    of its end            positions             of an interval
  *
  * A snapshot goes through the slots a step at a time, each a copy like any other. Changes of slots that it has not come to are not told, as
  * it will tell their values; what a step told changes from its copy on.
@@ -55,6 +60,7 @@ export class PartitionFeeds {
   readonly #feeds = new Set<Feed>();
   /** Feeds whose snapshots are not at their ends, in the order of their turns. */
   readonly #scanning = new Set<Feed>();
+  readonly #gathered = new Map<number, Gathered>();
   #dirty = new Map<number, Dirty>();
   #gone: Change[] = [];
   #copies: Copy[] = [];
@@ -75,6 +81,12 @@ export class PartitionFeeds {
   /** How far feeds can have been told. */
   get published(): number {
     return this.#published;
+  }
+
+  /** Up to where a feed has been given all that it is to tell. */
+  positionOf(feed: Feed): number {
+    const gathered = feed.isGathered ? this.#gathered.get(feed.options.interval) : undefined;
+    return gathered && !gathered.isEmpty ? gathered.position : this.#published;
   }
 
   get feeds(): ReadonlySet<Feed> {
@@ -114,6 +126,7 @@ export class PartitionFeeds {
   remove(feed: Feed, now: number): void {
     if (!this.#feeds.delete(feed)) return;
     this.#scanning.delete(feed);
+    this.#endGathering(feed);
     this.#follows.remove(feed, now);
   }
 
@@ -123,6 +136,7 @@ export class PartitionFeeds {
     if (this.#follows.size > 0 || !this.#recent) return;
     this.#parts.partition.watch(false);
     this.#recent = undefined;
+    this.#gathered.clear();
     this.#dirty.clear();
     this.#gone = [];
     this.#copies = [];
@@ -173,6 +187,20 @@ export class PartitionFeeds {
     if (feed.cursor !== undefined && this.#feeds.has(feed)) this.#scanning.add(feed);
   }
 
+  /** Gives what was gathered for an interval to those who have it. */
+  distribute(interval: number): void {
+    const gathered = this.#gathered.get(interval);
+    if (!gathered) return;
+    const told = new Set<Feed>();
+    for (const change of gathered.take(this.#published)) {
+      this.#follows.visitGathered(change.name, interval, (feed) => {
+        feed.take(change);
+        told.add(feed);
+      });
+    }
+    for (const feed of told) this.#parts.onNews(feed, true);
+  }
+
   /** Publishes what is flushed. */
   publish(): void {
     if (!this.#recent) return;
@@ -191,16 +219,47 @@ export class PartitionFeeds {
   #publish({ position, changes, step }: Copy): void {
     this.#published = position;
     if (changes.length > 0) this.#recent?.push({ position, changes });
+    const told = new Set<Feed>();
     for (const change of changes) {
-      for (const feed of this.#follows.followers(change.name)) {
-        if (change.slot >= feed.told) continue;
+      const tell = (feed: Feed) => {
+        if (change.slot >= feed.told) return;
         feed.take(change);
-        this.#parts.onNews(feed, false);
-      }
+        told.add(feed);
+      };
+      this.#follows.visit(change.name, tell, (interval) => this.#gather(interval, change));
     }
+    for (const feed of told) this.#parts.onNews(feed, false);
+    for (const [interval, gathered] of this.#gathered) if (gathered.isFull) this.distribute(interval);
     if (!step || !this.#feeds.has(step.feed)) return;
     step.feed.takeFound(step.found, step.told);
+    if (step.feed.isComplete) this.#beginGathering(step.feed);
     this.#parts.onNews(step.feed, true);
+  }
+
+  #gather(interval: number, change: Change): void {
+    const gathered = this.#gathered.get(interval) as Gathered;
+    if (gathered.isEmpty) this.#parts.onGathered(interval);
+    gathered.add(change);
+  }
+
+  /** The feed has been told all there was: what changes from now on may be gathered for it together with others. */
+  #beginGathering(feed: Feed): void {
+    const { interval } = feed.options;
+    if (interval === 0 || (!this.#gathered.has(interval) && this.#gathered.size >= MOST_INTERVALS)) return;
+    if (!this.#gathered.has(interval)) this.#gathered.set(interval, new Gathered());
+    // what was gathered so far is none of its business
+    this.distribute(interval);
+    this.#follows.gather(feed, true);
+    feed.isGathered = true;
+    (this.#gathered.get(interval) as Gathered).feeds++;
+  }
+
+  #endGathering(feed: Feed): void {
+    if (!feed.isGathered) return;
+    feed.isGathered = false;
+    this.#follows.gather(feed, false);
+    const gathered = this.#gathered.get(feed.options.interval) as Gathered;
+    if (--gathered.feeds === 0) this.#gathered.delete(feed.options.interval);
   }
 
   #takeGone(slot: number, name: string, before: bigint | undefined): void {
@@ -242,6 +301,7 @@ export class PartitionFeeds {
     for (const { changes } of this.#recent?.since(from) ?? []) {
       for (const change of changes) if (follows.matches(change.name)) feed.take(change);
     }
+    this.#beginGathering(feed);
     this.#parts.onNews(feed, true);
   }
 
@@ -267,6 +327,7 @@ export class PartitionFeeds {
     this.#follows.unlearn();
     this.#recent = new Recent(this.#parts.partition.sequence);
     for (const feed of this.#feeds) {
+      this.#endGathering(feed);
       feed.restart();
       this.#begin(feed);
     }

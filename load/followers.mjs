@@ -1,0 +1,131 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { parentPort, workerData } from 'node:worker_threads';
+import { ByteWriter } from '../dist/protocol/bytes.js';
+import { encodeHelloRequest, PROTOCOL_VERSION } from '../dist/protocol/control.js';
+import { encodeFrame, FrameReader } from '../dist/protocol/frame.js';
+import { Flag, LANE, Opcode } from '../dist/protocol/opcode.js';
+import { decodeError } from '../dist/protocol/response.js';
+import { decodeTailAnswer, encodeTail } from '../dist/protocol/tail.js';
+import { latencies, percentiles, record } from './histogram.mjs';
+
+/**
+ * The followers of load/follow.mjs, in a thread of their own: each with a connection to every lane of which it follows counters.
+ *
+ *   workerData: { followers: [[{ host, port, partition, names }, …], …], interval, probe }
+ *
+ * `probe` is the name of the counter whose changes are timed: the main thread says when each of its values was sent.
+ */
+const { followers, interval, probe } = workerData;
+const AT_A_TIME = 200;
+const CREDIT = 64;
+const GRANT = 32;
+
+/** On one clock for all threads. */
+const now = () => performance.timeOrigin + performance.now();
+
+let sent = new Map();
+let late = [];
+let histogram = latencies();
+let frames = 0;
+let told = 0;
+let bytes = 0;
+let snapshots = 0;
+let feeds = 0;
+/** For each follower the last value of the probe's counter that it was told. */
+const reached = followers.map(() => 0n);
+/** The value that all of them shall have been told before the report. */
+let wanted;
+const sockets = [];
+
+function encode(opcode, partition, id, write) {
+  const body = new ByteWriter();
+  write(body);
+  return encodeFrame(opcode, 0, partition, id, body.view());
+}
+
+/** Opens one feed over a connection of its own; resolves when its snapshot has come. */
+async function follow({ host, port, partition, names, follower }) {
+  const socket = connect({ host, port, noDelay: true });
+  sockets.push(socket);
+  await once(socket, 'connect');
+  feeds++;
+  const reader = new FrameReader();
+  let unread = 0;
+  let id = 2;
+  const whole = new Promise((resolve) => {
+    socket.on('data', (chunk) => {
+      bytes += chunk.length;
+      reader.push(chunk, (frame) => {
+        if (frame.opcode === Opcode.ERROR) throw new Error(`A feed ended: ${JSON.stringify(decodeError(frame.body))}`);
+        if (frame.requestId !== 2 || (frame.flags & Flag.MORE) === 0) return;
+        const answer = decodeTailAnswer(frame.body);
+        take(answer, follower);
+        if (answer.whole) resolve();
+        if (++unread < GRANT) return;
+        socket.write(
+          encode(Opcode.TAIL, partition, ++id, (body) => encodeTail(body, { kind: 'more', feed: 2, credit: unread })),
+        );
+        unread = 0;
+      });
+    });
+  });
+  const hello = encode(Opcode.HELLO, LANE, 1, (body) =>
+    encodeHelloRequest(body, { version: PROTOCOL_VERSION, client: 'follow' }),
+  );
+  const request = { kind: 'names', interval, credit: CREDIT, keys: names.map((name) => ({ name })) };
+  socket.write(hello);
+  socket.write(encode(Opcode.TAIL, partition, 2, (body) => encodeTail(body, request)));
+  await whole;
+  snapshots++;
+}
+
+function take({ told: all }, follower) {
+  frames++;
+  told += all.length;
+  for (const each of all) {
+    if (each.name !== probe) continue;
+    reached[follower] = each.value ?? 0n;
+    reportWhenReached();
+    if (each.kind !== 'change') continue;
+    const at = sent.get(each.value);
+    // The message of the other thread may come after the frame
+    if (at === undefined) late.push([each.value, now()]);
+    else record(histogram, Math.max(0, now() - at));
+  }
+}
+
+/** Says what has come when everyone has been told the value that is wanted. */
+function reportWhenReached() {
+  if (wanted === undefined || reached.some((value) => value < wanted)) return;
+  wanted = undefined;
+  // after the frame at hand
+  setImmediate(() => {
+    const counts = { frames, told, bytes, feeds, snapshots };
+    parentPort.postMessage({ ...counts, delivered: histogram.totalCount, ...percentiles(histogram) });
+    frames = 0;
+    told = 0;
+    bytes = 0;
+    sent = new Map();
+    histogram = latencies();
+  });
+}
+
+parentPort.on('message', (message) => {
+  if (message.kind === 'sent') {
+    sent.set(message.value, message.at);
+    for (const [value, at] of late) if (value === message.value) record(histogram, Math.max(0, at - message.at));
+    late = late.filter(([value]) => value !== message.value);
+  } else if (message.kind === 'report') {
+    wanted = message.value;
+    reportWhenReached();
+  } else {
+    for (const socket of sockets) socket.destroy();
+    parentPort.close();
+  }
+});
+
+const all = followers.flatMap((own, follower) => own.map((feed) => ({ ...feed, follower })));
+for (let from = 0; from < all.length; from += AT_A_TIME)
+  await Promise.all(all.slice(from, from + AT_A_TIME).map(follow));
+parentPort.postMessage('ready');
