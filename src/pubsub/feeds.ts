@@ -24,8 +24,6 @@ const MOST_FEEDS_OF_A_CLIENT = 1_024;
 /** Of all feeds of a lane: names that are followed, and names that wait to be told. */
 const MOST_NAMES = 1_048_576;
 const MOST_PENDING = 1_048_576;
-/** Each change is held against all prefixes of its partition. */
-const MOST_PREFIXES = 256;
 
 export interface FeedsParts {
   readonly partitions: ReadonlyMap<number, Partition>;
@@ -58,6 +56,8 @@ interface Ticking {
 export class Feeds {
   readonly #parts: FeedsParts;
   readonly #sources = new Map<number, PartitionFeeds>();
+  /** Those of which something is followed, or was a while ago. */
+  readonly #watched = new Set<PartitionFeeds>();
   readonly #entries = new Map<Feed, Entry>();
   readonly #clients = new Map<unknown, Map<number, Entry>>();
   /** Whoever is to be sent a frame, in the order of their turns. */
@@ -85,8 +85,12 @@ export class Feeds {
       this.#sources.set(number, source);
     }
     parts.commit.observe({
-      sealed: () => this.#eachWatched((source) => source.sealed()),
-      flushed: () => this.#eachWatched((source) => source.publish()),
+      sealed: () => {
+        for (const source of this.#watched) source.sealed();
+      },
+      flushed: () => {
+        for (const source of this.#watched) source.publish();
+      },
     });
   }
 
@@ -135,7 +139,7 @@ export class Feeds {
     const match = matchOf(request);
     const names = namesOf(match);
     const isFull = ofClient.size >= MOST_FEEDS_OF_A_CLIENT || this.#names + names > MOST_NAMES;
-    if (isFull || (match.kind === 'prefix' && source.follows.prefixes >= MOST_PREFIXES)) {
+    if (isFull || (match.kind === 'prefix' && source.follows.hasTooMany(match.prefix))) {
       throw new TallystickError('OVERLOADED', 'Too much is followed.');
     }
     const { interval, credit, after } = request;
@@ -145,6 +149,7 @@ export class Feeds {
     this.#entries.set(feed, entry);
     this.#clients.set(from.identity, ofClient);
     ofClient.set(frame.requestId, entry);
+    this.#watched.add(source);
     try {
       source.add(feed, after?.epoch === this.#parts.epoch ? after.sequence : undefined);
     } catch (error) {
@@ -195,7 +200,7 @@ export class Feeds {
     const entries = new Set<Entry>();
     const timer = this.#parts.clock.setTimer(interval, () => {
       this.#ticking.delete(interval);
-      this.#eachWatched((source) => source.distribute(interval));
+      for (const source of this.#watched) source.distribute(interval);
       for (const each of entries) this.#makeDue(each);
     });
     const ticking = { entries, timer };
@@ -221,7 +226,7 @@ export class Feeds {
       this.#send(entry);
     }
     let hasSteps = false;
-    for (const source of this.#sources.values()) {
+    for (const source of this.#watched) {
       if (source.hasSteps) source.step();
       hasSteps ||= source.hasSteps;
     }
@@ -313,14 +318,12 @@ export class Feeds {
         this.#makeDue(entry);
       }
       const before = clock.monotonicMilliseconds() - LINGER_MILLISECONDS;
-      this.#eachWatched((source) => source.forget(before));
-      const isOver = [...this.#sources.values()].every(({ isWatched }) => !isWatched);
-      this.#beat = isOver ? undefined : this.#scheduleBeat();
+      for (const source of this.#watched) {
+        source.forget(before);
+        if (!source.isWatched) this.#watched.delete(source);
+      }
+      this.#beat = this.#watched.size === 0 ? undefined : this.#scheduleBeat();
     });
-  }
-
-  #eachWatched(act: (source: PartitionFeeds) => void): void {
-    for (const source of this.#sources.values()) if (source.isWatched) act(source);
   }
 }
 

@@ -4,6 +4,9 @@ import type { Feed, Match } from './feed.js';
 /** Names that are kept apart from what nobody follows, before they are looked up anew. */
 const MOST_KNOWN = 65_536;
 
+/** Each change is held against all prefixes of its partition. */
+const MOST_PREFIXES = 256;
+
 /** A name, or a prefix, and who follows it. */
 interface Topic {
   /** Changes of it are known behind this position. */
@@ -28,8 +31,9 @@ export class FollowSet {
     return this.#names.size + this.#prefixes.size;
   }
 
-  get prefixes(): number {
-    return this.#prefixes.size;
+  /** Whether another prefix would be one too many. */
+  hasTooMany(prefix: string): boolean {
+    return this.#prefixes.size >= MOST_PREFIXES && !this.#prefixes.has(prefix);
   }
 
   /** Changes are known from `position` on. */
