@@ -4,8 +4,9 @@ import { type Change, type Found, type Subscriber, wrapped } from './subscriber.
 
 /** Bytes of counters that a frame takes before the next one is begun. */
 const FRAME_BYTES = 16_384;
-/** Counters that wait for one reader. Beyond, it is cut off. */
+/** Counters that may wait for a reader that takes nothing, and for one that does: a group of the log may bring very many at a time. */
 const MOST_PENDING = 16_384;
+const MOST_AT_ALL = 131_072;
 /** Behind the last slot: all of what is followed has been told. */
 export const ALL_SLOTS = Number.POSITIVE_INFINITY;
 
@@ -61,8 +62,9 @@ export class Feed {
     return this.#pending.size;
   }
 
-  get isFull(): boolean {
-    return this.#pending.size > MOST_PENDING;
+  /** Whether more waits than is kept for it. `isStuck`: it has taken nothing for a while. */
+  isFull(isStuck: boolean): boolean {
+    return this.#pending.size > (isStuck ? MOST_PENDING : MOST_AT_ALL);
   }
 
   /** Whether the whole snapshot has been published. */

@@ -9,12 +9,15 @@ import { Feed, type Match } from './feed.js';
 import { PartitionFeeds } from './partition-feeds.js';
 import type { Subscriber } from './subscriber.js';
 
-/** Feeds that are served in one turn: the requests of writers come between. */
-const FEEDS_OF_A_TURN = 256;
+/** What is sent in one turn: so many frames, of so many bytes. The requests of writers come between. */
+const FRAMES_OF_A_TURN = 256;
+const BYTES_OF_A_TURN = 131_072;
 /** Below so many names that wait, the next step of a snapshot is made. */
 const STEP_BELOW = 1_024;
 /** After this long it is looked again whether a client has taken what it was sent. */
 const CLOGGED_MILLISECONDS = 20;
+/** A reader that takes nothing for so long has fewer counters kept for it. */
+const PATIENCE_MILLISECONDS = 1_000;
 /** A feed is told at least this often how far its partition has come, so that it can be resumed from there. */
 const BEAT_MILLISECONDS = 5_000;
 /** What nobody follows any more is kept for so long, for who comes back. */
@@ -44,6 +47,8 @@ interface Entry {
   readonly source: PartitionFeeds;
   /** What it has waiting, as it is counted. */
   pending: number;
+  /** When it was sent something last, in monotonic milliseconds. */
+  sent: number;
 }
 
 /** Feeds of one interval that have something to tell when it is over. */
@@ -85,12 +90,8 @@ export class Feeds {
       this.#sources.set(number, source);
     }
     parts.commit.observe({
-      sealed: () => {
-        for (const source of this.#watched) source.sealed();
-      },
-      flushed: () => {
-        for (const source of this.#watched) source.publish();
-      },
+      sealed: () => this.#eachWatched((source) => source.sealed()),
+      flushed: () => this.#eachWatched((source) => source.publish()),
     });
   }
 
@@ -144,7 +145,8 @@ export class Feeds {
     }
     const { interval, credit, after } = request;
     const feed = new Feed({ subscriber: from, requestId: frame.requestId, match, interval, credit });
-    const entry: Entry = { feed, number: frame.partition, source, pending: 0 };
+    const sent = this.#parts.clock.monotonicMilliseconds();
+    const entry: Entry = { feed, number: frame.partition, source, pending: 0, sent };
     this.#names += names;
     this.#entries.set(feed, entry);
     this.#clients.set(from.identity, ofClient);
@@ -173,7 +175,7 @@ export class Feeds {
     const entry = this.#entries.get(feed);
     if (!entry) return;
     this.#count(entry);
-    if (feed.isFull || this.#pending > MOST_PENDING) {
+    if (feed.isFull(this.#isStuck(entry)) || this.#pending > MOST_PENDING) {
       this.#cutOff++;
       this.#end(entry, 'TOO_SLOW');
     } else if (now || feed.options.interval === 0 || !feed.isComplete) {
@@ -181,6 +183,12 @@ export class Feeds {
     } else {
       this.#tick(entry);
     }
+  }
+
+  /** Whether it has not taken anything for a while. */
+  #isStuck({ feed, sent }: Entry): boolean {
+    const cannotTake = feed.credit === 0 || feed.options.subscriber.isClogged;
+    return cannotTake && this.#parts.clock.monotonicMilliseconds() - sent >= PATIENCE_MILLISECONDS;
   }
 
   #makeDue(entry: Entry): void {
@@ -200,7 +208,7 @@ export class Feeds {
     const entries = new Set<Entry>();
     const timer = this.#parts.clock.setTimer(interval, () => {
       this.#ticking.delete(interval);
-      for (const source of this.#watched) source.distribute(interval);
+      this.#eachWatched((source) => source.distribute(interval));
       for (const each of entries) this.#makeDue(each);
     });
     const ticking = { entries, timer };
@@ -219,41 +227,48 @@ export class Feeds {
 
   /** Serves some of whoever is due, and makes a step of a snapshot of each partition. */
   #serve(): void {
-    let left = FEEDS_OF_A_TURN;
+    let [frames, bytes] = [0, 0];
     for (const entry of this.#due) {
-      if (left-- === 0) break;
+      if (frames++ === FRAMES_OF_A_TURN || bytes >= BYTES_OF_A_TURN) break;
       this.#due.delete(entry);
-      this.#send(entry);
+      bytes += this.#send(entry);
     }
-    let hasSteps = false;
+    let isBusy = false;
     for (const source of this.#watched) {
       if (source.hasSteps) source.step();
-      hasSteps ||= source.hasSteps;
+      source.give();
+      isBusy ||= source.hasSteps || source.isGiving;
     }
-    if (this.#due.size > 0 || hasSteps) this.#schedule();
+    if (this.#due.size > 0 || isBusy) this.#schedule();
   }
 
-  #send(entry: Entry): void {
+  /** Sends one frame, if there is anything to tell and it may be told; how many bytes it had. */
+  #send(entry: Entry): number {
     const { feed, source, number } = entry;
     const { subscriber, requestId } = feed.options;
-    if (!this.#entries.has(feed)) return;
+    if (!this.#entries.has(feed)) return 0;
     if (this.#parts.isPoisoned()) {
       this.#end(entry, 'STORAGE_FAILED');
-      return;
+      return 0;
     }
-    if (feed.hasNews && feed.credit > 0) {
+    let bytes = 0;
+    if (feed.hasNews && feed.credit > 0 && !source.holds(feed)) {
       if (subscriber.isClogged) {
         this.#waitForRoom(entry);
-        return;
+        return 0;
       }
+      const frame = feed.frame(this.#writer, source.positionOf(feed));
       this.#frames++;
-      subscriber.answer(Opcode.TAIL, Flag.MORE, number, requestId, feed.frame(this.#writer, source.positionOf(feed)));
+      entry.sent = this.#parts.clock.monotonicMilliseconds();
+      bytes = frame.length;
+      subscriber.answer(Opcode.TAIL, Flag.MORE, number, requestId, frame);
       this.#count(entry);
       if (feed.hasNews) this.#makeDue(entry);
     }
-    if (feed.cursor === undefined || feed.pending >= STEP_BELOW) return;
+    if (feed.cursor === undefined || feed.pending >= STEP_BELOW) return bytes;
     source.wantsStep(feed);
     this.#schedule();
+    return bytes;
   }
 
   #waitForRoom(entry: Entry): void {
@@ -305,6 +320,14 @@ export class Feeds {
     const ofClient = this.#clients.get(subscriber.identity);
     ofClient?.delete(requestId);
     if (ofClient?.size === 0) this.#clients.delete(subscriber.identity);
+  }
+
+  /** Lets what is watched publish; what is given out with that goes on in turns. */
+  #eachWatched(act: (source: PartitionFeeds) => void): void {
+    for (const source of this.#watched) {
+      act(source);
+      if (source.isGiving) this.#schedule();
+    }
   }
 
   /** Tells readers of quiet names how far their partition has come, and forgets what nobody came back for. */

@@ -10,6 +10,8 @@ import { type Change, type Found, wrapped } from './subscriber.js';
 
 /** Different intervals for which changes are gathered. Feeds of others fold them each for itself. */
 const MOST_INTERVALS = 64;
+/** Changes that are given out in one turn: the requests of writers come between. */
+const CHANGES_OF_A_TURN = 1_024;
 /** Names that one step of a snapshot tells; how many slots it looks at is the kernel's matter. */
 const STEP_NAMES = 1_024;
 
@@ -61,6 +63,8 @@ export class PartitionFeeds {
   /** Feeds whose snapshots are not at their ends, in the order of their turns. */
   readonly #scanning = new Set<Feed>();
   readonly #gathered = new Map<number, Gathered>();
+  /** Feeds that have been given something, and are told of it when they have all of it. */
+  readonly #given = new Set<Feed>();
   #dirty = new Map<number, Dirty>();
   #gone: Change[] = [];
   #copies: Copy[] = [];
@@ -86,7 +90,7 @@ export class PartitionFeeds {
   /** Up to where a feed has been given all that it is to tell. */
   positionOf(feed: Feed): number {
     const gathered = feed.isGathered ? this.#gathered.get(feed.options.interval) : undefined;
-    return gathered && !gathered.isEmpty ? gathered.position : this.#published;
+    return gathered && !(gathered.isEmpty && !gathered.isGiving) ? gathered.position : this.#published;
   }
 
   get feeds(): ReadonlySet<Feed> {
@@ -137,6 +141,7 @@ export class PartitionFeeds {
     this.#parts.partition.watch(false);
     this.#recent = undefined;
     this.#gathered.clear();
+    this.#given.clear();
     this.#dirty.clear();
     this.#gone = [];
     this.#copies = [];
@@ -187,18 +192,33 @@ export class PartitionFeeds {
     if (feed.cursor !== undefined && this.#feeds.has(feed)) this.#scanning.add(feed);
   }
 
-  /** Gives what was gathered for an interval to those who have it. */
+  /** The interval is over: gives what was gathered to those who have it, some now and the rest by `give`. */
   distribute(interval: number): void {
     const gathered = this.#gathered.get(interval);
     if (!gathered) return;
-    const told = new Set<Feed>();
-    for (const change of gathered.take(this.#published)) {
-      this.#follows.visitGathered(change.name, interval, (feed) => {
-        feed.take(change);
-        told.add(feed);
-      });
+    if (gathered.isGiving) this.#giveAll(interval, gathered);
+    gathered.beginGiving(this.#published);
+    this.#give(interval, gathered, CHANGES_OF_A_TURN);
+  }
+
+  /** Goes on with what is being given out, a bounded part of it. */
+  give(): void {
+    for (const [interval, gathered] of this.#gathered) {
+      if (gathered.isGiving) this.#give(interval, gathered, CHANGES_OF_A_TURN);
     }
-    for (const feed of told) this.#parts.onNews(feed, true);
+  }
+
+  /** Whether something is being given out. */
+  get isGiving(): boolean {
+    for (const gathered of this.#gathered.values()) if (gathered.isGiving) return true;
+    return false;
+  }
+
+  /** Whether a feed has been given some of what belongs together: there is news for it when it has all. */
+  holds(feed: Feed): boolean {
+    if (!feed.isGathered || !this.#gathered.get(feed.options.interval)?.isGiving) return false;
+    this.#given.add(feed);
+    return true;
   }
 
   /** Publishes what is flushed. */
@@ -242,6 +262,25 @@ export class PartitionFeeds {
     gathered.add(change);
   }
 
+  #giveAll(interval: number, gathered: Gathered): void {
+    this.#give(interval, gathered, Number.POSITIVE_INFINITY);
+  }
+
+  #give(interval: number, gathered: Gathered, count: number): void {
+    for (const change of gathered.give(count)) {
+      this.#follows.visitGathered(change.name, interval, (feed) => {
+        feed.take(change);
+        this.#given.add(feed);
+      });
+    }
+    if (gathered.isGiving) return;
+    for (const feed of this.#given) {
+      if (feed.options.interval !== interval) continue;
+      this.#given.delete(feed);
+      this.#parts.onNews(feed, true);
+    }
+  }
+
   /** The feed has been told all there was: what changes from now on may be gathered for it together with others. */
   #beginGathering(feed: Feed): void {
     const { interval } = feed.options;
@@ -249,6 +288,7 @@ export class PartitionFeeds {
     if (!this.#gathered.has(interval)) this.#gathered.set(interval, new Gathered());
     // what was gathered so far is none of its business
     this.distribute(interval);
+    this.#giveAll(interval, this.#gathered.get(interval) as Gathered);
     this.#follows.gather(feed, true);
     feed.isGathered = true;
     (this.#gathered.get(interval) as Gathered).feeds++;
@@ -257,6 +297,7 @@ export class PartitionFeeds {
   #endGathering(feed: Feed): void {
     if (!feed.isGathered) return;
     feed.isGathered = false;
+    this.#given.delete(feed);
     this.#follows.gather(feed, false);
     const gathered = this.#gathered.get(feed.options.interval) as Gathered;
     if (--gathered.feeds === 0) this.#gathered.delete(feed.options.interval);

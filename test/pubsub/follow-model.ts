@@ -131,7 +131,10 @@ class Run {
     const name = () => ({ name: random.pick(this.#hot[partition] as string[]) });
     const flags = random.oneIn(2) ? Flag.APPLIED : 0;
     const kind = random.below(10);
-    if (kind === 0) {
+    if (this.#isBulk && random.oneIn(20)) {
+      const operations = (this.#names[partition] as string[]).map((each) => ({ key: { name: each }, delta: 1n }));
+      wire.send(Opcode.ADD, flags, partition, (writer) => encodeAdd(writer, { operations }));
+    } else if (kind === 0) {
       wire.send(Opcode.DELETE, flags, partition, (writer) => encodeDelete(writer, { key: name(), reason: 'r' }));
     } else if (kind === 1) {
       const value = random.oneIn(4) ? 2n ** 63n - 1n : BigInt(random.below(100)) - 50n;

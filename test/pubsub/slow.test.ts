@@ -60,6 +60,7 @@ describe('A feed without credit', () => {
     await harness.flush();
     expect(framesOfFeed(client, resumed).flatMap((frame) => frame.told)).toHaveLength(16_384);
     expect(framesOfFeed(client, resumed)[0]?.begins).toBe(false);
+    await harness.pass(1_000);
     answers.push(client.add(0, increments(names.slice(-1))));
     await harness.flush();
     expect(codeOfEnd(client, feed)).toBe('TOO_SLOW');
@@ -70,6 +71,24 @@ describe('A feed without credit', () => {
     await harness.flush();
     expect(framesOfFeed(client, tooLate)[0]?.begins).toBe(true);
     expect(client.connection.inFlight).toBe(0);
+  });
+
+  it('is not cut off for what one moment brings, however much that is, within a bound', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const feed = tailPrefix(client, 0, '', { credit: 64 });
+    const stuck = tailPrefix(client, 0, '', { credit: 1 });
+    await harness.flush();
+    const names = namesOf(0, 20_000);
+    for (const from of [0, 10_000]) client.add(0, increments(names.slice(from, from + 10_000)));
+    await harness.flush();
+    expect(framesOfFeed(client, feed).flatMap((frame) => frame.told)).toHaveLength(20_000);
+    expect(framesOfFeed(client, feed).at(-1)?.whole).toBe(true);
+    expect(await statsOf(harness, client)).toMatchObject({ feeds: 2, pending: 20_000 });
+    await harness.pass(1_000);
+    client.add(0, {});
+    await harness.flush();
+    expect([codeOfEnd(client, feed), codeOfEnd(client, stuck)]).toEqual([undefined, 'TOO_SLOW']);
   });
 
   it('makes no step of its snapshot before the last one was taken', async () => {
@@ -156,6 +175,27 @@ describe('A feed of an interval', () => {
     await harness.pass(1_000);
     expect(told(client, feed).slice(2)).toEqual([`${NAME[0]}=6(1).`]);
     expect(told(client, slower).slice(1)).toEqual([`${NAME[0]}=6(6).`]);
+  });
+
+  it('is told before its end where more counters have changed than are gathered', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const names = namesOf(0, 16_400);
+    const feed = tailPrefix(client, 0, '', { interval: 60_000 });
+    await harness.flush();
+    for (let from = 0; from < names.length; from += 8_200) {
+      client.add(0, increments(names.slice(from, from + 8_200)));
+      await harness.flush();
+    }
+    const changes = framesOfFeed(client, feed).flatMap((frame) => frame.told);
+    expect(new Set(changes.map(({ name }) => name)).size).toBe(16_400);
+    expect(framesOfFeed(client, feed).at(-1)?.whole).toBe(true);
+    client.add(0, {});
+    await harness.flush();
+    expect(framesOfFeed(client, feed).flatMap((frame) => frame.told)).toHaveLength(16_400);
+    harness.clock.advance(60_000);
+    await harness.pass(0);
+    expect(told(client, feed).at(-1)).toBe(`${NAME[0]}=2(1).`);
   });
 
   it('is told how far its partition is where only others have changed', async () => {
