@@ -7,6 +7,7 @@ export type { BatchResult, CallOptions, FailedOperation, OperationResult } from 
 export type { Client, ConnectOptions } from './client.js';
 export type { Counter } from './counter.js';
 export type { Counters } from './counters.js';
+export type { Expiry, ToldExpiry } from './expiry.js';
 export { type FailedIncrement, FlushError } from './failures.js';
 export type {
   HistoryPoint,

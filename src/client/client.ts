@@ -12,6 +12,7 @@ import {
 } from './call.js';
 import type { Counter } from './counter.js';
 import type { Counters } from './counters.js';
+import { type Expiry, readExpiries, type ToldExpiry } from './expiry.js';
 import {
   HistoryReader,
   type PastValue,
@@ -85,11 +86,13 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   readonly #uniques: UniquesReader;
   readonly #windows: Windows<V>;
   readonly #history: HistoryReader<V>;
+  readonly #timeout: number;
   #closing: Promise<void> | undefined;
 
   /** Use `connect`. */
   constructor(session: Session, toValue: ToValue<V>, timeout: number) {
     this.#session = session;
+    this.#timeout = timeout;
     this.#writer = new Writer(session, toValue, timeout);
     this.#reader = new Reader(session, toValue, timeout);
     this.#lister = new Lister(session, toValue, timeout);
@@ -273,6 +276,23 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
    */
   delete(name: string, options: DeleteOptions): Promise<Deleted<V>> {
     return this.#writer.delete(name, options);
+  }
+
+  /**
+   * Says when a counter ends by itself, and answers when it does now. At its end it is as if it were deleted: its name begins at 0 again. By a time
+   * that is past it ends at once. Durable.
+   */
+  expire(name: string, expiry: Expiry, options: CallOptions = {}): Promise<ToldExpiry> {
+    return this.#writer.expire(name, expiry, options);
+  }
+
+  /** When a counter, or each of several, ends by itself. Several are no consistent cut. */
+  expiry(name: string, options?: ReadOptions): Promise<ToldExpiry>;
+  expiry(names: readonly string[], options?: ReadOptions): Promise<ToldExpiry[]>;
+  async expiry(names: string | readonly string[], options: ReadOptions = {}): Promise<ToldExpiry | ToldExpiry[]> {
+    const asked = typeof names === 'string' ? [names] : names;
+    const told = await readExpiries(this.#session, asked, options, this.#timeout);
+    return typeof names === 'string' ? (told[0] as ToldExpiry) : told;
   }
 
   /**

@@ -1,5 +1,6 @@
 import { TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
+import { encodeExpire } from '../protocol/expiry.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
 import { type Extension, encodeDelete, encodeSet } from '../protocol/request.js';
@@ -21,6 +22,7 @@ import {
 } from './call.js';
 import { type Counter, CounterHandle } from './counter.js';
 import { type Counters, CounterTable, toInt64 } from './counters.js';
+import { type Expiry, expiryOf, type ToldExpiry, toldExpiry } from './expiry.js';
 import { type Instant, millisecondsOf } from './instant.js';
 import { operationId } from './operation-id.js';
 import { Position } from './position.js';
@@ -43,6 +45,8 @@ export interface OperationOptions {
    * counter's class says how late it may come (TIME_TOO_OLD).
    */
   readonly time?: Instant;
+  /** When the counter ends by itself, from now on: with `{ after: '1m', ifNone: true }` a minute after its first increment. */
+  readonly expiry?: Expiry;
 }
 
 /** One increment of a batch. */
@@ -213,9 +217,18 @@ export class Writer<V extends bigint | number> {
     });
   }
 
-  /** Sends a SET, DELETE or MERGE as a batch of its own. */
+  /** Says when a counter ends. */
+  expire(name: string, expiry: Expiry, options: CallOptions): Promise<ToldExpiry> {
+    return new Promise((resolve, reject) => {
+      const call = new ChangeCall((expires, existed) => toldExpiry(Number(expires), existed), resolve, reject);
+      const request = { key: { name }, expiry: expiryOf(expiry) };
+      this.#change(Opcode.EXPIRE, name, options, call, (payload) => encodeExpire(payload, request));
+    });
+  }
+
+  /** Sends a SET, DELETE, MERGE or EXPIRE as a batch of its own. */
   #change<R>(
-    opcode: typeof Opcode.SET | typeof Opcode.DELETE | typeof Opcode.MERGE,
+    opcode: typeof Opcode.SET | typeof Opcode.DELETE | typeof Opcode.MERGE | typeof Opcode.EXPIRE,
     name: string,
     options: CallOptions,
     call: ChangeCall<R>,
@@ -465,12 +478,14 @@ function reasonOf({ reason, expect }: SetOptions | DeleteOptions): { reason: str
   return { reason, ...(expect !== undefined && { expect: toInt64(expect) }) };
 }
 
-function extensionOf({ id, min, max, time }: OperationOptions): Extension | undefined {
-  if (id === undefined && min === undefined && max === undefined && time === undefined) return undefined;
+function extensionOf({ id, min, max, time, expiry }: OperationOptions): Extension | undefined {
+  if (id === undefined && min === undefined && max === undefined && time === undefined && expiry === undefined)
+    return undefined;
   return {
     ...(min !== undefined && { min: toInt64(min) }),
     ...(max !== undefined && { max: toInt64(max) }),
     ...(id !== undefined && { operationId: operationId(id) }),
     ...(time !== undefined && { time: millisecondsOf(time) }),
+    ...(expiry !== undefined && { expiry: expiryOf(expiry) }),
   };
 }

@@ -7,6 +7,7 @@ import {
   H_TIME,
   H_TO_CLASSIFY,
   MAX_CLASSES,
+  MAX_TIME,
   OK,
   OVERLOADED,
 } from './layout';
@@ -17,8 +18,9 @@ import { isUtf8 } from './names';
  * totals only and has no entry. A table is as CLASSIFY brought it, but for the two minutes:
  *
  *   0           4             8         16                24                28          32              36    64          128
- *   | u32 keeps | u32 pattern | i64 0   | i64 lateness,   | u32 threshold   | u32 since | u32 untracked | … 0 | pattern …  |
- *   |           | bytes       |         | ms; -1 = any    | of exact uniques|           |               |     |            |
+ *   | u32 keeps | u32 pattern | i64 ttl,| i64 lateness,   | u32 threshold   | u32 since | u32 untracked | … 0 | pattern …  |
+ *   |           | bytes       | ms; 0 = | ms; -1 = any    | of exact uniques|           |               |     |            |
+ *   |           |             | none    |                 |                 |           |               |     |            |
  *
  * `since` is the first minute of which the class knows everything: the one behind the change that brought it, 0 where there were no names
  * then. A class keeps it through a change that leaves it and all classes before it as they were. `untracked` is the last minute of which
@@ -31,7 +33,7 @@ export const CLASS_BYTES: u32 = 128;
 const TABLE_BYTES: u32 = 64 * CLASS_BYTES;
 const KEEPS: u32 = 0;
 const PATTERN_LENGTH: u32 = 4;
-const ZERO: u32 = 8;
+const LIFE: u32 = 8;
 const LATENESS: u32 = 16;
 const THRESHOLD: u32 = 24;
 const SINCE: u32 = 28;
@@ -64,6 +66,11 @@ export function keepsOf(known: u32): u32 {
 /** How old the time of an increment may be, in milliseconds; -1 where it may have any age. */
 export function latenessOf(known: u32): i64 {
   return load<i64>(entryOf(known) + LATENESS);
+}
+
+/** How long after a change a counter that has no time yet expires, in milliseconds; 0 where none does. */
+export function lifeOf(known: u32): i64 {
+  return load<i64>(entryOf(known) + LIFE);
 }
 
 /** How many different items are counted exactly. */
@@ -159,7 +166,8 @@ function isPossible(entry: u32): bool {
   const keeps = load<u32>(entry + KEEPS);
   if (keeps & ~ALL) return false;
   if (keeps & (DAYS | HISTORY) && !(keeps & WINDOWS)) return false;
-  return !load<i64>(entry + ZERO) && load<i64>(entry + LATENESS) >= -1;
+  const life = load<i64>(entry + LIFE);
+  return life >= 0 && life <= MAX_TIME && load<i64>(entry + LATENESS) >= -1;
 }
 
 function isZero(start: u32, end: u32): bool {

@@ -1,5 +1,7 @@
-import { decodeKey, EXTENSION, findStage, RECORD_BYTES, SLOT, STATUS } from './batch';
+import { decodeKey, EXTENSION, findStage, HAS_EXPIRY, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { existsAt, slotAddress, trackAt } from './cells';
+import { lifeOf } from './classes';
+import { expiryPart } from './event-time';
 import { dropExpiry, expiryOf, firstDue, hasExpiryRoom, isDue, setExpiry } from './expiry';
 import {
   ABSENT,
@@ -35,53 +37,106 @@ const TIME: u32 = 168; // i64
 export function checkExpire(start: u32, end: u32): u32 {
   const p = decodeKey(start, end, SCRATCH);
   if (p <= 1) return p ? NAME_INVALID : BAD_REQUEST;
-  if (p >= end || load<u32>(SCRATCH + EXTENSION)) return BAD_REQUEST;
-  const mode = <u32>load<u8>(p);
-  const time = readVarint64(p + 1);
-  if (load<u32>(REGISTER_NEXT) !== end || time > <u64>MAX_TIME) return BAD_REQUEST;
-  if ((mode & ~IF_NONE) > RELATIVE || (mode & ~IF_NONE ? 0 : mode | <u32>(time !== 0))) return BAD_REQUEST;
-  store<u32>(MODE, mode);
-  store<i64>(TIME, <i64>time);
+  if (p >= end || load<u32>(SCRATCH + EXTENSION) || !isExpiry(p) || load<u32>(REGISTER_NEXT) !== end)
+    return BAD_REQUEST;
+  readExpiry(p);
   return findStage(SCRATCH, SCRATCH + RECORD_BYTES);
+}
+
+/** Whether `mode u8 | time varint` is one; where it ends goes to REGISTER_NEXT. */
+export function isExpiry(start: u32): bool {
+  const mode = <u32>load<u8>(start);
+  const time = readVarint64(start + 1);
+  if (!load<u32>(REGISTER_NEXT) || time > <u64>MAX_TIME) return false;
+  return mode & ~IF_NONE ? (mode & ~IF_NONE) <= RELATIVE : !mode && !time;
+}
+
+function readExpiry(start: u32): void {
+  store<u32>(MODE, <u32>load<u8>(start));
+  store<i64>(TIME, <i64>readVarint64(start + 1));
 }
 
 /** Applies a checked EXPIRE; the length of the answer, `status u8 | expiry varint`, in which 0 is never. */
 export function applyExpire(): u32 {
   const slot = load<u32>(SCRATCH + SLOT);
   let status = load<u32>(SCRATCH + STATUS);
-  if (!status) status = existsAt(slotAddress(slot - 1)) ? expire(slot - 1) : ABSENT;
+  if (!status) status = existsAt(slotAddress(slot - 1)) ? expireOrEnd(slot - 1) : ABSENT;
   store<u8>(ANSWER, <u8>status);
   const isLeft = slot !== 0 && trackAt(slotAddress(slot - 1)) !== 0;
   return writeVarint(ANSWER + 1, isLeft ? <u64>expiryOf(slot - 1) : 0) - ANSWER;
 }
 
 /** A time that is past ends the counter at once. */
-function expire(slot: u32): u32 {
+function expireOrEnd(slot: u32): u32 {
+  const keeps = load<u32>(MODE) === NEVER || (load<u32>(MODE) & IF_NONE && expiryOf(slot));
+  if (keeps || timeToSet() > load<i64>(H_TIME)) return expire(slot) ? OK : MEMORY_FULL;
+  deleteName(slot);
+  return OK;
+}
+
+/** The time at which the MODE and the TIME at hand let a counter expire. */
+function timeToSet(): i64 {
+  const time = load<i64>(TIME);
+  return min<i64>(load<u32>(MODE) & RELATIVE ? load<i64>(H_TIME) + time : time, MAX_TIME);
+}
+
+/** Does what MODE and TIME say; false, and nothing changed, without memory. */
+function expire(slot: u32): bool {
   const mode = load<u32>(MODE);
-  const present = expiryOf(slot);
   if (mode === NEVER) {
     const track = trackAt(slotAddress(slot));
-    if (!track) return OK;
+    if (!track) return true;
     dropExpiry(track);
     dropIfIdle(track);
-    return OK;
+    return true;
   }
-  if (mode & IF_NONE && present) return OK;
-  const now = load<i64>(H_TIME);
-  const time = min<i64>(mode & RELATIVE ? now + load<i64>(TIME) : load<i64>(TIME), MAX_TIME);
-  if (time <= now) {
-    deleteName(slot);
-    return OK;
-  }
-  if (!present && !hasExpiryRoom()) return MEMORY_FULL;
+  const present = expiryOf(slot);
+  return (mode & IF_NONE && present) || expireAt(slot, timeToSet());
+}
+
+/** Lets a counter expire at a time; false, and nothing changed, without memory. */
+function expireAt(slot: u32, time: i64): bool {
+  const present = expiryOf(slot);
+  if (!present && !hasExpiryRoom()) return false;
   const track = openTrack(slot);
-  if (!track) return MEMORY_FULL;
+  if (!track) return false;
   if (!present && !hasExpiryRoom()) {
     dropIfIdle(track); // its block took the last page
-    return MEMORY_FULL;
+    return false;
   }
   setExpiry(track, slot, time);
-  return OK;
+  return true;
+}
+
+/**
+ * Lets the counter of a record of an ADD, which was stepped, expire as the operation says, if it does; a time that is past, before the
+ * next body. False, and nothing changed, without memory.
+ */
+export function expireStepped(record: u32): bool {
+  const extension = load<u32>(record + EXTENSION);
+  if (!extension || !(<u32>load<u8>(extension) & HAS_EXPIRY)) return true;
+  readExpiry(expiryPart(extension));
+  return expire(load<u32>(record + SLOT) - 1);
+}
+
+/** Gives a counter that was changed the time of its class, if that has one and the counter none; not without memory. */
+export function expireByClass(slot: u32, known: u32): void {
+  const life = lifeOf(known);
+  if (life && !expiryOf(slot)) expireAt(slot, min<i64>(load<i64>(H_TIME) + life, MAX_TIME));
+}
+
+/** Reads when the counters of a decoded EXPIRY expire; the length of the answer. */
+export function readExpiries(count: u32): u32 {
+  let p = writeVarint(ANSWER, count);
+  const end = SCRATCH + count * RECORD_BYTES;
+  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+    const slot = load<u32>(record + SLOT);
+    const exists = slot !== 0 && existsAt(slotAddress(slot - 1));
+    const status = load<u32>(record + STATUS);
+    store<u8>(p++, <u8>(exists ? OK : status === OK ? ABSENT : status));
+    if (exists) p = writeVarint(p, <u64>expiryOf(slot - 1));
+  }
+  return p - ANSWER;
 }
 
 /** Ends counters that are past their time, as DELETE does, the earliest first. */

@@ -1,7 +1,7 @@
 import { slotAddress, trackAt } from './cells';
-import { EXPIRY_DIRECTORY, H_EXPIRIES, MAX_EXPIRIES } from './layout';
-import { allocatePages, hasRoom } from './memory';
-import { expiryPlace, setExpiryPlace } from './tracks';
+import { EXPIRY_DIRECTORY, H_EXPIRIES, MAX_EXPIRIES, PAGE } from './layout';
+import { allocatePages, hasPages, hasRoom } from './memory';
+import { BARE_BYTES, expiryPlace, setExpiryPlace } from './tracks';
 
 /**
  * When counters expire: a binary heap, the earliest first (Williams, "Algorithm 232: Heapsort", 1964). An entry is 16 bytes; 4,096 of them make a
@@ -41,6 +41,12 @@ export function hasExpiryRoom(): bool {
   const count = load<u32>(H_EXPIRIES);
   if (count >= MAX_EXPIRIES) return false;
   return load<u32>(EXPIRY_DIRECTORY + ((count >> SEGMENT_SHIFT) << 2)) !== 0 || hasRoom();
+}
+
+/** Whether so many counters more can be given a time, and tracks, whatever else there is: more than is needed. */
+export function hasExpiriesRoom(count: u32): bool {
+  const pages = count / (PAGE / BARE_BYTES) + count / (SEGMENT_MASK + 1) + 2;
+  return load<u32>(H_EXPIRIES) + count <= MAX_EXPIRIES && hasPages(pages);
 }
 
 /** Sets when the counter of a slot expires, which has this track. The caller has asked hasExpiryRoom() where it had no time. */

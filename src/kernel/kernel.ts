@@ -3,8 +3,8 @@ import { decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batc
 import { nameAt, slotAddress } from './cells';
 import { checkClasses, setClasses } from './classes';
 import { clearEmitted } from './emitted';
-import { applyExpire, checkExpire, expireCounters } from './expiring';
-import { isDue } from './expiry';
+import { applyExpire, checkExpire, expireCounters, readExpiries } from './expiring';
+import { isDue as isPast } from './expiry';
 import { xxh64 } from './hash';
 import { answerHistory, HISTORY_ANSWER_BYTES } from './history-query';
 import {
@@ -112,7 +112,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   store<i64>(REGISTER_EFFECT, 0);
   store<u32>(REGISTER_OPERATIONS, 0);
   clearEmitted();
-  if (kind !== TICK && isDue(<i64>milliseconds)) return DUE;
+  if (kind !== TICK && isDue(milliseconds)) return DUE;
   const sequenced = (flags & SEQUENCED) !== 0;
   if (sequenced) {
     const status = admit(kind, flags, producer, incarnation, body, end);
@@ -251,6 +251,19 @@ export function read(length: u32): u32 {
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
   const status = isConfigured() ? decodeBatch(RECEIVE, RECEIVE + length, KEYS) : BAD_REQUEST;
   if (!status) store<u32>(REGISTER_ANSWER_LENGTH, readValues(load<u32>(REGISTER_NEXT)));
+  return status;
+}
+
+/** Whether a counter is past its time, as of a time in milliseconds. */
+export function isDue(milliseconds: f64): bool {
+  return isPast(<i64>milliseconds);
+}
+
+/** Answers an EXPIRY body at RECEIVE; changes nothing. OK or the status that refuses it. */
+export function expiries(length: u32): u32 {
+  store<u32>(REGISTER_ANSWER_LENGTH, 0);
+  const status = isConfigured() ? decodeBatch(RECEIVE, RECEIVE + length, KEYS) : BAD_REQUEST;
+  if (!status) store<u32>(REGISTER_ANSWER_LENGTH, readExpiries(load<u32>(REGISTER_NEXT)));
   return status;
 }
 

@@ -1,6 +1,7 @@
 import { decodeKey, EXTENSION, findStage, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
 import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
+import { expireByClass } from './expiring';
 import { HASH_SHIFT } from './items';
 import { ABSENT, ANSWER, BAD_REQUEST, MEMORY_FULL, NAME_INVALID, NOT_TRACKED, OK, SCRATCH } from './layout';
 import { addName, hasNameRoom, leftFor, unaddName } from './names';
@@ -61,7 +62,10 @@ function mergeInto(slot: u32): u32 {
   if (!track) return MEMORY_FULL;
   const merged = load<u32>(FORM) === HASHES ? seeAll(track, thresholdOf(known)) : absorbSketch(track, load<u32>(ITEMS));
   dropIfIdle(track);
-  if (merged) writeValue(address, valueAt(address));
+  if (merged) {
+    writeValue(address, valueAt(address));
+    expireByClass(slot, known);
+  }
   store<u32>(SCRATCH + SLOT, slot + 1);
   return merged ? OK : MEMORY_FULL;
 }

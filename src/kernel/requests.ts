@@ -11,8 +11,9 @@ import {
   SLOT,
   STATUS,
 } from './batch';
-import { existsAt, generationAt, slotAddress, valueAt, writeValue } from './cells';
+import { classAt, existsAt, generationAt, slotAddress, valueAt, writeValue } from './cells';
 import { nowMinute } from './event-time';
+import { expireByClass } from './expiring';
 import {
   ABSENT,
   ANSWER,
@@ -142,6 +143,7 @@ export function applySet(): u32 {
     const slot = openName(SCRATCH) - 1;
     writeValue(slotAddress(slot), value);
     trackChange(slot, value - previous, nowMinute(), nowMinute());
+    expireByClass(slot, classAt(slotAddress(slot)));
   }
   return answerChange(status, previous, status ? 0 : value - previous);
 }

@@ -1,6 +1,7 @@
 import { DELTA, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
 import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
+import { expireByClass } from './expiring';
 import {
   ABSENT,
   ANSWER,
@@ -87,6 +88,7 @@ function seeUnder(record: u32, slot: u32): u32 {
   store<u32>(record + OUTCOME, outcome);
   store<u32>(record + SLOT, slot + 1);
   writeValue(address, valueAt(address));
+  expireByClass(slot, known);
   return OK;
 }
 

@@ -3,6 +3,7 @@ import { classAt, nameAt, setClass, slotAddress, trackAt } from './cells';
 import { classOf, HISTORY, isSameClass, keepsOf, knownSince, markUntracked, UNIQUES, WINDOWS } from './classes';
 import { emitMinute } from './emitted';
 import { minuteOfExtension, nowMinute } from './event-time';
+import { expireByClass } from './expiring';
 import { dropExpiry } from './expiry';
 import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS } from './layout';
 import { nameBytes, nameLength } from './names';
@@ -42,7 +43,7 @@ const CLASSIFY_SLOTS: u32 = 4096;
 /** An operation changed its counter (add.ts): in MARKS of a record that was not a quick step. */
 export const CHANGED: u32 = 1;
 
-/** Brings the change of an operation that was applied to the window of its counter; `now` is the minute of the body. */
+/** Brings the change of an operation that was applied to what its counter's class keeps; `now` is the minute of the body. */
 export function trackRecord(record: u32, now: u32): void {
   const slot = load<u32>(record + SLOT) - 1;
   const known = classAt(slotAddress(slot));
@@ -51,6 +52,7 @@ export function trackRecord(record: u32, now: u32): void {
   if (extension && !(load<u32>(record + MARKS) & CHANGED)) return; // it was applied before, under its id
   const minute = extension ? minuteOfExtension(known, extension) : now + 1;
   if (minute) trackChange(slot, load<i64>(record + DELTA), minute - 1, now);
+  expireByClass(slot, known);
 }
 
 /** Brings a change of a counter to its window, if its class keeps one. */

@@ -124,18 +124,23 @@ export function configure(
       commit.append(number, { kind, flags: 0, producer: 0, incarnation: 0, milliseconds }, body);
       applied(number);
     };
-    const finishChange = () => {
-      while (partition.isClassifying) {
+    const tickWhile = (isNeeded: () => boolean) => {
+      while (isNeeded()) {
         partition.apply(Kind.TICK, 0, 0, 0, milliseconds, NO_BYTES);
         append(Kind.TICK, NO_BYTES);
       }
     };
+    const finishChange = () => tickWhile(() => partition.isClassifying);
+    // Nothing but a tick may meet a counter that is past its time.
+    const endDue = () => tickWhile(() => partition.hasDue(milliseconds));
     const wanted = { ...limits, partition: number };
     if (partition.sequence === 0 || !partition.hasLimits(wanted)) {
+      endDue();
       append(Kind.CONFIGURE, partition.configure(wanted, milliseconds));
     }
     finishChange(); // of an earlier start, which may have been cut short
     if (hasClasses(partition.classes, table)) continue;
+    endDue();
     partition.apply(Kind.CLASSIFY, 0, 0, 0, milliseconds, table);
     append(Kind.CLASSIFY, table);
     finishChange();

@@ -18,6 +18,7 @@ import { decodeGrants, encodeGrants, type Grant, grant, producerId, Session, typ
 import type { HotNames } from './hot-names.js';
 import type { LaneParts } from './lane.js';
 import type { Mesh } from './mesh.js';
+import type { Ticks } from './ticks.js';
 
 /**
  * HELLO, SYNC and STATS concern whole lanes. Each lane answers with its share; the lane of the client gathers the shares, its own
@@ -40,6 +41,7 @@ export interface SharesParts {
   readonly answers: Answers;
   readonly mesh: Mesh;
   readonly hot: HotNames;
+  readonly ticks: Ticks;
   /** Repeats that the lane has answered. */
   readonly repeated: () => number;
 }
@@ -49,13 +51,15 @@ export class Shares {
   readonly #answers: Answers;
   readonly #mesh: Mesh;
   readonly #hot: HotNames;
+  readonly #ticks: Ticks;
   readonly #repeated: () => number;
 
-  constructor({ parts, answers, mesh, hot, repeated }: SharesParts) {
+  constructor({ parts, answers, mesh, hot, ticks, repeated }: SharesParts) {
     this.#parts = parts;
     this.#answers = answers;
     this.#mesh = mesh;
     this.#hot = hot;
+    this.#ticks = ticks;
     this.#repeated = repeated;
   }
 
@@ -117,7 +121,7 @@ export class Shares {
 
   #helloShare(from: Requester, frame: FrameView): void {
     const request = decodeHelloRequest(frame.body);
-    const grants = grant(this.#parts, request);
+    const grants = grant(this.#parts, this.#ticks, request);
     const writer = new ByteWriter();
     encodeGrants(writer, grants);
     // An opening promises that older sessions are fenced, so it must be on the device.

@@ -26,6 +26,7 @@ const counterClass = z.strictObject({
   windows: z.enum(['1h', '1d']).optional(),
   history: z.boolean().optional(),
   uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
+  ttl: duration.optional(),
   lateness: z
     .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
     .optional(),

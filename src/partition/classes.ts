@@ -13,6 +13,8 @@ export interface CounterClass {
   readonly history?: boolean;
   /** Whether unique items are counted: how many of them exactly, at most MOST_EXACT_UNIQUES. */
   readonly uniques?: number;
+  /** How long after its first change a counter ends, in milliseconds. Absent: it does not, unless an EXPIRE or an increment says so. */
+  readonly ttl?: number;
   /** How old the time of an increment may be, in milliseconds; by default an hour. */
   readonly lateness?: number | 'any';
   /** What becomes of an increment that is older: it is refused, or counted in the total alone. */
@@ -51,6 +53,7 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   view.setUint32(0, keepsOf(rule), true);
   view.setUint32(4, pattern.length, true);
+  view.setBigInt64(8, BigInt(rule.ttl ?? 0), true);
   view.setBigInt64(16, rule.lateness === 'any' ? ANY : BigInt(rule.lateness ?? HOUR), true);
   view.setUint32(24, rule.uniques ?? 0, true);
   bytes.set(pattern, PATTERN);

@@ -51,6 +51,7 @@ const H_TRACKS = HEADER + 280;
 const H_WINDOW_BYTES = HEADER + 288;
 const H_MAXIMUM_WINDOW_BYTES = HEADER + 296;
 const H_TO_CLASSIFY = HEADER + 304;
+const H_EXPIRIES = HEADER + 312;
 const CLASS_TABLES = HEADER + 0x7000;
 const CLASS_TABLE_BYTES = 8192;
 const CLASS_BYTES = 128;
@@ -72,6 +73,8 @@ interface KernelExports {
   ): number;
   judge(kind: number, flags: number, producer: number, incarnation: number, length: number): number;
   read(length: number): number;
+  isDue(milliseconds: number): number;
+  expiries(length: number): number;
   list(length: number): number;
   window(length: number, milliseconds: number): number;
   uniques(length: number): number;
@@ -201,6 +204,12 @@ export class Partition {
   window(body: Uint8Array, milliseconds: number): number {
     this.#receive(body);
     return this.#kernel.window(body.length, milliseconds);
+  }
+
+  /** Answers the body of an EXPIRY from memory; changes nothing. */
+  expiries(body: Uint8Array): number {
+    this.#receive(body);
+    return this.#kernel.expiries(body.length);
   }
 
   /** Answers the body of a UNIQUES from memory; changes nothing. */
@@ -360,9 +369,14 @@ export class Partition {
     return Number(this.#view.getBigInt64(H_TIME, true));
   }
 
-  /** Whether time alone has work here: operation ids or anonymous producers to forget, windows to close. */
+  /** Whether a counter is past its time. Until TICKs have ended all of those, `apply` takes nothing else. */
+  hasDue(milliseconds: number): boolean {
+    return this.#view.getUint32(H_EXPIRIES, true) > 0 && this.#kernel.isDue(milliseconds) !== 0;
+  }
+
+  /** Whether time alone has work here: operation ids or anonymous producers to forget, windows to close, counters to end. */
   get needsTicks(): boolean {
-    const work = [H_OPERATION_IDS, H_LIVE_PRODUCERS, H_TRACKS, H_TO_CLASSIFY];
+    const work = [H_OPERATION_IDS, H_LIVE_PRODUCERS, H_TRACKS, H_TO_CLASSIFY, H_EXPIRIES];
     return work.some((address) => this.#view.getUint32(address, true) > 0);
   }
 

@@ -16,6 +16,8 @@ export const Opcode = {
   WINDOW: 13,
   MERGE: 14,
   HISTORY: 15,
+  EXPIRE: 16,
+  EXPIRY: 18,
   ERROR: 255,
 } as const;
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
@@ -95,6 +97,8 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.MERGE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
   [Opcode.UNIQUES, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.HISTORY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
+  [Opcode.EXPIRE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
+  [Opcode.EXPIRY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
 ]);
 
 /** The rule of a request's opcode; undefined where no request has it. */

@@ -15,12 +15,14 @@ import {
   type HelloAnswer,
   type HelloRequest,
 } from '../../src/protocol/control.js';
+import { encodeExpire } from '../../src/protocol/expiry.js';
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { partitionOf } from '../../src/protocol/partition-hash.js';
 import {
   type AddRequest,
   type DeleteRequest,
+  type Expiry,
   encodeAdd,
   encodeDelete,
   encodeGet,
@@ -280,6 +282,18 @@ export class TestClient {
   list(partition: number, flags = 0): number {
     return this.send(Opcode.LIST, flags, partition, (writer) =>
       encodeList(writer, { prefix: new Uint8Array(0), cursor: 0, limit: 100 }),
+    );
+  }
+
+  expire(partition: number, expiry: Expiry): number {
+    return this.send(Opcode.EXPIRE, 0, partition, (writer) =>
+      encodeExpire(writer, { key: { name: NAME[partition] as string }, expiry }),
+    );
+  }
+
+  expiry(partition: number, names: readonly string[], flags = 0): number {
+    return this.send(Opcode.EXPIRY, flags, partition, (writer) =>
+      encodeGet(writer, { keys: names.map((name) => ({ name })) }),
     );
   }
 

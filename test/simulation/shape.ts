@@ -26,10 +26,14 @@ export const CONFIGURATION = {
   classes: [
     { pattern: '*1*', windows: '1d', history: true, lateness: 'any' },
     { pattern: '*2*', windows: '1h' },
+    { pattern: 'mixed3*', ttl: 700 },
   ] satisfies CounterClass[],
 };
 
-export const MODEL_OPTIONS = CONFIGURATION;
+export const MODEL_OPTIONS = {
+  ...CONFIGURATION,
+  lifeOf: (name: string) => (/^mixed3/.test(name) && !/[12]/.test(name) ? 700 : 0),
+};
 
 /** So many names of a partition with a prefix. */
 function namesOf(partition: number, prefix: string, count: number): string[] {

@@ -1,0 +1,70 @@
+import type { Timer } from '../clock.js';
+import { OK, TallystickError } from '../errors.js';
+import { Kind, type Partition } from '../partition/partition.js';
+import type { LaneParts } from './lane.js';
+
+const TICK_MILLISECONDS = 60_000;
+/** Until the next one where a tick left counters that are past their time. */
+const NEXT_MILLISECONDS = 10;
+/** The most that a request waits for: each ends up to 4,096 counters, in about two milliseconds. */
+const TICKS_OF_A_REQUEST = 8;
+const NO_BYTES = new Uint8Array(0);
+
+/**
+ * Lets time pass in the log where a partition has work for it, so that what time brings happens at the same place in every replay: each
+ * minute, and before whatever would meet a counter that is past its time.
+ */
+export class Ticks {
+  readonly #parts: LaneParts;
+  /** Why nothing can be written. */
+  readonly #obstacle: () => TallystickError | undefined;
+  #timer: Timer;
+
+  constructor(parts: LaneParts, obstacle: () => TallystickError | undefined) {
+    this.#parts = parts;
+    this.#obstacle = obstacle;
+    this.#timer = this.#schedule(TICK_MILLISECONDS);
+  }
+
+  /**
+   * Ends the counters of a partition that are past their time.
+   *
+   * @throws TallystickError why that cannot be written; OVERLOADED where there are so many that it takes more than one request
+   */
+  settle(number: number, partition: Partition): void {
+    const milliseconds = this.#parts.clock.wallMilliseconds();
+    for (let ticks = 0; partition.hasDue(milliseconds); ticks++) {
+      const obstacle = this.#obstacle();
+      if (obstacle) throw new TallystickError(obstacle.code, undefined, { outcome: 'refused' });
+      if (ticks < TICKS_OF_A_REQUEST && this.#tick(number, partition, milliseconds)) continue;
+      throw new TallystickError('OVERLOADED', 'Very many counters have come to their end.');
+    }
+  }
+
+  cancel(): void {
+    this.#timer.cancel();
+  }
+
+  #schedule(milliseconds: number): Timer {
+    return this.#parts.clock.setTimer(milliseconds, () => {
+      const { partitions, clock } = this.#parts;
+      const now = clock.wallMilliseconds();
+      let isLeft = false;
+      for (const [number, partition] of partitions) {
+        if (!partition.needsTicks || this.#obstacle()) continue;
+        isLeft = this.#tick(number, partition, now) && partition.hasDue(now) ? true : isLeft;
+      }
+      this.#timer = this.#schedule(isLeft ? NEXT_MILLISECONDS : TICK_MILLISECONDS);
+    });
+  }
+
+  /** Whether there was room for it. */
+  #tick(number: number, partition: Partition, milliseconds: number): boolean {
+    const { commit, feed } = this.#parts;
+    if (feed.isFull || !commit.canAppend(number, 0)) return false;
+    if (partition.apply(Kind.TICK, 0, 0, 0, milliseconds, NO_BYTES) !== OK) return false;
+    commit.append(number, { kind: Kind.TICK, flags: 0, producer: 0, incarnation: 0, milliseconds }, NO_BYTES);
+    feed.take(number, partition);
+    return true;
+  }
+}
