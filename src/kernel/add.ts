@@ -16,7 +16,7 @@ import {
   VALUE,
 } from './batch';
 import { classAt, existsAt, overflows, restoreValue, slotAddress, valueAt, writeValue } from './cells';
-import { classOf } from './classes';
+import { classOf, dayBegin, keepsOf, ROLLOVER } from './classes';
 import { checkTime, expiryPart, nowMinute, timeOf } from './event-time';
 import { expireStepped } from './expiring';
 import { hasExpiriesRoom } from './expiry';
@@ -30,6 +30,7 @@ import {
   H_REFUSED,
   ID_UNKNOWN,
   MEMORY_FULL,
+  NOT_TRACKED,
   OK,
   OPERATION_CONFLICT,
   OPERATIONS_FULL,
@@ -61,8 +62,10 @@ import { readVarint64, readZigzag, writeVarint, writeZigzag } from './varint';
 /** What has to be undone of an operation of an atomic batch, besides CHANGED. */
 const EXISTED: u32 = 2;
 const NEW_NAME: u32 = 4;
+/** It belongs to a day that is over: the value stayed. */
+const OTHER_DAY: u32 = 8;
 /** Above them: what the new name took of what deleted ones had left. */
-const LEFT_SHIFT: u32 = 3;
+const LEFT_SHIFT: u32 = 4;
 
 /** Where the payload of an operation with an id is laid out to be hashed: six words. */
 const PAYLOAD: u32 = REGISTERS + 256;
@@ -82,7 +85,7 @@ export function applyAdd(count: u32, flags: u32): u32 {
   for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
     if (isQuick && stepQuickly(record, now)) continue;
     store<u32>(record + MARKS, 0);
-    const status = load<u32>(record + EXTENSION) ? applyExtended(record, atomic) : applyPlain(record);
+    const status = load<u32>(record + EXTENSION) ? applyExtended(record, atomic) : applyPlain(record, atomic);
     store<u32>(record + STATUS, status);
     if (status === OK) {
       if (!atomic) trackRecord(record, now);
@@ -124,6 +127,8 @@ function stepQuickly(record: u32, now: u32): bool {
   const slot = load<u32>(record + SLOT);
   if (!slot || load<u32>(record + EXTENSION)) return false;
   const cell = slotAddress(slot - 1);
+  const known = classAt(cell);
+  if (known && keepsOf(known) & ROLLOVER) return false;
   const value = valueAt(cell);
   const delta = load<i64>(record + DELTA);
   if (overflows(value, delta)) return false;
@@ -133,9 +138,25 @@ function stepQuickly(record: u32, now: u32): bool {
 }
 
 /** Steps a counter by a delta alone. Leaves the value in the record. */
-function applyPlain(record: u32): u32 {
+function applyPlain(record: u32, atomic: bool): u32 {
   const slot = slotOf(record);
-  return slot ? step(record, slot, i64.MIN_VALUE, i64.MAX_VALUE) : stepAbsent(record, i64.MIN_VALUE, i64.MAX_VALUE);
+  const status = slot
+    ? step(record, slot, i64.MIN_VALUE, i64.MAX_VALUE)
+    : stepAbsent(record, i64.MIN_VALUE, i64.MAX_VALUE);
+  return status || atomic ? status : timeStepped(record);
+}
+
+/** Gives the counter of a record that was stepped its time; without memory the step is taken back. */
+function timeStepped(record: u32): u32 {
+  if (expireStepped(record)) return OK;
+  store<i64>(record + VALUE, load<i64>(record + VALUE) - deltaOf(record));
+  takeBack(record);
+  return MEMORY_FULL;
+}
+
+/** What the step of a record changed the value by. */
+function deltaOf(record: u32): i64 {
+  return load<u32>(record + MARKS) & OTHER_DAY ? 0 : load<i64>(record + DELTA);
 }
 
 /** The slot + 1 of a record; a name may have been added by an operation before it in the same batch. */
@@ -148,14 +169,16 @@ function slotOf(record: u32): u32 {
 function step(record: u32, slot: u32, low: i64, high: i64): u32 {
   const cell = slotAddress(slot - 1);
   const value = valueAt(cell);
-  const status = check(value, load<i64>(record + DELTA), low, high);
+  const otherDay = isOfOtherDay(record, classAt(cell));
+  const delta = otherDay ? 0 : load<i64>(record + DELTA);
+  const status = check(value, delta, low, high);
   if (status) {
     store<i64>(record + VALUE, value);
     return status;
   }
-  const next = value + load<i64>(record + DELTA);
+  const next = value + delta;
   store<u32>(record + SLOT, slot);
-  store<u32>(record + MARKS, existsAt(cell) ? CHANGED | EXISTED : CHANGED);
+  store<u32>(record + MARKS, CHANGED | (existsAt(cell) ? EXISTED : 0) | (otherDay ? OTHER_DAY : 0));
   store<i64>(record + VALUE, next);
   writeValue(cell, next);
   return OK;
@@ -165,8 +188,11 @@ function step(record: u32, slot: u32, low: i64, high: i64): u32 {
 function stepAbsent(record: u32, low: i64, high: i64): u32 {
   const hash = load<u64>(record + HASH);
   let status = load<u32>(record + STATUS); // ID_UNKNOWN, or ABSENT of a name
-  if (status !== ID_UNKNOWN) status = check(0, load<i64>(record + DELTA), low, high);
   const length = load<u32>(record + KEY_LENGTH);
+  if (status !== ID_UNKNOWN) {
+    const otherDay = load<u32>(record + EXTENSION) && isOfOtherDay(record, classOf(load<u32>(record + KEY), length));
+    status = check(0, otherDay ? 0 : load<i64>(record + DELTA), low, high);
+  }
   if (!status && !hasNameRoom(length)) status = MEMORY_FULL;
   if (status) {
     store<i64>(record + VALUE, 0);
@@ -190,8 +216,11 @@ function unexpirable(end: u32): u32 {
   let first: u32 = 0;
   let count: u32 = 0;
   for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+    if (!(load<u32>(record + MARKS) & CHANGED)) continue;
+    const known = classAt(slotAddress(load<u32>(record + SLOT) - 1));
     const extension = load<u32>(record + EXTENSION);
-    if (!extension || !(<u32>load<u8>(extension) & HAS_EXPIRY)) continue;
+    const isTimed = extension !== 0 && (<u32>load<u8>(extension) & HAS_EXPIRY) !== 0;
+    if (!isTimed && !(known && keepsOf(known) & ROLLOVER)) continue;
     if (!first) first = record;
     count++;
   }
@@ -236,21 +265,27 @@ function applyExtended(record: u32, atomic: bool): u32 {
  */
 function stepTimed(record: u32, slot: u32, low: i64, high: i64, atomic: bool): u32 {
   const extension = load<u32>(record + EXTENSION);
-  if (load<u8>(extension) & HAS_TIME && (slot || load<u32>(record + STATUS) !== ID_UNKNOWN)) {
+  if (load<u8>(extension) & (HAS_TIME | HAS_EXPIRY) && (slot || load<u32>(record + STATUS) !== ID_UNKNOWN)) {
     const known = slot
       ? classAt(slotAddress(slot - 1))
       : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
-    const status = checkTime(known, extension);
+    const hasNoEnd = (load<u8>(extension) & HAS_EXPIRY) !== 0 && (keepsOf(known) & ROLLOVER) !== 0;
+    const status = hasNoEnd ? NOT_TRACKED : checkTime(known, extension);
     if (status) {
       store<i64>(record + VALUE, slot ? valueAt(slotAddress(slot - 1)) : 0);
       return status;
     }
   }
   const status = slot ? step(record, slot, low, high) : stepAbsent(record, low, high);
-  if (status || atomic || expireStepped(record)) return status;
-  takeBack(record);
-  store<i64>(record + VALUE, load<i64>(record + VALUE) - load<i64>(record + DELTA));
-  return MEMORY_FULL;
+  return status || atomic ? status : timeStepped(record);
+}
+
+/** Whether an operation brings a time before the present day of a class whose counters begin at 0 with each: it counts in that day's history. */
+function isOfOtherDay(record: u32, known: u32): bool {
+  const extension = load<u32>(record + EXTENSION);
+  if (!extension || !known || !(keepsOf(known) & ROLLOVER)) return false;
+  const time = timeOf(extension);
+  return time >= 0 && time < dayBegin(known);
 }
 
 /** What makes two operations under one id the same: the counter, however it was addressed, the delta, the bounds and the times. */
@@ -282,7 +317,7 @@ function takeBack(record: u32): void {
   const marks = load<u32>(record + MARKS);
   const slot = load<u32>(record + SLOT) - 1;
   const cell = slotAddress(slot);
-  restoreValue(cell, valueAt(cell) - load<i64>(record + DELTA), (marks & EXISTED) !== 0);
+  restoreValue(cell, valueAt(cell) - deltaOf(record), (marks & EXISTED) !== 0);
   if (!(marks & NEW_NAME)) return;
   unaddName(sipHash(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH)), slot, marks >> LEFT_SHIFT);
 }

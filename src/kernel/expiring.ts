@@ -1,8 +1,19 @@
 import { decodeKey, EXTENSION, findStage, HAS_EXPIRY, RECORD_BYTES, SLOT, STATUS } from './batch';
-import { existsAt, slotAddress, trackAt } from './cells';
-import { lifeOf } from './classes';
+import { classAt, existsAt, slotAddress, trackAt, writeValue } from './cells';
+import { dayEnd, keepsOf, lifeOf, ROLLOVER } from './classes';
 import { expiryPart } from './event-time';
-import { dropExpiry, expiryOf, firstDue, hasExpiryRoom, isDue, setExpiry } from './expiry';
+import {
+  dropExpiry,
+  expiryOf,
+  firstDue,
+  firstRolls,
+  hasEnd,
+  hasExpiriesRoom,
+  hasExpiryRoom,
+  isDue,
+  rolloverOf,
+  setExpiry,
+} from './expiry';
 import {
   ABSENT,
   ANSWER,
@@ -11,12 +22,14 @@ import {
   MAX_TIME,
   MEMORY_FULL,
   NAME_INVALID,
+  NOT_TRACKED,
   OK,
   REGISTER_NEXT,
   SCRATCH,
 } from './layout';
 import { deleteName } from './names';
 import { dropIfIdle, openTrack } from './tracks';
+import { dropUniques } from './uniques';
 import { readVarint64, writeVarint } from './varint';
 
 /**
@@ -66,8 +79,9 @@ export function applyExpire(): u32 {
   return writeVarint(ANSWER + 1, isLeft ? <u64>expiryOf(slot - 1) : 0) - ANSWER;
 }
 
-/** A time that is past ends the counter at once. */
+/** A time that is past ends the counter at once. One of a class whose counters begin anew with the day has no end. */
 function expireOrEnd(slot: u32): u32 {
+  if (keepsOf(classAt(slotAddress(slot))) & ROLLOVER) return NOT_TRACKED;
   const keeps = load<u32>(MODE) === NEVER || (load<u32>(MODE) & IF_NONE && expiryOf(slot));
   if (keeps || timeToSet() > load<i64>(H_TIME)) return expire(slot) ? OK : MEMORY_FULL;
   deleteName(slot);
@@ -91,12 +105,12 @@ function expire(slot: u32): bool {
     return true;
   }
   const present = expiryOf(slot);
-  return (mode & IF_NONE && present) || expireAt(slot, timeToSet());
+  return (mode & IF_NONE && present) || placeAt(slot, timeToSet(), false);
 }
 
-/** Lets a counter expire at a time; false, and nothing changed, without memory. */
-function expireAt(slot: u32, time: i64): bool {
-  const present = expiryOf(slot);
+/** Lets a counter expire, or roll over, at a time; false, and nothing changed, without memory. */
+function placeAt(slot: u32, time: i64, rolls: bool): bool {
+  const present = hasEnd(slot);
   if (!present && !hasExpiryRoom()) return false;
   const track = openTrack(slot);
   if (!track) return false;
@@ -104,25 +118,64 @@ function expireAt(slot: u32, time: i64): bool {
     dropIfIdle(track); // its block took the last page
     return false;
   }
-  setExpiry(track, slot, time);
+  setExpiry(track, slot, time, rolls);
   return true;
 }
 
 /**
  * Lets the counter of a record of an ADD, which was stepped, expire as the operation says, if it does; a time that is past, before the
- * next body. False, and nothing changed, without memory.
+ * next body; or roll over with the day, as its class says. False, and nothing changed, without memory.
  */
 export function expireStepped(record: u32): bool {
+  const slot = load<u32>(record + SLOT) - 1;
+  const known = classAt(slotAddress(slot));
+  if (keepsOf(known) & ROLLOVER) return rollWithDay(slot, known);
   const extension = load<u32>(record + EXTENSION);
   if (!extension || !(<u32>load<u8>(extension) & HAS_EXPIRY)) return true;
   readExpiry(expiryPart(extension));
-  return expire(load<u32>(record + SLOT) - 1);
+  return expire(slot);
 }
 
-/** Gives a counter that was changed the time of its class, if that has one and the counter none; not without memory. */
+/**
+ * Gives a counter that was changed the time of its class, if that has one: with a time to live where the counter has none, and not without
+ * memory; with days always, for which hasClassRoom() was asked.
+ */
 export function expireByClass(slot: u32, known: u32): void {
+  if (keepsOf(known) & ROLLOVER) {
+    if (!rollWithDay(slot, known)) unreachable();
+    return;
+  }
   const life = lifeOf(known);
-  if (life && !expiryOf(slot)) expireAt(slot, min<i64>(load<i64>(H_TIME) + life, MAX_TIME));
+  if (life && !expiryOf(slot)) placeAt(slot, min<i64>(load<i64>(H_TIME) + life, MAX_TIME), false);
+}
+
+/** Whether a counter of a class, whose slot + 1 is 0 while it has none, can be given the time that the class wants. */
+export function hasClassRoom(slot: u32, known: u32): bool {
+  return !(keepsOf(known) & ROLLOVER) || (slot !== 0 && hasEnd(slot - 1)) || hasExpiriesRoom(1);
+}
+
+/** Lets a counter begin at 0 with the next day of its class; false, and nothing changed, without memory. */
+export function rollWithDay(slot: u32, known: u32): bool {
+  const end = dayEnd(known);
+  return rolloverOf(slot) === end || placeAt(slot, end, true);
+}
+
+/** A counter whose class has no days any more rolls over no more. */
+export function stopRolling(slot: u32): void {
+  if (!rolloverOf(slot)) return;
+  const track = trackAt(slotAddress(slot));
+  dropExpiry(track);
+  dropIfIdle(track);
+}
+
+/** A new day: the counter goes on from 0, and what it has seen was seen yesterday. It has a place again when it is changed. */
+function rollOver(slot: u32): void {
+  const address = slotAddress(slot);
+  const track = trackAt(address);
+  writeValue(address, 0);
+  dropUniques(track);
+  dropExpiry(track);
+  dropIfIdle(track);
 }
 
 /** Reads when the counters of a decoded EXPIRY expire; the length of the answer. */
@@ -139,8 +192,11 @@ export function readExpiries(count: u32): u32 {
   return p - ANSWER;
 }
 
-/** Ends counters that are past their time, as DELETE does, the earliest first. */
+/** Ends counters that are past their time, as DELETE does, and rolls others over, the earliest first. */
 export function expireCounters(): void {
   const now = load<i64>(H_TIME);
-  for (let i: u32 = 0; i < TICK_EXPIRIES && isDue(now); i++) deleteName(firstDue());
+  for (let i: u32 = 0; i < TICK_EXPIRIES && isDue(now); i++) {
+    if (firstRolls()) rollOver(firstDue());
+    else deleteName(firstDue());
+  }
 }

@@ -1,7 +1,7 @@
 import { applyAdd } from './add';
 import { decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
 import { nameAt, slotAddress } from './cells';
-import { checkClasses, setClasses } from './classes';
+import { checkClasses, checkDays, isDayOver, setClasses, setDays } from './classes';
 import { clearEmitted } from './emitted';
 import { applyExpire, checkExpire, expireCounters, readExpiries } from './expiring';
 import { isDue as isPast } from './expiry';
@@ -14,6 +14,7 @@ import {
   BAD_REQUEST,
   CLASSIFY,
   CONFIGURE,
+  DAYS,
   DELETE,
   DUE,
   EXPIRE,
@@ -112,7 +113,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   store<i64>(REGISTER_EFFECT, 0);
   store<u32>(REGISTER_OPERATIONS, 0);
   clearEmitted();
-  if (kind !== TICK && isDue(milliseconds)) return DUE;
+  if (kind !== TICK && kind !== DAYS && isDue(milliseconds)) return DUE;
   const sequenced = (flags & SEQUENCED) !== 0;
   if (sequenced) {
     const status = admit(kind, flags, producer, incarnation, body, end);
@@ -148,6 +149,10 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
   if (kind === CLASSIFY) {
     store<u32>(REGISTER_NEXT, end - body);
     return checkClasses(body, end);
+  }
+  if (kind === DAYS) {
+    store<u32>(REGISTER_NEXT, end - body);
+    return checkDays(body, end);
   }
   if (kind === ADD) return checkAdd(flags, body, end);
   if (kind === SEE) return checkSee(flags, body, end);
@@ -187,6 +192,7 @@ function change(kind: u32, flags: u32): u32 {
   if (kind === OPEN_PRODUCER) return describe(openProducer(RECEIVE, load<u8>(RECEIVE + PRODUCER_ID_BYTES) !== 0));
   if (kind === CONFIGURE) configure();
   else if (kind === CLASSIFY) setClasses(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
+  else if (kind === DAYS) setDays(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
   else tick();
   return 0;
 }
@@ -254,9 +260,14 @@ export function read(length: u32): u32 {
   return status;
 }
 
-/** Whether a counter is past its time, as of a time in milliseconds. */
+/** Whether a counter is past its time, as of a time in milliseconds, or the day of a class. */
 export function isDue(milliseconds: f64): bool {
-  return isPast(<i64>milliseconds);
+  return isPast(<i64>milliseconds) || isDayOver(<i64>milliseconds);
+}
+
+/** Whether the present day of a class is over, as of a time in milliseconds, or not known: DAYS is to come. */
+export function needsDays(milliseconds: f64): bool {
+  return isDayOver(<i64>milliseconds);
 }
 
 /** Answers an EXPIRY body at RECEIVE; changes nothing. OK or the status that refuses it. */

@@ -99,7 +99,8 @@ export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at
  *   280 u32 tracks             284 u32 hand    a track of the ring of all tracks; 0 = none
  *   288 i64 bytes of windows   296 i64 maximum
  *   304 u32 slots to classify  308 u32 next of them   after a change of the classes; 0 = done
- *   312 u32 expiries       counters that have a time at which they end
+ *   312 u32 expiries       counters that have a time at which they end, or roll over
+ *   320 i64 day end        the earliest at which the present day of a class ends; 1 = one is not known, 0 = no class has days
  */
 export const H_MAGIC: u32 = HEADER;
 export const H_VERSION: u32 = HEADER + 4;
@@ -149,6 +150,7 @@ export const H_MAXIMUM_WINDOW_BYTES: u32 = HEADER + 296;
 export const H_TO_CLASSIFY: u32 = HEADER + 304;
 export const H_CLASSIFIED: u32 = HEADER + 308;
 export const H_EXPIRIES: u32 = HEADER + 312;
+export const H_DAY_END: u32 = HEADER + 320;
 
 // Inside the header's page: directories of 1,024 segments each, 514 words for the holes between names (names.ts), the lists of
 // free blocks (blocks.ts), the classes (classes.ts).
@@ -177,6 +179,7 @@ export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;
 export const CLASSIFY: u32 = 67;
+export const DAYS: u32 = 68;
 
 // Flags of a request (protocol.md)
 export const ATOMIC: u32 = 4;
@@ -213,5 +216,5 @@ export const TIME_AHEAD: u32 = 37;
 
 // What `apply` returns besides OK and the statuses
 export const UNCHANGED: u32 = 256; // nothing to log; the answer shows the present
-export const DUE: u32 = 258; // a counter is past its time: ticks come first
+export const DUE: u32 = 258; // a counter is past its time, or a day: ticks come first, and DAYS
 export const REPEATED: u32 = 257; // nothing to log; the answer is the kept first one

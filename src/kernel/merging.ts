@@ -1,7 +1,7 @@
 import { decodeKey, EXTENSION, findStage, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
 import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
-import { expireByClass } from './expiring';
+import { expireByClass, hasClassRoom } from './expiring';
 import { HASH_SHIFT } from './items';
 import { ABSENT, ANSWER, BAD_REQUEST, MEMORY_FULL, NAME_INVALID, NOT_TRACKED, OK, SCRATCH } from './layout';
 import { addName, hasNameRoom, leftFor, unaddName } from './names';
@@ -58,6 +58,7 @@ function mergeInto(slot: u32): u32 {
   const address = slotAddress(slot);
   const known = classAt(address);
   if (!(keepsOf(known) & UNIQUES)) return NOT_TRACKED;
+  if (!hasClassRoom(slot + 1, known)) return MEMORY_FULL;
   const track = openTrack(slot);
   if (!track) return MEMORY_FULL;
   const merged = load<u32>(FORM) === HASHES ? seeAll(track, thresholdOf(known)) : absorbSketch(track, load<u32>(ITEMS));

@@ -12,8 +12,9 @@ import {
   STATUS,
 } from './batch';
 import { classAt, existsAt, generationAt, slotAddress, valueAt, writeValue } from './cells';
+import { classOf } from './classes';
 import { nowMinute } from './event-time';
-import { expireByClass } from './expiring';
+import { expireByClass, hasClassRoom } from './expiring';
 import {
   ABSENT,
   ANSWER,
@@ -132,6 +133,12 @@ function statusOf(previous: i64): u32 {
   return load<i64>(EXPECTED) === previous ? status : EXPECTATION_FAILED;
 }
 
+/** The class of the counter of a record, which may be absent. */
+function classOfKey(record: u32): u32 {
+  const slot = load<u32>(record + SLOT);
+  return slot ? classAt(slotAddress(slot - 1)) : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+}
+
 /** Sets the counter of a checked SET; the length of the answer. The delta that it caused goes to REGISTER_EFFECT. */
 export function applySet(): u32 {
   const slot = load<u32>(SCRATCH + SLOT);
@@ -139,6 +146,7 @@ export function applySet(): u32 {
   const value = load<i64>(SET_VALUE);
   let status = statusOf(previous);
   if (status === ABSENT) status = hasNameRoom(load<u32>(SCRATCH + KEY_LENGTH)) ? OK : MEMORY_FULL;
+  if (!status && !hasClassRoom(slot, classOfKey(SCRATCH))) status = MEMORY_FULL;
   if (!status) {
     const slot = openName(SCRATCH) - 1;
     writeValue(slotAddress(slot), value);

@@ -9,6 +9,7 @@ import type { FrameView } from '../protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
 import { Answers, type LaneConnection, type Requester } from './answers.js';
 import { encodeAudit } from './audit.js';
+import type { Days } from './days.js';
 import type { ServerMap } from './greeting.js';
 import type { HistoryFeed } from './history-feed.js';
 import { HistoryReads } from './history-reads.js';
@@ -39,6 +40,8 @@ export interface LaneParts {
   readonly history: History;
   readonly feed: HistoryFeed;
   readonly clock: Clock;
+  /** Of the classes in force. */
+  readonly days: Days;
   readonly map: ServerMap;
   /** The ways to the other lanes. */
   readonly links: readonly Link[];

@@ -27,7 +27,7 @@ export class Ticks {
   }
 
   /**
-   * Ends the counters of a partition that are past their time.
+   * Ends the counters of a partition that are past their time, and lets a new day begin for those that roll over.
    *
    * @throws TallystickError why that cannot be written; OVERLOADED where there are so many that it takes more than one request
    */
@@ -36,7 +36,7 @@ export class Ticks {
     for (let ticks = 0; partition.hasDue(milliseconds); ticks++) {
       const obstacle = this.#obstacle();
       if (obstacle) throw new TallystickError(obstacle.code, undefined, { outcome: 'refused' });
-      if (ticks < TICKS_OF_A_REQUEST && this.#tick(number, partition, milliseconds)) continue;
+      if (ticks < TICKS_OF_A_REQUEST && this.#settle(number, partition, milliseconds)) continue;
       throw new TallystickError('OVERLOADED', 'Very many counters have come to their end.');
     }
   }
@@ -52,18 +52,25 @@ export class Ticks {
       let isLeft = false;
       for (const [number, partition] of partitions) {
         if (!partition.needsTicks || this.#obstacle()) continue;
-        isLeft = this.#tick(number, partition, now) && partition.hasDue(now) ? true : isLeft;
+        const isDone = this.#apply(number, partition, now, Kind.TICK, NO_BYTES);
+        if (isDone && partition.needsDays(now)) this.#settle(number, partition, now);
+        isLeft ||= isDone && partition.hasDue(now);
       }
       this.#timer = this.#schedule(isLeft ? NEXT_MILLISECONDS : TICK_MILLISECONDS);
     });
   }
 
-  /** Whether there was room for it. */
-  #tick(number: number, partition: Partition, milliseconds: number): boolean {
+  /** Does a part of what is due: whether there was room for it. */
+  #settle(number: number, partition: Partition, milliseconds: number): boolean {
+    const { kind, body } = this.#parts.days.settling(partition, milliseconds);
+    return this.#apply(number, partition, milliseconds, kind, body);
+  }
+
+  #apply(number: number, partition: Partition, milliseconds: number, kind: number, body: Uint8Array): boolean {
     const { commit, feed } = this.#parts;
-    if (feed.isFull || !commit.canAppend(number, 0)) return false;
-    if (partition.apply(Kind.TICK, 0, 0, 0, milliseconds, NO_BYTES) !== OK) return false;
-    commit.append(number, { kind: Kind.TICK, flags: 0, producer: 0, incarnation: 0, milliseconds }, NO_BYTES);
+    if (feed.isFull || !commit.canAppend(number, body.length)) return false;
+    if (partition.apply(kind, 0, 0, 0, milliseconds, body) !== OK) return false;
+    commit.append(number, { kind, flags: 0, producer: 0, incarnation: 0, milliseconds }, body);
     feed.take(number, partition);
     return true;
   }

@@ -31,12 +31,30 @@ const counterClass = z.strictObject({
     .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
     .optional(),
   late: z.enum(['refuse', 'total']).optional(),
+  rollover: z.literal('daily').optional(),
+  zone: z.string().refine(isZone, 'no time zone such as "Europe/Berlin"').optional(),
 });
+
+const usableClass = counterClass.check(({ value, issues }) => {
+  const fault =
+    (value.rollover && value.ttl !== undefined && 'a counter that begins anew with every day has no "ttl"') ||
+    (value.zone !== undefined && !value.rollover && 'a "zone" is that of a "rollover"');
+  if (fault) issues.push({ code: 'custom', message: fault, input: value });
+});
+
+function isZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false; // the RangeError says no more
+  }
+}
 
 /** A list of them; as text, JSON. */
 export const classSettings = z.preprocess(
   (value) => (typeof value === 'string' ? parsed(value) : value),
-  z.array(counterClass).max(MAX_CLASSES),
+  z.array(usableClass).max(MAX_CLASSES),
 ) as unknown as z.ZodType<readonly CounterClass[]>;
 
 /** Text that is no JSON stays text, which the schema refuses. */

@@ -1,5 +1,6 @@
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
+import type { KernelExports } from './kernel-exports.js';
 
 /**
  * The typed host of a kernel (src/kernel): one partition's linear memory and the calls into it. Synchronous and
@@ -7,12 +8,12 @@ import { ByteReader } from '../protocol/bytes.js';
  */
 
 /** Kinds of body that are no requests; requests have the kinds of their opcodes. */
-export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67 } as const;
+export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67, DAYS: 68 } as const;
 
 /** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */
 export const UNCHANGED = 256;
 export const REPEATED = 257;
-/** A counter is past its time: TICKs come first, and nothing has changed. */
+/** A counter, or the day of a class, is past its time: TICKs come first, and DAYS; nothing has changed. */
 export const DUE = 258;
 
 export const KERNEL_VERSION = 4;
@@ -52,6 +53,7 @@ const H_WINDOW_BYTES = HEADER + 288;
 const H_MAXIMUM_WINDOW_BYTES = HEADER + 296;
 const H_TO_CLASSIFY = HEADER + 304;
 const H_EXPIRIES = HEADER + 312;
+const H_DAY_END = HEADER + 320;
 const CLASS_TABLES = HEADER + 0x7000;
 const CLASS_TABLE_BYTES = 8192;
 const CLASS_BYTES = 128;
@@ -61,33 +63,6 @@ export const MAXIMUM_PAGES = 65_535;
 export const PAGE_BYTES = 65_536;
 const CONFIGURATION_BYTES = 64;
 const PRODUCER_ID_BYTES = 16;
-
-interface KernelExports {
-  apply(
-    kind: number,
-    flags: number,
-    producer: number,
-    incarnation: number,
-    milliseconds: number,
-    length: number,
-  ): number;
-  judge(kind: number, flags: number, producer: number, incarnation: number, length: number): number;
-  read(length: number): number;
-  isDue(milliseconds: number): number;
-  expiries(length: number): number;
-  list(length: number): number;
-  window(length: number, milliseconds: number): number;
-  uniques(length: number): number;
-  history(length: number): number;
-  lookUpProducer(): number;
-  producerAt(producer: number): number;
-  slotOfOperation(index: number): number;
-  nameOfSlot(slot: number): number;
-  stateBytes(): number;
-  stateHash(): bigint;
-  hashPages(first: number, count: number): bigint;
-  growTo(pages: number): void;
-}
 
 /** What a partition is told by the first body of its log, and what later ones may change (the limits). */
 export interface PartitionConfiguration {
@@ -129,6 +104,8 @@ export interface TrackedCounter {
   readonly counter: { readonly slot: number; readonly generation: number } | undefined;
   readonly exists: boolean;
   readonly value: bigint;
+  /** The number of its class among the configured ones, from 1. */
+  readonly classNumber: number;
   /** The first instant of which its class knows everything, in milliseconds since 1970. */
   readonly since: number;
 }
@@ -234,6 +211,7 @@ export class Partition {
       counter: slot === 0 ? undefined : { slot: slot - 1, generation: view.getUint16(ANSWER + 16, true) },
       exists: view.getUint8(ANSWER + 18) === 1,
       value: view.getBigInt64(ANSWER + 8, true),
+      classNumber: view.getUint8(ANSWER + 19),
       since: view.getUint32(ANSWER + 4, true) * 60_000,
     };
   }
@@ -369,9 +347,18 @@ export class Partition {
     return Number(this.#view.getBigInt64(H_TIME, true));
   }
 
-  /** Whether a counter is past its time. Until TICKs have ended all of those, `apply` takes nothing else. */
+  /**
+   * Whether a counter is past its time, or the present day of a class over. Until TICKs have ended all of those, and a DAYS has told the next
+   * day, `apply` takes nothing else.
+   */
   hasDue(milliseconds: number): boolean {
-    return this.#view.getUint32(H_EXPIRIES, true) > 0 && this.#kernel.isDue(milliseconds) !== 0;
+    const mayBe = this.#view.getUint32(H_EXPIRIES, true) > 0 || this.#u64(H_DAY_END) > 0;
+    return mayBe && this.#kernel.isDue(milliseconds) !== 0;
+  }
+
+  /** Whether it is a DAYS that is to come. */
+  needsDays(milliseconds: number): boolean {
+    return this.#kernel.needsDays(milliseconds) !== 0;
   }
 
   /** Whether time alone has work here: operation ids or anonymous producers to forget, windows to close, counters to end. */
