@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ERRORS, OK } from '../../src/errors.js';
 import { Days } from '../../src/lane/days.js';
 import type { CounterClass } from '../../src/partition/classes.js';
-import { DUE } from '../../src/partition/partition.js';
+import { DUE, Kind } from '../../src/partition/partition.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Flag } from '../../src/protocol/opcode.js';
 import { type Extension, encodeAdd, encodeSet, writeNameKey } from '../../src/protocol/request.js';
@@ -133,6 +133,17 @@ describe('A counter that rolls over', () => {
     rolling([], MIDNIGHT + 3 * HOUR);
     expect(host.value('daily:a', NEXT_MIDNIGHT + HOUR)).toBe(5n);
     expect(host.kernel.partition.statistics.tracks).toBe(0);
+  });
+
+  test('whose zone was changed rolls over at the midnight of the new one, from its next change on', () => {
+    const host = new Host(MIDNIGHT);
+    host.step('daily:a', 5n, MIDNIGHT);
+    const later = new Days(CLASSES.map((rule) => ({ ...rule, zone: 'America/New_York' })));
+    const body = later.change(host.kernel.partition, MIDNIGHT);
+    expect(host.kernel.call(Kind.DAYS, 0, NOBODY, MIDNIGHT, body as Uint8Array)).toBe(OK);
+    host.step('daily:a', 1n, MIDNIGHT + 4 * HOUR - 1);
+    expect(host.value('daily:a', MIDNIGHT + 6 * HOUR - 1)).toBe(6n);
+    expect(host.value('daily:a', MIDNIGHT + 6 * HOUR)).toBe(0n);
   });
 
   test('is refused where there is no memory for its place, whatever would change it, and then nothing is changed', () => {
