@@ -32,8 +32,17 @@ export class Days {
 
   /** The body of a DAYS for those classes of a partition that have another day now; undefined where none has. */
   change(partition: Partition, now: number): Uint8Array | undefined {
-    const present = daysOf(partition.classes);
-    const days = present.flatMap(({ number, begin, end }) => {
+    return this.#bodyFor(daysOf(partition.classes), now);
+  }
+
+  /** The same for classes of which no day is known, or a day that is not over, in another zone. */
+  correction(partition: Partition, now: number): Uint8Array | undefined {
+    const isOpen = ({ begin, end }: ClassDay) => end === 0 || (begin <= now && now < end);
+    return this.#bodyFor(daysOf(partition.classes).filter(isOpen), now);
+  }
+
+  #bodyFor(known: readonly ClassDay[], now: number): Uint8Array | undefined {
+    const days = known.flatMap(({ number, begin, end }) => {
       const day = this.dayOf(number, now);
       return day.begin !== begin || day.end !== end ? [day] : [];
     });

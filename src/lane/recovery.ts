@@ -136,7 +136,7 @@ export function configure(
     const endDue = () => settleWhile(() => partition.hasDue(milliseconds));
     // Of another zone than before, or for the first time.
     const tellDays = () => {
-      const body = days.change(partition, milliseconds);
+      const body = days.correction(partition, milliseconds);
       if (!body) return;
       partition.apply(Kind.DAYS, 0, 0, 0, milliseconds, body);
       append(Kind.DAYS, body);

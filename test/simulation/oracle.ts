@@ -238,14 +238,14 @@ export class Oracle {
     });
   }
 
-  /** What is shown from memory now is of no counter that is past its time. */
-  #mustLast({ partition, flags }: Sent, position: number, names: readonly (string | undefined)[]): void {
+  /** What is shown from memory is of no counter that was past its time already when it was asked for; the clock may have been set since. */
+  #mustLast({ partition, flags, wallAt }: Sent, position: number, names: readonly (string | undefined)[]): void {
     if (!(flags & Flag.LATEST)) return;
-    const now = this.#world.clock.wall;
+    const now = Math.min(this.#world.clock.wall, wallAt);
     this.judgeAt(partition, position, () => {
       for (const name of names) {
-        const expires = name === undefined ? 0 : this.#model(partition).expiryAt(name, position);
-        if (expires !== 0 && expires <= now) this.#wrong(`${name} is shown at ${now} and was to end at ${expires}`);
+        const end = name === undefined ? 0 : this.#model(partition).endAt(name, position);
+        if (end !== 0 && end <= now) this.#wrong(`${name} is shown at ${now} and was to end at ${end}`);
       }
     });
   }

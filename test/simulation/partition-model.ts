@@ -74,6 +74,8 @@ interface Version {
   readonly value: bigint | undefined;
   /** When it ends by itself, in milliseconds since 1970; 0 = never. */
   readonly expires: number;
+  /** When it goes on from 0; 0 = never. */
+  readonly rolls: number;
 }
 
 /** What an id stands for, as OPEN has answered it. */
@@ -86,6 +88,11 @@ interface GivenId {
 const MIN = -(2n ** 63n);
 const MAX = 2n ** 63n - 1n;
 const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+/** CONFIGURE, CLASSIFY, and the first DAYS. */
+const FIRST_BODIES = 3;
+/** Bodies that are applied whatever is past its time. */
+const SETTLING: ReadonlySet<number> = new Set([Kind.TICK, Kind.DAYS]);
 const EXPIRE_STEP = 64;
 const EXPIRE_ON_TICK = 4096;
 const WRONG_EFFECT = 'a SET or DELETE that is logged with another delta than it has';
@@ -97,6 +104,10 @@ export interface ModelOptions {
   readonly operationIdMilliseconds: number;
   /** The time to live that the class of a name gives, in milliseconds; 0 = none. */
   readonly lifeOf: (name: string) => number;
+  /** The number of the class of a name that begins at 0 with each day; 0 where it has no such class. */
+  readonly dayClassOf: (name: string) => number;
+  /** Hours that the zones of those classes are ahead of UTC. */
+  readonly hoursAhead: ReadonlyMap<number, number>;
 }
 
 export class PartitionModel {
@@ -109,12 +120,15 @@ export class PartitionModel {
   readonly #ids = new Map<string, GivenId>();
   /** The positions at which each name went. */
   readonly #deletions = new Map<string, number[]>();
+  /** The end of the present day of each class that has days. */
+  readonly #dayEnds: Map<number, number>;
   #incarnation = 0;
   #time = 0;
   #clock = 0;
 
   constructor(options: ModelOptions) {
     this.#options = options;
+    this.#dayEnds = new Map([...options.hoursAhead.keys()].map((number) => [number, 0]));
   }
 
   /** The position: how many changes there were. */
@@ -127,9 +141,10 @@ export class PartitionModel {
     return this.#versionAt(name, position)?.value;
   }
 
-  /** When a counter that was there at a position was to end, as of that position; 0 = never. */
-  expiryAt(name: string, position: number): number {
-    return this.#versionAt(name, position)?.expires ?? 0;
+  /** When a counter that was there at a position was to end, or to go on from 0, as of that position; 0 = never. */
+  endAt(name: string, position: number): number {
+    const version = this.#versionAt(name, position);
+    return version?.expires || version?.rolls || 0;
   }
 
   #versionAt(name: string, position: number): Version | undefined {
@@ -187,8 +202,12 @@ export class PartitionModel {
     const undo: (() => void)[] = [];
     let batch: string | undefined;
     const due = this.#due(entry.milliseconds);
-    if (due.length > 0 && kind !== Kind.TICK)
-      return `a change of kind ${kind} meets ${due[0]}, which was to end before`;
+    if (!SETTLING.has(kind)) {
+      if (due.length > 0) return `a change of kind ${kind} meets ${due[0]}, which was to end before`;
+      const isDayOver = [...this.#dayEnds.values()].some((end) => end <= entry.milliseconds);
+      if (isDayOver && position > FIRST_BODIES)
+        return `a change of kind ${kind} comes in a day that the log does not know`;
+    }
     if (flags & Flag.SEQUENCED) {
       const admitted = this.#admit(entry, undo);
       if (typeof admitted === 'string') return admitted;
@@ -204,10 +223,15 @@ export class PartitionModel {
       result = changed;
     } else if (kind === Kind.OPEN_PRODUCER) this.#openProducer(body, position, undo);
     else if (kind === Kind.TICK) {
-      for (const name of due) this.#end(name, position, undo);
+      for (const name of due) this.#endOrRoll(name, position, undo);
       this.#expire(EXPIRE_ON_TICK, undo);
     }
-    this.applied.push({ position, kind, flags, body, entry, batch, result, ended: due.length, undo });
+    if (kind === Kind.DAYS) {
+      const wrong = this.#days(entry, undo);
+      if (wrong) return wrong;
+    }
+    const ended = kind === Kind.TICK ? due.length : 0;
+    this.applied.push({ position, kind, flags, body, entry, batch, result, ended, undo });
     return undefined;
   }
 
@@ -290,6 +314,7 @@ export class PartitionModel {
 
   #step(name: string, { delta, min = MIN, max = MAX, expiry }: Operation, position: number, undo: (() => void)[]) {
     const value = this.#valueOf(name) ?? 0n;
+    if (expiry && this.#options.dayClassOf(name)) return { status: status('NOT_TRACKED'), value };
     const next = value + delta;
     if (next < MIN || next > MAX) return { status: status('OVERFLOW'), value };
     if (next < min || next > max) return { status: status('OUT_OF_BOUNDS'), value };
@@ -322,6 +347,7 @@ export class PartitionModel {
     if (name === undefined) return { status: status('ID_UNKNOWN'), expires: 0 };
     const value = this.#valueOf(name);
     if (value === undefined) return { status: ABSENT, expires: 0 };
+    if (this.#options.dayClassOf(name)) return { status: status('NOT_TRACKED'), expires: 0 };
     const expires = this.#timeOf(name, expiry);
     const isPast = expires !== 0 && expires <= this.#time;
     if (isPast) this.#end(name, position, undo);
@@ -343,9 +369,30 @@ export class PartitionModel {
   /** The counters that are past their time. */
   #due(milliseconds: number): string[] {
     return [...this.#versions.keys()].filter((name) => {
-      const expires = this.#expiresOf(name);
-      return expires !== 0 && expires <= milliseconds;
+      const end = this.endAt(name, this.sequence);
+      return end !== 0 && end <= milliseconds;
     });
+  }
+
+  /** DAYS: each class that it names has the day in which it comes. */
+  #days({ body, milliseconds }: LogEntry, undo: (() => void)[]): string | undefined {
+    for (let at = 0; at < body.length; at += 17) {
+      const view = new DataView(body.buffer, body.byteOffset + at, 17);
+      const number = view.getUint8(0);
+      const [begin, end] = [1, 9].map((offset) => Number(view.getBigInt64(offset, true)));
+      const ahead = (this.#options.hoursAhead.get(number) ?? Number.NaN) * HOUR;
+      const expected = Math.floor((milliseconds + ahead) / DAY) * DAY - ahead;
+      if (begin !== expected || end !== expected + DAY) return `the day of class ${number} is ${begin} to ${end}`;
+      const before = this.#dayEnds.get(number) ?? 0;
+      this.#dayEnds.set(number, end);
+      undo.push(() => this.#dayEnds.set(number, before));
+    }
+    return undefined;
+  }
+
+  #endOrRoll(name: string, position: number, undo: (() => void)[]): void {
+    if (this.#expiresOf(name) !== 0) this.#end(name, position, undo);
+    else this.#write(name, 0n, position, undo, 0, false);
   }
 
   #end(name: string, position: number, undo: (() => void)[]): void {
@@ -372,7 +419,8 @@ export class PartitionModel {
     const versions = this.#versions.get(name) ?? [];
     this.#versions.set(name, versions);
     const life = isChange && wanted === 0 ? this.#options.lifeOf(name) : 0;
-    versions.push({ position, value, expires: life ? this.#time + life : wanted });
+    const rolls = isChange ? (this.#dayEnds.get(this.#options.dayClassOf(name)) ?? 0) : 0;
+    versions.push({ position, value, expires: life ? this.#time + life : wanted, rolls });
     undo.push(() => versions.pop());
   }
 
