@@ -6,6 +6,7 @@ import type { HotName } from './lane/hot-names.js';
 import type { LaneStatus, Place } from './lane/messages.js';
 import { Supervisor, type SupervisorState } from './lane/supervisor.js';
 import { MAXIMUM_PAGES, PAGE_BYTES } from './partition/partition.js';
+import type { AccuracyRule } from './protocol/control.js';
 import { DEFAULT_LIMITS } from './protocol/opcode.js';
 
 /**
@@ -86,7 +87,7 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       hotPerSecond: config.hotPerSecond,
       quotaPerSecond: config.quotaPerSecond,
       onHot,
-      map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS },
+      map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS, ...accuracyOf(config) },
       onFailed: tellFailed,
     },
     () => directory.markReady(),
@@ -108,6 +109,12 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
 }
 
 const authority = ({ host, port }: Place): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
+
+/** What clients are told of the classes, where any is not exact. */
+function accuracyOf({ classes }: Config): { accuracy?: readonly AccuracyRule[] } {
+  const rules = classes.map(({ pattern, accuracy = 'exact' }) => ({ pattern, accuracy }));
+  return rules.some(({ accuracy }) => accuracy !== 'exact') ? { accuracy: rules } : {};
+}
 
 function configurationOf(config: Config, directory: DataDirectory) {
   const partitions = directory.manifest.lanes.flat().length;

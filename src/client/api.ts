@@ -19,6 +19,7 @@ export type {
 } from './history.js';
 export type { Instant } from './instant.js';
 export type { ListedCounter, ListOptions } from './lister.js';
+export type { BatchOperation, OperationOptions } from './operation.js';
 export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';
 export type { Statistics } from './sender.js';
@@ -27,12 +28,10 @@ export type { Uniques } from './uniques.js';
 export type { WindowOptions, WindowReading } from './windows.js';
 export type {
   Ack,
-  BatchOperation,
   BatchOptions,
   BatchToOptions,
   Deleted,
   DeleteOptions,
   IncrementOptions,
-  OperationOptions,
   SetOptions,
 } from './writer.js';

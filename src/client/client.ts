@@ -23,6 +23,7 @@ import {
 } from './history.js';
 import type { Instant } from './instant.js';
 import { type ListedCounter, Lister, type ListOptions } from './lister.js';
+import type { BatchOperation } from './operation.js';
 import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';
 import type { Statistics } from './sender.js';
@@ -34,7 +35,6 @@ import { type WindowOptions, type WindowReading, Windows } from './windows.js';
 import {
   type Ack,
   type BatchAnswer,
-  type BatchOperation,
   type BatchOptions,
   type BatchToOptions,
   type Deleted,
@@ -380,21 +380,20 @@ export async function connectIn(
   urls: string | readonly string[],
   options: ConnectOptions = {},
 ): Promise<Client<bigint> | Client<number>> {
-  const {
-    timeout = DEFAULT_TIMEOUT_MILLISECONDS,
-    signal,
-    values = 'bigint',
-    ack = 'durable',
-    direct = true,
-    token,
-  } = options;
+  const { timeout = DEFAULT_TIMEOUT_MILLISECONDS, signal, values = 'bigint', ack, direct = true, token } = options;
   const seeds = (typeof urls === 'string' ? [urls] : urls).map(parseAddress);
   if (seeds.length === 0) throw new TallystickError('INVALID_ARGUMENT', 'There is no address to connect to.');
   if (!(timeout > 0 && timeout <= MOST_TIMEOUT_MILLISECONDS)) {
     throw new TallystickError('INVALID_ARGUMENT', `A timeout of ${timeout} ms.`);
   }
   const producer = producerOf(options.producer, environment);
-  const session = new Session(environment, seeds, { producer, token, applied: ack === 'applied', isDirect: direct });
+  const session = new Session(environment, seeds, {
+    producer,
+    token,
+    applied: ack === 'applied',
+    isAckGiven: ack !== undefined,
+    isDirect: direct,
+  });
   await open(session, environment, timeout, signal);
   return values === 'number' ? new Client(session, numberValue, timeout) : new Client(session, bigintValue, timeout);
 }

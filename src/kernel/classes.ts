@@ -11,6 +11,7 @@ import {
   MAX_TIME,
   OK,
   OVERLOADED,
+  REGISTER_STRICT,
 } from './layout';
 import { isUtf8 } from './names';
 
@@ -55,7 +56,11 @@ export const UNIQUES: u32 = 8;
 export const LATE_IN_TOTAL: u32 = 16;
 /** A counter begins at 0 with every day. */
 export const ROLLOVER: u32 = 2048;
-const ALL: u32 = 31 | ROLLOVER;
+/** For clients: what they may send on is answered from memory. */
+const RELAXED: u32 = 256;
+/** What changes a counter is answered when it is flushed, whatever was asked for. */
+const STRICT: u32 = 512;
+const ALL: u32 = 31 | RELAXED | STRICT | ROLLOVER;
 
 const STAR: u32 = 0x2a;
 const TABLE_SHIFT: u32 = 7;
@@ -73,6 +78,11 @@ export function numberOf(known: u32): u32 {
 /** What a class keeps: bits. */
 export function keepsOf(known: u32): u32 {
   return load<u32>(entryOf(known) + KEEPS);
+}
+
+/** Lets the host know of a change to a counter of a strict class. */
+export function noteStrict(known: u32): void {
+  if (keepsOf(known) & STRICT) store<u32>(REGISTER_STRICT, 1);
 }
 
 /** How old the time of an increment may be, in milliseconds; -1 where it may have any age. */

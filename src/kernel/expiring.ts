@@ -1,6 +1,6 @@
 import { decodeKey, EXTENSION, findStage, HAS_EXPIRY, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, existsAt, slotAddress, trackAt, writeValue } from './cells';
-import { dayEnd, keepsOf, lifeOf, ROLLOVER } from './classes';
+import { dayEnd, keepsOf, lifeOf, noteStrict, ROLLOVER } from './classes';
 import { expiryPart } from './event-time';
 import {
   dropExpiry,
@@ -81,7 +81,9 @@ export function applyExpire(): u32 {
 
 /** A time that is past ends the counter at once. One of a class whose counters begin anew with the day has no end. */
 function expireOrEnd(slot: u32): u32 {
-  if (keepsOf(classAt(slotAddress(slot))) & ROLLOVER) return NOT_TRACKED;
+  const known = classAt(slotAddress(slot));
+  if (keepsOf(known) & ROLLOVER) return NOT_TRACKED;
+  noteStrict(known);
   const keeps = load<u32>(MODE) === NEVER || (load<u32>(MODE) & IF_NONE && expiryOf(slot));
   if (keeps || timeToSet() > load<i64>(H_TIME)) return expire(slot) ? OK : MEMORY_FULL;
   deleteName(slot);

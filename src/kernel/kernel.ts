@@ -55,6 +55,7 @@ import {
   REGISTER_NEXT,
   REGISTER_OPERATIONS,
   REGISTER_STEPS,
+  REGISTER_STRICT,
   SCRATCH,
   SEE,
   SEQUENCED,
@@ -112,6 +113,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
   store<i64>(REGISTER_EFFECT, 0);
   store<u32>(REGISTER_OPERATIONS, 0);
+  store<u32>(REGISTER_STRICT, 0);
   clearEmitted();
   if (kind !== TICK && kind !== DAYS && isDue(milliseconds)) return DUE;
   const sequenced = (flags & SEQUENCED) !== 0;

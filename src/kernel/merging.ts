@@ -1,6 +1,6 @@
 import { decodeKey, EXTENSION, findStage, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
-import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
+import { classOf, keepsOf, noteStrict, thresholdOf, UNIQUES } from './classes';
 import { expireByClass, hasClassRoom } from './expiring';
 import { HASH_SHIFT } from './items';
 import { ABSENT, ANSWER, BAD_REQUEST, MEMORY_FULL, NAME_INVALID, NOT_TRACKED, OK, SCRATCH } from './layout';
@@ -66,6 +66,7 @@ function mergeInto(slot: u32): u32 {
   if (merged) {
     writeValue(address, valueAt(address));
     expireByClass(slot, known);
+    noteStrict(known);
   }
   store<u32>(SCRATCH + SLOT, slot + 1);
   return merged ? OK : MEMORY_FULL;

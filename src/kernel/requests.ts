@@ -12,7 +12,7 @@ import {
   STATUS,
 } from './batch';
 import { classAt, existsAt, generationAt, slotAddress, valueAt, writeValue } from './cells';
-import { classOf } from './classes';
+import { classOf, noteStrict } from './classes';
 import { nowMinute } from './event-time';
 import { expireByClass, hasClassRoom } from './expiring';
 import {
@@ -152,6 +152,7 @@ export function applySet(): u32 {
     writeValue(slotAddress(slot), value);
     trackChange(slot, value - previous, nowMinute(), nowMinute());
     expireByClass(slot, classAt(slotAddress(slot)));
+    noteStrict(classAt(slotAddress(slot)));
   }
   return answerChange(status, previous, status ? 0 : value - previous);
 }
@@ -167,6 +168,7 @@ export function applyDelete(): u32 {
   let status = statusOf(previous);
   if (!status) {
     if (!existsAt(cell)) status = ABSENT;
+    noteStrict(classAt(cell));
     deleteName(slot - 1);
   }
   return answerChange(status, previous, status ? 0 : -previous);

@@ -1,6 +1,6 @@
 import { DELTA, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
-import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
+import { classOf, keepsOf, noteStrict, thresholdOf, UNIQUES } from './classes';
 import { expireByClass, hasClassRoom } from './expiring';
 import {
   ABSENT,
@@ -90,6 +90,7 @@ function seeUnder(record: u32, slot: u32): u32 {
   store<u32>(record + SLOT, slot + 1);
   writeValue(address, valueAt(address));
   expireByClass(slot, known);
+  noteStrict(known);
   return OK;
 }
 

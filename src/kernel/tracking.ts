@@ -8,6 +8,7 @@ import {
   keepsOf,
   knownSince,
   markUntracked,
+  noteStrict,
   ROLLOVER,
   UNIQUES,
   WINDOWS,
@@ -64,6 +65,7 @@ export function trackRecord(record: u32, now: u32): void {
   const minute = extension ? minuteOfExtension(known, extension) : now + 1;
   if (minute) trackChange(slot, load<i64>(record + DELTA), minute - 1, now);
   expireByClass(slot, known);
+  noteStrict(known);
 }
 
 /** Brings a change of a counter to its window, if its class keeps one. */

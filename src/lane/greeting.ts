@@ -9,7 +9,8 @@ import type { Ticks } from './ticks.js';
 /** HELLO: what a connection is allowed to write as. */
 
 /** What the answer to HELLO says of the whole server. */
-export interface ServerMap extends Pick<HelloAnswer, 'server' | 'epoch' | 'lanes' | 'partitions' | 'limits'> {
+export interface ServerMap
+  extends Pick<HelloAnswer, 'server' | 'epoch' | 'lanes' | 'partitions' | 'limits' | 'accuracy'> {
   /** Where the lanes speak WebSocket, for clients that came by it. */
   readonly webSocketLanes?: HelloAnswer['lanes'];
 }

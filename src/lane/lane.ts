@@ -234,7 +234,8 @@ export class Lane implements MeshHandler {
       return;
     }
     const result = { position, answer: partition.answer, flags: isRepeat ? Flag.REPEATED : 0 };
-    const isApplied = (frame.flags & Flag.APPLIED) !== 0;
+    // What was applied before may have been strict: its group is flushed by now, or soon
+    const isApplied = (frame.flags & Flag.APPLIED) !== 0 && !isRepeat && !partition.isStrict;
     if (isApplied) this.#answers.now(from, frame, result);
     else this.#answers.whenFlushed(from, frame, result, 'unknown');
   }

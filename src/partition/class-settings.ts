@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { encodeUtf8 } from '../protocol/bytes.js';
+import { ACCURACIES } from '../protocol/control.js';
 import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES, MOST_EXACT_UNIQUES } from './classes.js';
 
 /** Classes as people write them, in the configuration: durations are "90s", "15m", "6h", "30d". */
@@ -31,6 +32,7 @@ const counterClass = z.strictObject({
     .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
     .optional(),
   late: z.enum(['refuse', 'total']).optional(),
+  accuracy: z.enum(ACCURACIES).optional(),
   rollover: z.literal('daily').optional(),
   zone: z.string().refine(isZone, 'no time zone such as "Europe/Berlin"').optional(),
 });

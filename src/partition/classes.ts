@@ -1,5 +1,6 @@
 import { TallystickError } from '../errors.js';
 import { encodeUtf8 } from '../protocol/bytes.js';
+import type { Accuracy } from '../protocol/control.js';
 
 /** What is kept of counters besides their totals, by their names. The kernel's side is src/kernel/classes.ts. */
 
@@ -20,6 +21,11 @@ export interface CounterClass {
   readonly zone?: string;
   /** How old the time of an increment may be, in milliseconds; by default an hour. */
   readonly lateness?: number | 'any';
+  /**
+   * `strict`: a change is answered when it is flushed, whatever was asked for, and clients sum none up. `relaxed`: clients ask to be answered from
+   * memory unless they are told otherwise. By default, `exact`, as they ask.
+   */
+  readonly accuracy?: Accuracy;
   /** What becomes of an increment that is older: it is refused, or counted in the total alone. */
   readonly late?: 'refuse' | 'total';
 }
@@ -29,7 +35,16 @@ export const MAX_PATTERN_BYTES = 64;
 export const MOST_EXACT_UNIQUES = 10_000_000;
 const CLASS_BYTES = 128;
 const PATTERN = 64;
-const Keep = { WINDOWS: 1, DAYS: 2, HISTORY: 4, UNIQUES: 8, LATE_IN_TOTAL: 16, ROLLOVER: 2048 } as const;
+const Keep = {
+  WINDOWS: 1,
+  DAYS: 2,
+  HISTORY: 4,
+  UNIQUES: 8,
+  LATE_IN_TOTAL: 16,
+  RELAXED: 256,
+  STRICT: 512,
+  ROLLOVER: 2048,
+} as const;
 const HOUR = 3_600_000;
 const ANY = -1n;
 const DAY_BYTES = 17;
@@ -64,14 +79,15 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
   bytes.set(pattern, PATTERN);
 }
 
-function keepsOf({ windows, history, uniques, late, rollover }: CounterClass): number {
+function keepsOf({ windows, history, uniques, late, rollover, accuracy }: CounterClass): number {
   return (
     (windows || history ? Keep.WINDOWS : 0) |
     (windows === '1d' ? Keep.DAYS : 0) |
     (history ? Keep.HISTORY : 0) |
     (uniques === undefined ? 0 : Keep.UNIQUES) |
     (late === 'total' ? Keep.LATE_IN_TOTAL : 0) |
-    (rollover ? Keep.ROLLOVER : 0)
+    (rollover ? Keep.ROLLOVER : 0) |
+    (accuracy === 'relaxed' ? Keep.RELAXED : accuracy === 'strict' ? Keep.STRICT : 0)
   );
 }
 

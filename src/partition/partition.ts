@@ -24,6 +24,7 @@ const REGISTER_POSITION = 24;
 const REGISTER_EFFECT = 32;
 const REGISTER_OPERATIONS = 84;
 const REGISTER_EMITTED = 92;
+const REGISTER_STRICT = 224;
 const RECEIVE = 0x1000;
 const RECEIVE_BYTES = 1_048_576;
 const ANSWER = 0x180000;
@@ -247,6 +248,11 @@ export class Partition {
   nameOfSlot(slot: number): string | undefined {
     const length = this.#kernel.nameOfSlot(slot);
     return length === 0 ? undefined : new ByteReader(this.#bytes, ANSWER).name(length);
+  }
+
+  /** Whether the body that was applied last changed a counter of a strict class. */
+  get isStrict(): boolean {
+    return this.#view.getUint32(REGISTER_STRICT, true) > 0;
   }
 
   /** The delta that the last SET or DELETE caused. */

@@ -290,8 +290,8 @@ export class TestClient {
     );
   }
 
-  expire(partition: number, expiry: Expiry): number {
-    return this.send(Opcode.EXPIRE, 0, partition, (writer) =>
+  expire(partition: number, expiry: Expiry, flags = 0): number {
+    return this.send(Opcode.EXPIRE, flags, partition, (writer) =>
       encodeExpire(writer, { key: { name: NAME[partition] as string }, expiry }),
     );
   }
