@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type Config, type ConfigInput, defaultShape, loadConfig } from './config.js';
 import { DataDirectory } from './directory.js';
 import type { TallystickError } from './errors.js';
+import { HttpServer } from './http/http-server.js';
 import type { HotName } from './lane/hot-names.js';
 import type { LaneStatus, Place } from './lane/messages.js';
 import { Supervisor, type SupervisorState } from './lane/supervisor.js';
@@ -22,6 +23,8 @@ export interface Server {
   readonly url: string;
   /** `ws://host:port`: the same for WebSocket; undefined without `wsPort`. */
   readonly wsUrl: string | undefined;
+  /** `http://host:port`; undefined without `httpPort`. */
+  readonly httpUrl: string | undefined;
   readonly lanes: readonly LaneStatus[];
   /** Resolves if storage or a thread fails: nothing is acknowledged any more, and the process should exit. */
   readonly failed: Promise<TallystickError>;
@@ -93,20 +96,49 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
     () => directory.markReady(),
   );
   const first = supervisor.lanes[0] as LaneStatus;
+  const http = await startHttp(config, first, tellFailed).catch(async (error: unknown) => {
+    await supervisor.drain();
+    throw error;
+  });
   return {
     get state() {
       return supervisor.state;
     },
     url: `tallystick://${authority(first)}`,
     wsUrl: first.webSocket && `ws://${authority(first.webSocket)}`,
+    httpUrl: http && `http://${authority(http.place)}`,
     lanes: supervisor.lanes,
     failed,
     close: async () => {
+      // Its requests are answered by the lanes
+      await http?.drain();
       await supervisor.drain();
       directory.close();
     },
   };
 }
+
+/** In a thread of its own, which reaches the lanes as any client does; undefined where it is not asked for. */
+async function startHttp(
+  config: Config,
+  lane: Place,
+  onFailed: (error: TallystickError) => void,
+): Promise<HttpServer | undefined> {
+  if (config.httpPort === undefined) return undefined;
+  const options = {
+    url: `tallystick://${authority({ ...lane, host: REACHABLE[lane.host] ?? lane.host })}`,
+    host: config.listen,
+    port: config.httpPort,
+    hosts: config.httpHosts,
+    connections: config.connections,
+    operationIdMilliseconds: config.operationIdSeconds * 1000,
+    version: VERSION,
+  };
+  return HttpServer.start(options, onFailed);
+}
+
+/** Where this machine reaches what listens on all addresses. */
+const REACHABLE: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
 
 const authority = ({ host, port }: Place): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
 
