@@ -132,7 +132,6 @@ async function startHttp(
     hosts: config.httpHosts,
     connections: config.connections,
     operationIdMilliseconds: config.operationIdSeconds * 1000,
-    version: VERSION,
   };
   return HttpServer.start(options, onFailed);
 }

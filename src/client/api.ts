@@ -18,7 +18,7 @@ export type {
   SeriesOptions,
 } from './history.js';
 export type { Instant } from './instant.js';
-export type { ListedCounter, ListOptions } from './lister.js';
+export type { ListedCounter, ListedPage, ListOptions, ListPageOptions } from './lister.js';
 export type { BatchOperation, OperationOptions } from './operation.js';
 export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';

@@ -22,7 +22,7 @@ import {
   type SeriesOptions,
 } from './history.js';
 import type { Instant } from './instant.js';
-import { type ListedCounter, Lister, type ListOptions } from './lister.js';
+import { type ListedCounter, type ListedPage, Lister, type ListOptions, type ListPageOptions } from './lister.js';
 import type { BatchOperation } from './operation.js';
 import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';
@@ -303,6 +303,14 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
    */
   list(prefix = '', options: ListOptions = {}): AsyncIterableIterator<ListedCounter<V>> {
     return this.#lister.list(prefix, options);
+  }
+
+  /**
+   * A part of such a listing, and where the next one begins: for those who cannot hold a listing open. Throws as `list` does, INVALID_ARGUMENT for a
+   * cursor that is none.
+   */
+  listPage(prefix = '', options: ListPageOptions = {}): Promise<ListedPage<V>> {
+    return this.#lister.page(prefix, options);
   }
 
   /** The handle of a counter that is added to without waiting. Throws NAME_INVALID, CLOSED. */

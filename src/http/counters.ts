@@ -105,6 +105,38 @@ export const counterRoutes: readonly Route[] = [
     },
   }),
   route({
+    method: 'GET',
+    path: '/v1/counters',
+    id: 'listCounters',
+    summary:
+      'Counters by the prefix of their names, in no order, a page at a time. A page may be empty and more follow.',
+    load: 'read',
+    query: {
+      prefix: z.string().max(1_024).optional(),
+      limit: z
+        .string()
+        .regex(/^([1-9][0-9]{0,2}|1000)$/, 'a whole number from 1 to 1,000')
+        .optional()
+        .meta({ description: 'The most counters of a page; 100 unless given.' }),
+      cursor: z.string().min(1).max(32).optional().meta({ description: 'Of the page before.' }),
+      ...readQuery,
+      ...valueQuery,
+    },
+    answer: z.strictObject({
+      counters: z.array(valueAnswer),
+      cursor: z.string().optional().meta({ description: 'Of the next page; absent on the last one.' }),
+    }),
+    codes: ['EPOCH_MISMATCH'],
+    handle: async ({ client, query }) => {
+      const { prefix, limit, cursor, read } = query;
+      const toOut = valueWriter(query);
+      const asked = given({ limit: limit === undefined ? undefined : Number(limit), cursor, read });
+      const page = await client.listPage(prefix ?? '', asked);
+      const counters = page.counters.map(({ name, value }) => ({ name, value: toOut(value) }));
+      return page.cursor === undefined ? { counters } : { counters, cursor: page.cursor };
+    },
+  }),
+  route({
     method: 'POST',
     path: '/v1/get',
     id: 'getCounters',

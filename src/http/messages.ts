@@ -13,7 +13,6 @@ export interface HttpOptions {
   readonly connections: number;
   /** For how long the server remembers operation ids. */
   readonly operationIdMilliseconds: number;
-  readonly version: string;
 }
 
 /** A place where clients connect. */

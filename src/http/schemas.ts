@@ -27,7 +27,10 @@ export const counterName = z
   .string()
   .min(1)
   .max(1_024)
-  .meta({ description: 'The name of a counter, 1 to 1,024 bytes of UTF-8.' });
+  .meta({
+    description: 'The name of a counter, 1 to 1,024 bytes of UTF-8.',
+    examples: ['views:/', 'visitors:/', 'stock:lamp'],
+  });
 
 export const reason = z.string().min(1).max(256).meta({ description: 'For the audit log, 1 to 256 bytes of UTF-8.' });
 
@@ -42,14 +45,20 @@ export const read = z
 /** An instant; the client's library says what counts as one. */
 export const instant = z
   .union([z.int().min(0), z.string().min(1).max(64)], { error: 'a time such as "2026-11-27T12:00:00Z"' })
-  .meta({ description: 'Milliseconds since 1970, or a time in ISO 8601 with its zone.' });
+  .meta({
+    description: 'Milliseconds since 1970, or a time in ISO 8601 with its zone.',
+    examples: ['2020-01-01T12:00:00Z'],
+  });
 
 /** The same in a query. */
 export const instantText = z
   .string()
   .min(1)
   .max(64)
-  .meta({ description: 'Milliseconds since 1970, or a time in ISO 8601 with its zone.' });
+  .meta({
+    description: 'Milliseconds since 1970, or a time in ISO 8601 with its zone.',
+    examples: ['2020-01-01T12:00:00Z'],
+  });
 
 export const errorOut = z
   .strictObject({

@@ -40,7 +40,13 @@ export class HttpClient {
 
   ask(method: string, path: string, { headers = {}, body }: Asking = {}): Promise<Answer> {
     const bytes = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
-    const all = { ...(body !== undefined && { 'Content-Type': 'application/json' }), ...headers };
+    const all: Record<string, string> = {
+      ...(bytes !== undefined && { 'Content-Type': 'application/json' }),
+      ...headers,
+    };
+    // Of a GET or DELETE, Node itself would not say that there is a body
+    if (bytes !== undefined && !('Transfer-Encoding' in headers))
+      all['Content-Length'] = String(Buffer.byteLength(bytes as string));
     return new Promise((resolve, reject) => {
       const options = { host: '127.0.0.1', port: this.port, method, path, headers: all, agent: this.#agent };
       const sent = httpRequest(options, (response) => {
