@@ -9,10 +9,9 @@ import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../clock.js';
-import { asTallystickError, type ErrorCode, TallystickError } from '../errors.js';
+import { type ErrorCode, TallystickError } from '../errors.js';
 import type { Admission } from './admission.js';
 import type { HttpPlace } from './messages.js';
-import { problem } from './problem.js';
 import type { Reply } from './reply.js';
 import { headOf } from './request-head.js';
 import type { Exchange, Service } from './service.js';
@@ -38,8 +37,6 @@ export interface HttpListenOptions {
 }
 
 export interface HttpListener extends HttpPlace {
-  /** How many connections there are. */
-  connections(): Promise<number>;
   /** Answers what was let in, then ends all connections. */
   close(): Promise<void>;
 }
@@ -50,9 +47,15 @@ export async function listenHttp(service: Service, options: HttpListenOptions): 
   const server = createServer(serverOptions(options), (request, response) => serve(service, request, response));
   server.maxConnections = maxConnections;
   server.keepAliveTimeout = IDLE_MILLISECONDS;
-  server.on('clientError', refuse);
+  server.on('connection', (socket) => {
+    service.figures.connections++;
+    socket.once('close', () => {
+      service.figures.connections--;
+    });
+  });
+  server.on('clientError', (error, socket) => refuse(service, error, socket as Socket));
   server.on('checkExpectation', (_, response: ServerResponse) => {
-    send(response, problem(new TallystickError('INVALID_ARGUMENT', 'Expect is 100-continue.')));
+    send(response, service.refuse(new TallystickError('INVALID_ARGUMENT', 'Expect is 100-continue.')));
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -65,10 +68,6 @@ export async function listenHttp(service: Service, options: HttpListenOptions): 
   return {
     host: address.address,
     port: address.port,
-    connections: () =>
-      new Promise((resolve, reject) => {
-        server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
-      }),
     close: () => close(service, server, clock),
   };
 }
@@ -173,7 +172,7 @@ class Body {
       answer(this.#service, this.#exchange, bytes.toString(), this.#response, () => this.#free());
     } else {
       this.#free();
-      send(this.#response, problem(new TallystickError('INVALID_ARGUMENT', 'The body is no UTF-8.')));
+      send(this.#response, this.#service.refuse(new TallystickError('INVALID_ARGUMENT', 'The body is no UTF-8.')));
     }
   }
 
@@ -181,7 +180,7 @@ class Body {
   #refuse(error: unknown): void {
     this.#giveBack();
     this.#response.shouldKeepAlive = false;
-    send(this.#response, problem(asTallystickError(error)));
+    send(this.#response, this.#service.refuse(error));
   }
 
   #giveBack(): void {
@@ -216,8 +215,9 @@ function send(response: ServerResponse, { status, type, body, headers }: Reply):
 }
 
 /** What Node could not make a request of, or not in time. */
-function refuse(error: NodeJS.ErrnoException, socket: Socket & { readonly _httpMessage?: ServerResponse }): void {
-  const begun = socket._httpMessage;
+function refuse(service: Service, error: NodeJS.ErrnoException, socket: Socket): void {
+  // The answer that Node has begun, which it keeps there; it asks the same before it answers errors itself
+  const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse };
   // The client has gone; or it waits for the answer to a request before, and would take this one for it
   if (error.code === 'ECONNRESET' || !socket.writable || begun?.headersSent || begun?.req.complete) {
     socket.destroy();
@@ -225,7 +225,7 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket & { readonly _httpM
   }
   const code: ErrorCode = REFUSALS[error.code ?? ''] ?? 'INVALID_ARGUMENT';
   const detail = code === 'INVALID_ARGUMENT' ? 'It is no request of HTTP/1.1.' : '';
-  const { status, type, body } = problem(new TallystickError(code, detail));
+  const { status, type, body } = service.refuse(new TallystickError(code, detail));
   const head = [`HTTP/1.1 ${status} ${code}`, 'Connection: close', `Content-Type: ${type}`];
   socket.end(`${head.join('\r\n')}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }

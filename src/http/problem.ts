@@ -96,6 +96,7 @@ export function problem(error: TallystickError, headers: readonly string[] = [])
     status,
     type: PROBLEM_TYPE,
     body: JSON.stringify(body),
+    code,
     headers: retryAfter === undefined ? headers : [...headers, 'Retry-After', String(retryAfter)],
   };
 }

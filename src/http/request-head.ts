@@ -49,9 +49,9 @@ export function headOf(method: string, target: string, headers: readonly string[
 /** Throws NOT_ACCEPTABLE where the client does not take that type. Problems go out whatever it takes. */
 export function checkAccept(accept: string | undefined, type: string): void {
   if (accept === undefined || accept === type || accept === '*/*') return;
-  const [family] = type.split('/');
+  const { range } = parseRange(type);
   const taken = accept.toLowerCase().split(',').map(parseRange);
-  const ranges = [type, `${family}/*`, '*/*'];
+  const ranges = [range, `${range.split('/')[0]}/*`, '*/*'];
   const [nearest] = ranges.flatMap((range) => taken.find((one) => one.range === range) ?? []);
   if (!nearest || nearest.quality === 0) throw new TallystickError('NOT_ACCEPTABLE', `The answer is ${type}.`);
 }

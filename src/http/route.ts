@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Client } from '../client/index.js';
 import { type ErrorCode, TallystickError } from '../errors.js';
-import type { Load } from './admission.js';
+import type { Admission, Load } from './admission.js';
+import type { Figures } from './figures.js';
 import type { Gatherer } from './gatherer.js';
 import { refuse } from './schemas.js';
 
@@ -11,6 +12,9 @@ export interface RouteCall<Q, B> {
   readonly client: Client;
   /** For what many ask at a time. */
   readonly gatherer: Gatherer;
+  /** What /metrics tells of HTTP. */
+  readonly figures: Figures;
+  readonly admission: Admission;
   /** What stands for `{name}` in the path; empty where it has none. */
   readonly name: string;
   readonly query: Q;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { counterRoutes } from './counters.js';
+import { metricsRoute } from './metrics.js';
 import { openApi } from './openapi.js';
 import { operationRoutes } from './operations.js';
 import { probeRoutes } from './probes.js';
@@ -15,6 +16,7 @@ const described: readonly Route[] = [
   ...uniquesRoutes,
   ...operationRoutes,
   ...probeRoutes,
+  metricsRoute,
 ];
 
 /** As docs/openapi.json has it. */

@@ -1,6 +1,8 @@
+import type { Clock } from '../clock.js';
 import { asTallystickError, TallystickError } from '../errors.js';
 import { Admission } from './admission.js';
 import type { Backend } from './backend.js';
+import { Figures } from './figures.js';
 import { AllowedHosts } from './hosts.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { problem } from './problem.js';
@@ -14,6 +16,7 @@ export interface ServiceOptions {
   readonly routes: readonly Route[];
   readonly keys: IdempotencyKeys;
   readonly hosts: readonly string[];
+  readonly clock: Clock;
   readonly admission?: Admission;
 }
 
@@ -32,13 +35,16 @@ export interface Exchange extends Found {
  */
 export class Service {
   readonly admission: Admission;
+  readonly figures = new Figures();
+  readonly #clock: Clock;
   readonly #backend: Backend;
   readonly #keys: IdempotencyKeys;
   readonly #router: Router;
   readonly #hosts: AllowedHosts;
   #isDraining = false;
 
-  constructor({ backend, routes, keys, hosts, admission = new Admission() }: ServiceOptions) {
+  constructor({ backend, routes, keys, hosts, clock, admission = new Admission() }: ServiceOptions) {
+    this.#clock = clock;
     this.#backend = backend;
     this.#keys = keys;
     this.#router = new Router(routes);
@@ -70,28 +76,41 @@ export class Service {
         );
       return { route, name, query, key: route.key === 'taken' ? head.idempotencyKey : undefined };
     } catch (error) {
-      return problemOf(error);
+      return this.refuse(error);
     }
+  }
+
+  /** The answer to what never comes to be answered by its route. */
+  refuse(error: unknown): Reply {
+    const reply = problemOf(error);
+    this.figures.answered(NO_ROUTE, reply.status, reply.code);
+    return reply;
   }
 
   /** Calls back once. */
   answer(exchange: Exchange, text: string | undefined, reply: (reply: Reply) => void): void {
     const { route, key } = exchange;
+    const began = this.#clock.monotonicMilliseconds();
+    const finish = (found: Reply): void => {
+      this.figures.answered(route.id, found.status, found.code);
+      this.figures.took(route.load, this.#clock.monotonicMilliseconds() - began);
+      reply(found);
+    };
     try {
       if (this.#isDraining) throw new TallystickError('SHUTTING_DOWN');
       this.admission.enter(route.load);
     } catch (error) {
-      reply(problemOf(error));
+      finish(problemOf(error));
       return;
     }
     (key === undefined ? this.#run(exchange, text) : this.#runOnce(exchange, text, key)).then(
       (result) => {
         const body = typeof result === 'string' ? result : JSON.stringify(result);
-        reply({ status: 200, type: route.type ?? JSON_TYPE, body });
+        finish({ status: 200, type: route.type ?? JSON_TYPE, body });
         this.admission.leave();
       },
       (error: unknown) => {
-        reply(problemOf(this.#backend.failed(asTallystickError(error))));
+        finish(problemOf(this.#backend.failed(asTallystickError(error))));
         this.admission.leave();
       },
     );
@@ -102,7 +121,8 @@ export class Service {
     try {
       const { client, gatherer } = this.#backend;
       const body = text === undefined ? undefined : parseJson(text);
-      return route.run({ client, gatherer, name, query, body, key });
+      const { figures, admission } = this;
+      return route.run({ client, gatherer, figures, admission, name, query, body, key });
     } catch (error) {
       return Promise.reject(asTallystickError(error));
     }
@@ -121,6 +141,9 @@ export class Service {
     }
   }
 }
+
+/** In figures, what was refused before its route saw it. */
+const NO_ROUTE = 'none';
 
 const problemOf = (error: unknown): Reply =>
   error instanceof MethodError ? problem(error, ['Allow', error.allowed]) : problem(asTallystickError(error));

@@ -114,6 +114,7 @@ export async function openHttp(server: ServerProcess, options: HarnessOptions = 
     routes: options.routes ?? routes,
     keys: new IdempotencyKeys(systemClock, 600_000),
     hosts: options.hosts ?? [],
+    clock: systemClock,
     admission: new Admission({ ...DEFAULT_ADMISSION, ...options.admission }),
   });
   const place = { host: '127.0.0.1', port: 0, maxConnections: 1_000, clock: systemClock, ...options.listen };
