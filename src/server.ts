@@ -110,10 +110,13 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
     lanes: supervisor.lanes,
     failed,
     close: async () => {
-      // Its requests are answered by the lanes
-      await http?.drain();
-      await supervisor.drain();
-      directory.close();
+      try {
+        // Its requests are answered by the lanes, which end in order though it may not
+        await http?.drain();
+      } finally {
+        await supervisor.drain();
+        directory.close();
+      }
     },
   };
 }

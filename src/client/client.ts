@@ -58,6 +58,11 @@ export interface ConnectOptions {
    * reaches all partitions; for where only one port can be reached.
    */
   readonly direct?: boolean;
+  /**
+   * `true`, the default: writes that the server refuses for now are sent again until the call's timeout. `false`: the call rejects with STORAGE_FULL,
+   * OVERLOADED or QUOTA_EXCEEDED; for callers who have callers of their own to tell.
+   */
+  readonly resend?: boolean;
   /** Milliseconds that a call waits, unless it says otherwise; 10,000 unless given. */
   readonly timeout?: number;
   /** What values are: `bigint`, or `number`, which refuses values beyond 2^53-1 with VALUE_UNSAFE. */
@@ -388,7 +393,15 @@ export async function connectIn(
   urls: string | readonly string[],
   options: ConnectOptions = {},
 ): Promise<Client<bigint> | Client<number>> {
-  const { timeout = DEFAULT_TIMEOUT_MILLISECONDS, signal, values = 'bigint', ack, direct = true, token } = options;
+  const {
+    timeout = DEFAULT_TIMEOUT_MILLISECONDS,
+    signal,
+    values = 'bigint',
+    ack,
+    direct = true,
+    resend = true,
+    token,
+  } = options;
   const seeds = (typeof urls === 'string' ? [urls] : urls).map(parseAddress);
   if (seeds.length === 0) throw new TallystickError('INVALID_ARGUMENT', 'There is no address to connect to.');
   if (!(timeout > 0 && timeout <= MOST_TIMEOUT_MILLISECONDS)) {
@@ -401,6 +414,7 @@ export async function connectIn(
     applied: ack === 'applied',
     isAckGiven: ack !== undefined,
     isDirect: direct,
+    resends: resend,
   });
   await open(session, environment, timeout, signal);
   return values === 'number' ? new Client(session, numberValue, timeout) : new Client(session, bigintValue, timeout);

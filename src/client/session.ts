@@ -47,6 +47,7 @@ export interface SessionOptions {
   readonly isAckGiven: boolean;
   /** Whether each lane is connected to; else one of them is, and reaches all partitions. */
   readonly isDirect: boolean;
+  readonly resends: boolean;
 }
 
 /** Hears of progress and of the end. */
@@ -103,6 +104,10 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
 
   get applied(): boolean {
     return this.#options.applied;
+  }
+
+  get resends(): boolean {
+    return this.#options.resends;
   }
 
   get isDirect(): boolean {

@@ -15,15 +15,15 @@ export interface Durations {
 export class Figures {
   /** Of sockets. */
   connections = 0;
-  readonly #answers = new Map<string, number>();
+  readonly #answers = new Map<string, Map<number, number>>();
   readonly #problems = new Map<ErrorCode, number>();
   readonly #durations: Readonly<Record<Exclude<Load, 'probe'>, Durations>> = {
     read: noDurations(),
     write: noDurations(),
   };
 
-  /** By route and status: `getCounter 200`. */
-  get answers(): ReadonlyMap<string, number> {
+  /** By route, then by status. */
+  get answers(): ReadonlyMap<string, ReadonlyMap<number, number>> {
     return this.#answers;
   }
 
@@ -37,8 +37,12 @@ export class Figures {
 
   /** `route`: the name of one, or `none` for what was refused before one saw it. */
   answered(route: string, status: number, code: ErrorCode | undefined): void {
-    const key = `${route} ${status}`;
-    this.#answers.set(key, (this.#answers.get(key) ?? 0) + 1);
+    let statuses = this.#answers.get(route);
+    if (!statuses) {
+      statuses = new Map();
+      this.#answers.set(route, statuses);
+    }
+    statuses.set(status, (statuses.get(status) ?? 0) + 1);
     if (code !== undefined) this.#problems.set(code, (this.#problems.get(code) ?? 0) + 1);
   }
 

@@ -3,6 +3,12 @@ import { TallystickError } from '../errors.js';
 import type { FromHttp, HttpOptions, HttpPlace, ToHttp } from './messages.js';
 
 /**
+ * A request in hand lives for a flush, which is longer than the default is before it is full: each would be copied, and by threads that take
+ * their time from the lanes.
+ */
+const YOUNG_MEGABYTES = 96;
+
+/**
  * Starts the thread of HTTP and ends it.
  *
  *   starting -> serving -> draining -> drained
@@ -22,7 +28,7 @@ export class HttpServer {
     this.#worker = new Worker(new URL('./http-thread.js', import.meta.url), {
       workerData: options,
       name: 'http',
-      resourceLimits: { maxYoungGenerationSizeMb: 96 },
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MEGABYTES },
     });
     this.#worker.on('message', (message: FromHttp) => this.#hear(message));
     this.#worker.on('error', (cause) =>

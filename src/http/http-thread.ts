@@ -32,7 +32,10 @@ function fail(error: unknown): void {
 
 async function run(): Promise<void> {
   const { url, host, port, hosts, connections, operationIdMilliseconds } = options;
-  const backend = await Backend.open(() => connect(url, { timeout: DEADLINE_MILLISECONDS }), systemClock);
+  const backend = await Backend.open(
+    () => connect(url, { timeout: DEADLINE_MILLISECONDS, resend: false }),
+    systemClock,
+  );
   const keys = new IdempotencyKeys(systemClock, operationIdMilliseconds);
   const service = new Service({ backend, routes, keys, hosts, clock: systemClock });
   const listener = await listenHttp(service, { host, port, maxConnections: connections, clock: systemClock }).catch(

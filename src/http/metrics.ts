@@ -112,7 +112,7 @@ export function metricsOf(
 ): string {
   return openMetrics([
     ...ROWS.map((each) => [each, samplesOf(each, lanes)] as const),
-    [HTTP.answers, [...figures.answers].map(([key, count]) => counted(routeAndStatus(key), count))],
+    [HTTP.answers, answersOf(figures)],
     [HTTP.problems, [...figures.problems].map(([code, count]) => counted({ code }, count))],
     [HTTP.durations, [...buckets('read', figures.durations.read), ...buckets('write', figures.durations.write)]],
     [HTTP.inHand, [now(admission.requests)]],
@@ -126,10 +126,10 @@ export function metricsOf(
 const now = (value: number): Sample => ({ suffix: '', labels: {}, value });
 const counted = (labels: Sample['labels'], value: number): Sample => ({ suffix: '_total', labels, value });
 
-function routeAndStatus(key: string) {
-  const [route = '', status = ''] = key.split(' ');
-  return { route, status };
-}
+const answersOf = ({ answers }: Figures): Sample[] =>
+  [...answers].flatMap(([route, statuses]) =>
+    [...statuses].map(([status, count]) => counted({ route, status }, count)),
+  );
 
 function samplesOf(each: Row, lanes: readonly StatsAnswer[]): Sample[] {
   return lanes.flatMap((stats) => {

@@ -104,11 +104,15 @@ export interface HarnessOptions {
   readonly hosts?: readonly string[];
   readonly listen?: Partial<HttpListenOptions>;
   readonly routes?: readonly Route[];
+  readonly timeout?: number;
 }
 
 /** A service with a client of its own. Closing it is the caller's. */
 export async function openHttp(server: ServerProcess, options: HarnessOptions = {}): Promise<HttpOfTests> {
-  const backend = await Backend.open(() => connect(server.url, { timeout: 20_000 }), systemClock);
+  const backend = await Backend.open(
+    () => connect(server.url, { timeout: options.timeout ?? 20_000, resend: false }),
+    systemClock,
+  );
   const service = new Service({
     backend,
     routes: options.routes ?? routes,
