@@ -3,15 +3,32 @@ import { defineConfig } from 'vitest/config';
 const report = process.env.TALLYSTICK_TEST_REPORT;
 
 /**
- * What judges arithmetic, models, and the reading of damaged bytes, at length: one version of Node is enough for it.
+ * What judges arithmetic, models, the reading of damaged bytes, and what a server counts, at length: one version of Node is enough for it.
  * The other versions differ in sockets, threads, files and the engine, which the rest goes through (with a short model
  * of the kernel and a short simulation). A file that is not named here runs on each version.
  */
 const ONE_NODE = [
   'test/fuzz/fuzz.test.ts',
+  'test/history/crash.test.ts',
+  'test/history/history.test.ts',
+  'test/history/model.test.ts',
+  'test/integration/backup.test.ts',
+  'test/integration/checkpoint.test.ts',
   'test/integration/damage.test.ts',
+  'test/integration/delete.test.ts',
+  'test/integration/expiry.test.ts',
+  'test/integration/flush-order.test.ts',
+  'test/integration/history.test.ts',
+  'test/integration/ingest-*.test.ts',
   'test/integration/kill.test.ts',
+  'test/integration/operations.test.ts',
   'test/integration/readme.test.ts',
+  'test/integration/rollover.test.ts',
+  'test/integration/sequences.test.ts',
+  'test/integration/set.test.ts',
+  'test/integration/transfer.test.ts',
+  'test/integration/uniques.test.ts',
+  'test/integration/windows.test.ts',
   'test/kernel/fuzz.test.ts',
   'test/kernel/memory.test.ts',
   'test/kernel/replay.test.ts',
@@ -21,8 +38,10 @@ const ONE_NODE = [
   'test/lane/checkpointer.test.ts',
   'test/load/load.test.ts',
   'test/log/segmented-log.test.ts',
+  'test/model/through-time.test.ts',
   'test/repair/repair.test.ts',
   'test/repartition/repartition.test.ts',
+  'test/series/series.test.ts',
   'test/simulation/simulation-[1-4].test.ts',
   'test/verify/verify.test.ts',
 ];

@@ -30,8 +30,9 @@ export function spawnServerProcess(dataDir, flags, nodeFlags = []) {
 async function start(nodeFlags, dataDir, flags) {
   const { child, exited } = spawnServerProcess(dataDir, flags, nodeFlags);
   for await (const line of createInterface({ input: child.stdout })) {
-    const ready = /^ready tcp=(\S+) /.exec(line);
-    if (ready) return { child, exited, url: `tallystick://${ready[1]}` };
+    const ready = /^ready tcp=(\S+) http=(\S+)/.exec(line);
+    // `http=-` where it speaks none
+    if (ready) return { child, exited, url: `tallystick://${ready[1]}`, httpUrl: `http://${ready[2]}` };
   }
   throw new Error(`The server ended before it was ready: ${JSON.stringify(await exited)}`);
 }

@@ -41,11 +41,15 @@ const SWITCH: ReadonlyMap<unknown, boolean> = new Map([
 ]);
 const onOrOff = z.preprocess((value) => SWITCH.get(value) ?? value, z.boolean());
 
-/** Origins as browsers write them, in a list or with commas between them, as environment and flags have them. */
-const webOrigins = z.preprocess(
-  (value) => (typeof value === 'string' ? value.split(',').map((origin) => origin.trim()) : value),
-  z.array(z.string().refine(isOrigin, 'no origin like https://app.example, without a path')),
-);
+/** A list, or with commas between its items, as environment and flags have it. */
+const listOf = (item: z.ZodType<string>) =>
+  z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(',').map((text) => text.trim()) : value),
+    z.array(item),
+  );
+/** Origins as browsers write them. */
+const webOrigins = listOf(z.string().refine(isOrigin, 'no origin like https://app.example, without a path'));
+const hostNames = listOf(z.string().regex(/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/, 'no name in small letters, without a port'));
 
 export const SETTINGS = {
   dataDir: {
@@ -73,6 +77,19 @@ export const SETTINGS = {
     defaultText: '[]',
     about:
       "origins of the pages that may connect by WebSocket, as `https://app.example`; besides them those of the server's own IP address or localhost",
+  },
+  httpPort: {
+    schema: whole(0, 65_535).optional(),
+    unit: '',
+    flag: '<port>',
+    defaultText: 'off',
+    about: 'for HTTP and JSON; 0 = any free one',
+  },
+  httpHosts: {
+    schema: hostNames.default([]),
+    unit: '',
+    defaultText: '[]',
+    about: 'names by which HTTP may be asked for, as `counters.example`; besides them IP addresses and localhost',
   },
   lanes: {
     schema: whole(1, MAXIMUM_LANES).optional(),

@@ -108,6 +108,16 @@ export const ERRORS = {
   INVALID_ARGUMENT: row(-1, false, 'refused', 'An argument is not usable.'),
   VALUE_UNSAFE: row(-1, false, 'applied', "The value is beyond 2^53-1. Connect with values: 'bigint'."),
   FLUSH_FAILED: row(-1, false, 'unknown', 'Some increments before this flush failed; see `failed`.'),
+  // HTTP; these never cross the wire
+  ROUTE_UNKNOWN: row(-1, false, 'refused', 'Nothing is there. See /openapi.json.'),
+  METHOD_UNKNOWN: row(-1, false, 'refused', 'What is there does not take this method. See Allow.'),
+  NOT_ACCEPTABLE: row(-1, false, 'refused', 'The answer has another media type than Accept lets in.'),
+  MEDIA_UNSUPPORTED: row(-1, false, 'refused', 'A body is application/json, in UTF-8, not compressed.'),
+  BODY_TOO_LARGE: row(-1, false, 'refused', 'A body has at most 1 MiB. Split the batch.'),
+  HEADERS_TOO_LARGE: row(-1, false, 'refused', 'The request line and the headers have at most 16 KiB together.'),
+  REQUEST_TIMEOUT: row(-1, true, 'refused', 'The request did not come in full in time. Send it again.'),
+  HOST_REFUSED: row(-1, false, 'refused', 'The server does not answer to the name in Host. List it in httpHosts.'),
+  KEY_IN_PROGRESS: row(-1, true, 'unknown', 'A request with this Idempotency-Key is being answered. Retry.'),
   // The command line; these never cross the wire
   INPUT_FAILED: row(-1, true, 'refused', 'The input cannot be read on. Put it right and run the same command again.'),
   OUTPUT_FAILED: row(-1, false, 'applied', 'The result could not be written out. What was asked for is done.'),

@@ -14,22 +14,21 @@ line on stdout:
 
   ready tcp=127.0.0.1:7070 http=-
 
-and with --ws-port also where it speaks WebSocket: ws=127.0.0.1:7090.
+with --http-port also where it speaks HTTP, http=127.0.0.1:7080, and with --ws-port WebSocket, ws=127.0.0.1:7090.
 
 SIGTERM and SIGINT flush, answer and exit with 0 within 10 s; a second one ends at once. Logs go to stderr.
 
 Examples:
   tallystick serve
   tallystick serve --data-dir /var/lib/tallystick --port 7070 --lanes 2
-  tallystick serve --ws-port 7090`;
+  tallystick serve --http-port 7080 --ws-port 7090`;
 
 export function serveCommand(environment: NodeJS.ProcessEnv): Command {
   const command = new Command('serve').description('Starts a server.');
   for (const option of configOptions()) command.addOption(option);
   return command
-    .addOption(new Option('--http-port <port>', 'reserved for the HTTP interface').hideHelp())
     .addHelpText('after', EXAMPLES)
-    .action(async ({ config: file, httpPort: _, ...flags }: ConfigInput & { config?: string; httpPort?: string }) => {
+    .action(async ({ config: file, ...flags }: ConfigInput & { config?: string }) => {
       await serve(loadConfig(flags, environment, file));
     });
 }
@@ -57,14 +56,16 @@ async function serve(config: Config): Promise<void> {
   );
   for (const { recovery, host, port, webSocket } of server.lanes)
     log.info({ host, port, ...(webSocket && { wsPort: webSocket.port }), recovery }, 'lane serves');
-  log.info({ version: VERSION, dataDir: config.dataDir, listen: config.listen }, 'ready');
+  const { httpUrl } = server;
+  log.info({ version: VERSION, dataDir: config.dataDir, listen: config.listen, ...(httpUrl && { httpUrl }) }, 'ready');
   // Before the ready line, since who reads it may send a signal at once.
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);
   });
   const webSocket = server.wsUrl === undefined ? '' : ` ws=${new URL(server.wsUrl).host}`;
-  process.stdout.write(`ready tcp=${new URL(server.url).host} http=-${webSocket}\n`);
+  const http = httpUrl === undefined ? '-' : httpUrl.slice('http://'.length);
+  process.stdout.write(`ready tcp=${new URL(server.url).host} http=${http}${webSocket}\n`);
   await stop(server, log, await signalled);
 }
 

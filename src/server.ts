@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import { type Config, type ConfigInput, defaultShape, loadConfig } from './config.js';
 import { DataDirectory } from './directory.js';
 import type { TallystickError } from './errors.js';
+import { HttpServer } from './http/http-server.js';
 import type { HotName } from './lane/hot-names.js';
 import type { LaneStatus, Place } from './lane/messages.js';
 import { Supervisor, type SupervisorState } from './lane/supervisor.js';
 import { MAXIMUM_PAGES, PAGE_BYTES } from './partition/partition.js';
+import type { AccuracyRule } from './protocol/control.js';
 import { DEFAULT_LIMITS } from './protocol/opcode.js';
 
 /**
@@ -21,6 +23,8 @@ export interface Server {
   readonly url: string;
   /** `ws://host:port`: the same for WebSocket; undefined without `wsPort`. */
   readonly wsUrl: string | undefined;
+  /** `http://host:port`; undefined without `httpPort`. */
+  readonly httpUrl: string | undefined;
   readonly lanes: readonly LaneStatus[];
   /** Resolves if storage or a thread fails: nothing is acknowledged any more, and the process should exit. */
   readonly failed: Promise<TallystickError>;
@@ -86,28 +90,65 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       hotPerSecond: config.hotPerSecond,
       quotaPerSecond: config.quotaPerSecond,
       onHot,
-      map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS },
+      map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS, ...accuracyOf(config) },
       onFailed: tellFailed,
     },
     () => directory.markReady(),
   );
   const first = supervisor.lanes[0] as LaneStatus;
+  const http = await startHttp(config, first, tellFailed).catch(async (error: unknown) => {
+    await supervisor.drain();
+    throw error;
+  });
   return {
     get state() {
       return supervisor.state;
     },
     url: `tallystick://${authority(first)}`,
     wsUrl: first.webSocket && `ws://${authority(first.webSocket)}`,
+    httpUrl: http && `http://${authority(http.place)}`,
     lanes: supervisor.lanes,
     failed,
     close: async () => {
-      await supervisor.drain();
-      directory.close();
+      try {
+        // Its requests are answered by the lanes, which end in order though it may not
+        await http?.drain();
+      } finally {
+        await supervisor.drain();
+        directory.close();
+      }
     },
   };
 }
 
+/** In a thread of its own, which reaches the lanes as any client does; undefined where it is not asked for. */
+async function startHttp(
+  config: Config,
+  lane: Place,
+  onFailed: (error: TallystickError) => void,
+): Promise<HttpServer | undefined> {
+  if (config.httpPort === undefined) return undefined;
+  const options = {
+    url: `tallystick://${authority({ ...lane, host: REACHABLE[lane.host] ?? lane.host })}`,
+    host: config.listen,
+    port: config.httpPort,
+    hosts: config.httpHosts,
+    connections: config.connections,
+    operationIdMilliseconds: config.operationIdSeconds * 1000,
+  };
+  return HttpServer.start(options, onFailed);
+}
+
+/** Where this machine reaches what listens on all addresses. */
+const REACHABLE: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+
 const authority = ({ host, port }: Place): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
+
+/** What clients are told of the classes, where any is not exact. */
+function accuracyOf({ classes }: Config): { accuracy?: readonly AccuracyRule[] } {
+  const rules = classes.map(({ pattern, accuracy = 'exact' }) => ({ pattern, accuracy }));
+  return rules.some(({ accuracy }) => accuracy !== 'exact') ? { accuracy: rules } : {};
+}
 
 function configurationOf(config: Config, directory: DataDirectory) {
   const partitions = directory.manifest.lanes.flat().length;

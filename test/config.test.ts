@@ -154,6 +154,8 @@ describe('config print', () => {
       'port | 1 | flag',
       'wsPort | undefined | default',
       'wsOrigins | [] | default',
+      'httpPort | undefined | default',
+      'httpHosts | [] | default',
       'lanes | 2 | threads | environment TALLYSTICK_LANES',
       'partitions | 16 | slices of the names | default',
       'memory | 268435456 | bytes | flag',
@@ -247,6 +249,22 @@ describe('the origins of pages', () => {
   ])('are refused as %j, in which no browser says them', (wsOrigins) => {
     expect(refusal({ wsOrigins })).toMatch(/^wsOrigins/);
   });
+});
+
+describe('the hosts of HTTP', () => {
+  it('are read from a list, and with commas between them', () => {
+    const httpHosts = ['counters.example', 'counters'];
+    expect(loadConfig({ httpHosts }).httpHosts).toEqual(httpHosts);
+    expect(loadConfig({}, { TALLYSTICK_HTTP_HOSTS: httpHosts.join(', ') }).httpHosts).toEqual(httpHosts);
+    expect(loadConfig({}).httpPort).toBeUndefined();
+  });
+
+  it.each(['Counters.example', 'counters.example:80', 'http://counters.example', '*', '', 'a,,b', 7])(
+    'are refused as %j, which no Host names',
+    (httpHosts) => {
+      expect(refusal({ httpHosts })).toMatch(/^httpHosts/);
+    },
+  );
 });
 
 describe('the classes', () => {

@@ -75,6 +75,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   client: ['clock.ts', 'errors.ts', 'protocol', 'series'],
   cli: ['clock.ts', 'errors.ts', 'client', 'protocol'],
+  http: ['clock.ts', 'errors.ts', 'client', 'protocol'],
   backup: [
     'cli',
     'clock.ts',
@@ -131,7 +132,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   'config.ts': ['errors.ts', 'partition', 'protocol'],
   'directory.ts': ['errors.ts'],
-  'server.ts': ['config.ts', 'directory.ts', 'errors.ts', 'lane', 'log', 'partition', 'protocol'],
+  'server.ts': ['config.ts', 'directory.ts', 'errors.ts', 'http', 'lane', 'log', 'partition', 'protocol'],
   'serve.ts': ['config.ts', 'server.ts'],
   'config-command.ts': ['config.ts', 'directory.ts', 'serve.ts'],
   'audit.ts': ['config.ts', 'directory.ts', 'lane', 'log', 'partition'],
@@ -158,6 +159,7 @@ describe('imports', () => {
       'src/client/browser.ts',
       'src/lane/lane-thread.ts',
       'src/lane/checkpoint-thread.ts',
+      'src/http/http-thread.ts',
     ];
     const others = [
       'src/verify/job-main.ts',
@@ -182,9 +184,16 @@ describe('imports', () => {
       sources.filter((file) => pattern.test(text(file)) && !where.includes(file));
     expect(only(/from 'lmdb'/, ['src/log/lmdb-log.ts', 'src/log/lmdb.ts'])).toEqual([]);
     expect(
-      only(/from 'node:net'/, ['src/transport/tcp.ts', 'src/transport/listening.ts', 'src/client/tcp.ts']),
+      only(/from 'node:net'/, [
+        'src/transport/tcp.ts',
+        'src/transport/listening.ts',
+        'src/client/tcp.ts',
+        'src/http/listener.ts',
+      ]),
     ).toEqual([]);
-    expect(only(/from '(node:http|ws)'/, ['src/transport/websocket.ts', 'src/client/ws.ts'])).toEqual([]);
+    expect(
+      only(/from '(node:http|ws)'/, ['src/transport/websocket.ts', 'src/client/ws.ts', 'src/http/listener.ts']),
+    ).toEqual([]);
     expect(
       only(/\bAtomics\./, [
         'src/lane/lane-thread.ts',

@@ -8,6 +8,8 @@ import { encodeGet, encodeList } from '../protocol/request.js';
 export interface PartitionCounter {
   readonly name: string;
   readonly value: bigint;
+  /** When it ends by itself, in milliseconds since 1970; 0 = never. */
+  readonly expires: number;
 }
 
 const NO_PREFIX = new Uint8Array(0);
@@ -47,11 +49,20 @@ function listFrom(partition: Partition, from: number, limit: number) {
   mustBeOk(partition.list(writer.view()));
   const answer = new ByteReader(partition.answer);
   const cursor = answer.varint();
-  const counters: PartitionCounter[] = [];
+  const counters: { name: string; value: bigint }[] = [];
   for (let count = answer.varint(); count > 0; count--) {
     counters.push({ name: answer.name(answer.varint()), value: answer.zigzagBig() });
   }
-  return { cursor, counters };
+  const expiries = expiriesOf(partition, counters);
+  return { cursor, counters: counters.map((counter, i) => ({ ...counter, expires: expiries[i] as number })) };
+}
+
+function expiriesOf(partition: Partition, counters: readonly { readonly name: string }[]): number[] {
+  writer.reset();
+  encodeGet(writer, { keys: counters });
+  mustBeOk(partition.expiries(writer.view()));
+  const answer = new ByteReader(partition.answer);
+  return Array.from({ length: answer.varint() }, () => (answer.u8() === OK ? answer.varint() : 0));
 }
 
 function mustBeOk(status: number): void {

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { matchesPattern } from '../protocol/pattern.js';
 import { type ConnectionOptions, clientCommand, READ_ONLY, withClient } from './client.js';
 import { type CliIo, escaped } from './io.js';
 
@@ -49,21 +50,6 @@ interface Row {
 
 function rowOf(name: string, classes: readonly ToldClass[]): Row {
   return { name, rule: classes.find(({ pattern }) => matchesPattern(pattern, name)) };
-}
-
-/** Whether a name matches a pattern, in which each star stands for any characters, also none. */
-export function matchesPattern(pattern: string, name: string): boolean {
-  const [first = '', ...rest] = pattern.split('*');
-  if (rest.length === 0) return name === pattern;
-  const last = rest.pop() as string;
-  if (!name.startsWith(first)) return false;
-  let at = first.length;
-  for (const part of rest) {
-    const found = name.indexOf(part, at);
-    if (found < 0) return false;
-    at = found + part.length;
-  }
-  return name.length - last.length >= at && name.endsWith(last);
 }
 
 function asJson({ name, rule }: Row): unknown {

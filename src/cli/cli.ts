@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { TallystickError } from '../errors.js';
 import { classesCommand } from './classes-command.js';
 import { decrCommand, deleteCommand, getCommand, incrCommand, setCommand } from './counters.js';
+import { expireCommand } from './expire-command.js';
 import { exportCommand } from './export-command.js';
 import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
 import { tailCommand, watchCommand } from './follow-commands.js';
@@ -65,6 +66,7 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     decrCommand(io),
     setCommand(io),
     deleteCommand(io),
+    expireCommand(io),
     getCommand(io),
     listCommand(io),
     watchCommand(io),

@@ -20,13 +20,18 @@ export interface UniqueCount {
 
 /** Of the SDK's client, what the commands use. */
 export interface CliClient extends IngestTarget {
-  increment(name: string, delta: bigint): Promise<bigint>;
-  decrement(name: string, delta: bigint): Promise<bigint>;
+  increment(name: string, delta: bigint, options?: StepOptions): Promise<bigint>;
+  decrement(name: string, delta: bigint, options?: StepOptions): Promise<bigint>;
   set(name: string, value: bigint, options: { reason: string; expect?: bigint }): Promise<{ previous: bigint }>;
   delete(
     name: string,
     options: { reason: string; expect?: bigint },
   ): Promise<{ readonly previous: bigint; readonly existed: boolean }>;
+  expire(
+    name: string,
+    expiry: 'never' | { after: string; ifNone?: boolean } | { at: string; ifNone?: boolean },
+  ): Promise<ToldExpiry>;
+  expiry(name: string): Promise<ToldExpiry>;
   list(
     prefix: string,
     options: { limit?: number; read: 'durable' | 'latest' },
@@ -59,6 +64,19 @@ export interface CliClient extends IngestTarget {
   /** For each lane what it tells. */
   stats(options?: { readonly hot?: number }): Promise<unknown>;
   close(): Promise<void>;
+}
+
+/** The conditions of a step. */
+export interface StepOptions {
+  readonly min?: bigint;
+  readonly max?: bigint;
+  readonly expiry?: { readonly after: string; readonly ifNone: boolean };
+}
+
+/** When a counter ends by itself, in milliseconds since 1970. */
+export interface ToldExpiry {
+  readonly existed: boolean;
+  readonly expires: number | undefined;
 }
 
 /** What became of a counter that is followed, or that changes of a partition may have been missed. */

@@ -6,6 +6,7 @@ import {
   clientCommand,
   parseInteger,
   READ_ONLY,
+  type StepOptions,
   withClient,
 } from './client.js';
 import { type CliIo, escaped, linesFrom, table } from './io.js';
@@ -17,9 +18,10 @@ export function incrCommand(io: CliIo): Command {
   const examples = `
 Examples:
   tallystick incr visits          adds 1 and prints the new value
-  tallystick incr balance -5      a negative number needs no quoting`;
-  return stepCommand('incr', 'add N to a counter, once, and print its new value', examples, io, (client, name, n) =>
-    client.increment(name, n),
+  tallystick incr balance -5      a negative number needs no quoting
+  tallystick incr calls:alice --max 100 --ttl 1m      a limit: 100 a minute, then OUT_OF_BOUNDS`;
+  return stepCommand('incr', 'add N to a counter, once, and print its new value', examples, io, (client, ...step) =>
+    client.increment(...step),
   );
 }
 
@@ -27,10 +29,17 @@ export function decrCommand(io: CliIo): Command {
   const examples = `
 Examples:
   tallystick decr stock:42        takes 1 and prints the new value
-  tallystick decr stock:42 12`;
-  return stepCommand('decr', 'take N from a counter, once, and print its new value', examples, io, (client, name, n) =>
-    client.decrement(name, n),
+  tallystick decr stock:42 12
+  tallystick decr stock:42 --min 0    what is not there cannot be taken: OUT_OF_BOUNDS`;
+  return stepCommand('decr', 'take N from a counter, once, and print its new value', examples, io, (client, ...step) =>
+    client.decrement(...step),
   );
+}
+
+interface StepFlags {
+  readonly min?: bigint;
+  readonly max?: bigint;
+  readonly ttl?: string;
 }
 
 function stepCommand(
@@ -38,16 +47,24 @@ function stepCommand(
   description: string,
   examples: string,
   io: CliIo,
-  step: (client: CliClient, name: string, n: bigint) => Promise<bigint>,
+  step: (client: CliClient, name: string, n: bigint, options: StepOptions) => Promise<bigint>,
 ): Command {
   return clientCommand(name, io)
     .description(description)
     .argument('<name>', 'the counter; 1 to 1,024 bytes of UTF-8')
     .addArgument(new Argument('[n]', 'a signed 64-bit integer').argParser(parseInteger).default(1n, '1'))
+    .option('--min <value>', 'only if the new value is not below', parseInteger)
+    .option('--max <value>', 'only if the new value is not above', parseInteger)
+    .option('--ttl <duration>', 'the counter ends so long after this, unless it has an end already: 90s, 15m, 6h, 1d')
     .addHelpText('after', examples)
-    .action((counter: string, n: bigint, options: ConnectionOptions) =>
+    .action((counter: string, n: bigint, { min, max, ttl, ...options }: ConnectionOptions & StepFlags) =>
       withClient(io, options, async (client) => {
-        io.stdout.write(`${await changing(step(client, counter, n))}\n`);
+        const conditions: StepOptions = {
+          ...(min !== undefined && { min }),
+          ...(max !== undefined && { max }),
+          ...(ttl !== undefined && { expiry: { after: ttl, ifNone: true } }),
+        };
+        io.stdout.write(`${await changing(step(client, counter, n, conditions))}\n`);
       }),
     );
 }

@@ -7,6 +7,7 @@ export type { BatchResult, CallOptions, FailedOperation, OperationResult } from 
 export type { Client, ConnectOptions } from './client.js';
 export type { Counter } from './counter.js';
 export type { Counters } from './counters.js';
+export type { Expiry, ToldExpiry } from './expiry.js';
 export { type FailedIncrement, FlushError } from './failures.js';
 export type {
   HistoryPoint,
@@ -17,7 +18,8 @@ export type {
   SeriesOptions,
 } from './history.js';
 export type { Instant } from './instant.js';
-export type { ListedCounter, ListOptions } from './lister.js';
+export type { ListedCounter, ListedPage, ListOptions, ListPageOptions } from './lister.js';
+export type { BatchOperation, OperationOptions } from './operation.js';
 export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';
 export type { Statistics } from './sender.js';
@@ -34,12 +36,10 @@ export type { Uniques } from './uniques.js';
 export type { WindowOptions, WindowReading } from './windows.js';
 export type {
   Ack,
-  BatchOperation,
   BatchOptions,
   BatchToOptions,
   Deleted,
   DeleteOptions,
   IncrementOptions,
-  OperationOptions,
   SetOptions,
 } from './writer.js';

@@ -1,5 +1,6 @@
 import { ABSENT, codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
+import { decodeExpireAnswer } from '../protocol/expiry.js';
 import { finishFrame, writeHeader } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import {
@@ -31,7 +32,8 @@ export interface BatchKind {
     | typeof Opcode.SEE
     | typeof Opcode.MERGE
     | typeof Opcode.SET
-    | typeof Opcode.DELETE;
+    | typeof Opcode.DELETE
+    | typeof Opcode.EXPIRE;
   /** ATOMIC, VALUES. */
   readonly flags: number;
   /** Whether it is answered when applied and not when flushed. */
@@ -168,6 +170,7 @@ export class Batch {
     const { opcode, flags } = this.#kind;
     if (opcode === Opcode.SET || opcode === Opcode.DELETE) return this.#settleChange(body);
     if (opcode === Opcode.MERGE) return this.#settleMerge(body);
+    if (opcode === Opcode.EXPIRE) return this.#settleExpire(body);
     const decode = opcode === Opcode.ADD ? decodeAddAnswer : decodeOutcomes;
     const answer = decode(body, this.operations, (flags & Flag.VALUES) !== 0);
     const operations = this.#isReported && answer.refused.length > 0 ? this.#decode() : undefined;
@@ -260,6 +263,16 @@ export class Batch {
     const answer = decodeMergeAnswer(body);
     const { status, count, exact } = answer;
     if (status === OK) this.#waiters[0]?.succeed(0, BigInt(count), exact);
+    else this.#waiters[0]?.fail(0, new TallystickError(codeOfStatus(status), undefined, { outcome: 'refused' }));
+    this.#promise();
+    return answer;
+  }
+
+  /** Who waits for an EXPIRE gets the time as the value, and whether there was a counter. */
+  #settleExpire(body: Uint8Array): { readonly position: number; readonly flushed: number } {
+    const answer = decodeExpireAnswer(body);
+    const { status, expires } = answer;
+    if (status === OK || status === ABSENT) this.#waiters[0]?.succeed(0, BigInt(expires), status === OK);
     else this.#waiters[0]?.fail(0, new TallystickError(codeOfStatus(status), undefined, { outcome: 'refused' }));
     this.#promise();
     return answer;

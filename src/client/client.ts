@@ -12,6 +12,7 @@ import {
 } from './call.js';
 import type { Counter } from './counter.js';
 import type { Counters } from './counters.js';
+import { type Expiry, readExpiries, type ToldExpiry } from './expiry.js';
 import {
   HistoryReader,
   type PastValue,
@@ -21,7 +22,8 @@ import {
   type SeriesOptions,
 } from './history.js';
 import type { Instant } from './instant.js';
-import { type ListedCounter, Lister, type ListOptions } from './lister.js';
+import { type ListedCounter, type ListedPage, Lister, type ListOptions, type ListPageOptions } from './lister.js';
+import type { BatchOperation } from './operation.js';
 import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';
 import type { Statistics } from './sender.js';
@@ -34,7 +36,6 @@ import { type WindowOptions, type WindowReading, Windows } from './windows.js';
 import {
   type Ack,
   type BatchAnswer,
-  type BatchOperation,
   type BatchOptions,
   type BatchToOptions,
   type Deleted,
@@ -58,6 +59,11 @@ export interface ConnectOptions {
    * reaches all partitions; for where only one port can be reached.
    */
   readonly direct?: boolean;
+  /**
+   * `true`, the default: writes that the server refuses for now are sent again until the call's timeout. `false`: the call rejects with STORAGE_FULL,
+   * OVERLOADED or QUOTA_EXCEEDED; for callers who have callers of their own to tell.
+   */
+  readonly resend?: boolean;
   /** Milliseconds that a call waits, unless it says otherwise; 10,000 unless given. */
   readonly timeout?: number;
   /** What values are: `bigint`, or `number`, which refuses values beyond 2^53-1 with VALUE_UNSAFE. */
@@ -87,12 +93,14 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   readonly #windows: Windows<V>;
   readonly #history: HistoryReader<V>;
   readonly #toValue: ToValue<V>;
+  readonly #timeout: number;
   #closing: Promise<void> | undefined;
 
   /** Use `connect`. */
   constructor(session: Session, toValue: ToValue<V>, timeout: number) {
     this.#session = session;
     this.#toValue = toValue;
+    this.#timeout = timeout;
     this.#writer = new Writer(session, toValue, timeout);
     this.#reader = new Reader(session, toValue, timeout);
     this.#lister = new Lister(session, toValue, timeout);
@@ -279,6 +287,23 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   }
 
   /**
+   * Says when a counter ends by itself, and answers when it does now. At its end it is as if it were deleted: its name begins at 0 again. By a time
+   * that is past it ends at once. Durable.
+   */
+  expire(name: string, expiry: Expiry, options: CallOptions = {}): Promise<ToldExpiry> {
+    return this.#writer.expire(name, expiry, options);
+  }
+
+  /** When a counter, or each of several, ends by itself. Several are no consistent cut. */
+  expiry(name: string, options?: ReadOptions): Promise<ToldExpiry>;
+  expiry(names: readonly string[], options?: ReadOptions): Promise<ToldExpiry[]>;
+  async expiry(names: string | readonly string[], options: ReadOptions = {}): Promise<ToldExpiry | ToldExpiry[]> {
+    const asked = typeof names === 'string' ? [names] : names;
+    const told = await readExpiries(this.#session, asked, options, this.#timeout);
+    return typeof names === 'string' ? (told[0] as ToldExpiry) : told;
+  }
+
+  /**
    * The counters whose names begin with a prefix, all unless given, in no order. One that exists as long as the listing
    * lasts comes once; one that is created or deleted meanwhile may come or not. What is shown is flushed unless
    * `read` is `latest`. Throws NAME_INVALID for a prefix that is no text or too long, EPOCH_MISMATCH where the data
@@ -295,6 +320,14 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
    */
   subscribe(options: SubscribeOptions): Subscription<V> {
     return new Subscription(this.#session, this.#toValue, (name) => this.partitionOf(name), options);
+  }
+
+  /**
+   * A part of such a listing, and where the next one begins: for those who cannot hold a listing open. Throws as `list` does, INVALID_ARGUMENT for a
+   * cursor that is none.
+   */
+  listPage(prefix = '', options: ListPageOptions = {}): Promise<ListedPage<V>> {
+    return this.#lister.page(prefix, options);
   }
 
   /** The handle of a counter that is added to without waiting. Throws NAME_INVALID, CLOSED. */
@@ -376,8 +409,9 @@ export async function connectIn(
     timeout = DEFAULT_TIMEOUT_MILLISECONDS,
     signal,
     values = 'bigint',
-    ack = 'durable',
+    ack,
     direct = true,
+    resend = true,
     token,
   } = options;
   const seeds = (typeof urls === 'string' ? [urls] : urls).map(parseAddress);
@@ -386,7 +420,14 @@ export async function connectIn(
     throw new TallystickError('INVALID_ARGUMENT', `A timeout of ${timeout} ms.`);
   }
   const producer = producerOf(options.producer, environment);
-  const session = new Session(environment, seeds, { producer, token, applied: ack === 'applied', isDirect: direct });
+  const session = new Session(environment, seeds, {
+    producer,
+    token,
+    applied: ack === 'applied',
+    isAckGiven: ack !== undefined,
+    isDirect: direct,
+    resends: resend,
+  });
   await open(session, environment, timeout, signal);
   return values === 'number' ? new Client(session, numberValue, timeout) : new Client(session, bigintValue, timeout);
 }

@@ -19,8 +19,27 @@ export interface ListedCounter<V> {
   readonly value: V;
 }
 
+export interface ListPageOptions extends CallOptions {
+  /** Where the page before said that it goes on. */
+  readonly cursor?: string;
+  /** The most counters; 100 unless given, 1,000 at most. */
+  readonly limit?: number;
+  readonly read?: 'durable' | 'latest';
+}
+
+/** Some counters of a listing. There may be none though more follow. */
+export interface ListedPage<V> {
+  readonly counters: readonly ListedCounter<V>[];
+  /** For the next page; absent on the last one. */
+  readonly cursor?: string;
+}
+
 /** What one request asks for at most; the server has a bound of its own. */
 const MOST_COUNTERS = 1000;
+
+const DEFAULT_PAGE = 100;
+/** A page asks so often at most, as few names of many may have the prefix. */
+const MOST_ASKED = 64;
 
 /** The next counters of one partition. */
 interface Page {
@@ -49,9 +68,8 @@ export class Lister<V extends bigint | number> {
   }
 
   async *list(prefix: string, options: ListOptions): AsyncGenerator<ListedCounter<V>, undefined, undefined> {
-    const { partitions, epoch, limits } = this.#session;
-    const bytes = encodeUtf8(prefix);
-    if (bytes.length > limits.name) throw new TallystickError('NAME_INVALID', `A prefix of ${bytes.length} bytes.`);
+    const { partitions, epoch } = this.#session;
+    const bytes = this.#prefix(prefix);
     let left = mostOf(options);
     const pending = new Map<number, PendingPage>();
     const ask = (partition: number, cursor: number) =>
@@ -72,6 +90,33 @@ export class Lister<V extends bigint | number> {
     } finally {
       for (const { call } of pending.values()) call.reject(new TallystickError('ABORTED'));
     }
+  }
+
+  /** One page, the partitions in their order. */
+  async page(prefix: string, options: ListPageOptions): Promise<ListedPage<V>> {
+    const { partitions, epoch } = this.#session;
+    const bytes = this.#prefix(prefix);
+    const limit = options.limit ?? DEFAULT_PAGE;
+    if (!(Number.isInteger(limit) && limit >= 1 && limit <= MOST_COUNTERS))
+      throw new TallystickError('INVALID_ARGUMENT', `A limit of ${limit}.`);
+    let { partition, cursor } = options.cursor === undefined ? FIRST : parseCursor(options.cursor, epoch, partitions);
+    const counters: ListedCounter<V>[] = [];
+    for (let asked = 0; asked < MOST_ASKED && partition < partitions && counters.length < limit; asked++) {
+      const request = { prefix: bytes, cursor, limit: limit - counters.length };
+      const { answer } = await this.#ask(partition, request, options).page;
+      if (this.#session.epoch !== epoch) throw new TallystickError('EPOCH_MISMATCH');
+      for (const { name, value } of answer.counters) counters.push({ name, value: this.#toValue(value) });
+      cursor = answer.cursor;
+      if (cursor === 0) partition++;
+    }
+    if (partition === partitions) return { counters };
+    return { counters, cursor: `${epoch.toString(16)}-${partition}-${cursor}` };
+  }
+
+  #prefix(prefix: string): Uint8Array {
+    const bytes = encodeUtf8(prefix);
+    if (bytes.length <= this.#session.limits.name) return bytes;
+    throw new TallystickError('NAME_INVALID', `A prefix of ${bytes.length} bytes.`);
   }
 
   #ask(partition: number, request: Parameters<typeof encodeList>[1], options: ListOptions): PendingPage {
@@ -95,6 +140,19 @@ export class Lister<V extends bigint | number> {
     return { call, page };
   }
 }
+
+const FIRST = { partition: 0, cursor: 0 };
+
+/** Throws INVALID_ARGUMENT for what no page said, EPOCH_MISMATCH where it was of another life of the directory. */
+function parseCursor(text: string, epoch: number, partitions: number) {
+  const [, life = '', partition = '', cursor = ''] = /^([0-9a-f]{1,8})-([0-9]{1,5})-([0-9]{1,10})$/.exec(text) ?? [];
+  const isCursor = life !== '' && Number(partition) < partitions && Number(cursor) <= U32_MAX;
+  if (!isCursor) throw new TallystickError('INVALID_ARGUMENT', `"${text}" is no cursor.`);
+  if (Number.parseInt(life, 16) !== epoch) throw new TallystickError('EPOCH_MISMATCH');
+  return { partition: Number(partition), cursor: Number(cursor) };
+}
+
+const U32_MAX = 0xffff_ffff;
 
 function mostOf({ limit = Number.POSITIVE_INFINITY }: ListOptions): number {
   if (limit === Number.POSITIVE_INFINITY || (Number.isInteger(limit) && limit > 0)) return limit;

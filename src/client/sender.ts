@@ -52,6 +52,8 @@ export interface SenderContext {
   readonly backlog: Backlog;
   readonly failures: FailureLog;
   readonly statistics: Statistics;
+  /** Whether batches that are refused for now are sent again. */
+  readonly resends: boolean;
   /** After each answer and each new connection. */
   progressed(sender: Sender): void;
   /** The producer can't go on: everything outstanding fails and the client closes. */
@@ -70,6 +72,8 @@ const PASSES_LATER: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'QUOTA_EXCEEDED',
   'SHUTTING_DOWN',
 ]);
+/** Those of them that the server may say for long: who does not want to wait is told. */
+const MAY_LAST: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['STORAGE_FULL', 'OVERLOADED', 'QUOTA_EXCEEDED']);
 /** Finished batches at the front of the array before it is cut. */
 const SLACK = 1024;
 
@@ -273,16 +277,18 @@ export class Sender {
     this.#isStopped = true;
     if (code === 'SEQUENCE_GAP') {
       if (isOldest) this.#port.reset(error);
-    } else if (PASSES_LATER.has(code) || batch.isEmptied) {
+    } else if ((PASSES_LATER.has(code) && (this.#context.resends || !MAY_LAST.has(code))) || batch.isEmptied) {
       this.#backoff.wait(() => this.#restart());
     } else {
       this.#giveUp(batch, error);
+      // What follows would meet the same
+      if (MAY_LAST.has(code)) this.#backoff.wait(() => this.#restart());
     }
     this.#restart();
   }
 
   /**
-   * It will never pass: its callers learn why, and its sequence is used by an empty batch. Sums by ids that the server
+   * It will never pass, or nobody waits until it does: its callers learn why, and its sequence is used by an empty batch. Sums by ids that the server
    * does not know are sent by name instead.
    */
   #giveUp(batch: Batch, error: TallystickError): void {

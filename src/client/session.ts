@@ -1,7 +1,15 @@
 import type { Clock } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { type HelloAnswer, type HelloRequest, PROTOCOL_VERSION, type ProducerRef } from '../protocol/control.js';
+import {
+  type Accuracy,
+  type AccuracyRule,
+  type HelloAnswer,
+  type HelloRequest,
+  PROTOCOL_VERSION,
+  type ProducerRef,
+} from '../protocol/control.js';
 import { LANE } from '../protocol/opcode.js';
+import { matchesPattern } from '../protocol/pattern.js';
 import { Additions, type AdditionsContext } from './additions.js';
 import { Backlog, type BacklogLimits, DEFAULT_BACKLOG } from './backlog.js';
 import { Backoff } from './backoff.js';
@@ -35,8 +43,11 @@ export interface SessionOptions {
   readonly token: string | undefined;
   /** Whether sums are acknowledged when applied. */
   readonly applied: boolean;
+  /** Whether the caller has said so, or the contrary. */
+  readonly isAckGiven: boolean;
   /** Whether each lane is connected to; else one of them is, and reaches all partitions. */
   readonly isDirect: boolean;
+  readonly resends: boolean;
 }
 
 /** Hears of progress and of the end. */
@@ -60,6 +71,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
   readonly cursors = new Map<number, Uint8Array>();
   epoch = 0;
   limits: BatchLimits = { operations: 0, name: 0, bytes: 0 };
+  #accuracy: readonly AccuracyRule[] | undefined;
   cursorLimit = 0;
   listener: SessionListener = { progressed: () => undefined, ended: () => undefined };
   /** Why nothing new is taken; undefined while the session is open. */
@@ -86,12 +98,25 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
     this.#openingBackoff = new Backoff(environment.clock, environment.random);
   }
 
+  get isAckGiven(): boolean {
+    return this.#options.isAckGiven;
+  }
+
   get applied(): boolean {
     return this.#options.applied;
   }
 
+  get resends(): boolean {
+    return this.#options.resends;
+  }
+
   get isDirect(): boolean {
     return this.#options.isDirect;
+  }
+
+  /** How counters of a name are treated: as the server's classes say, `exact` by default. */
+  accuracyOf(name: string): Accuracy {
+    return this.#accuracy?.find(({ pattern }) => matchesPattern(pattern, name))?.accuracy ?? 'exact';
   }
 
   get isClosed(): boolean {
@@ -279,6 +304,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
   #greetedBySeed(connection: Connection, answer: HelloAnswer): void {
     this.#seedConnection = undefined;
     const { limits } = answer;
+    this.#accuracy = answer.accuracy;
     this.limits = { operations: limits.batch, name: limits.name, bytes: limits.frame - BYTES_BESIDE_OPERATIONS };
     this.cursorLimit = limits.cursor;
     const { isDirect } = this;

@@ -1,8 +1,9 @@
 import { TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
+import { encodeExpire } from '../protocol/expiry.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
-import { type Extension, encodeDelete, encodeSet } from '../protocol/request.js';
+import { encodeDelete, encodeSet } from '../protocol/request.js';
 import { encodeMerge, type Seen, type UniqueItems } from '../protocol/uniques.js';
 import { Batch, type BatchKind } from './batch.js';
 import { PLAIN, PLAIN_APPLIED, VALUED, VALUED_APPLIED } from './batcher.js';
@@ -21,36 +22,14 @@ import {
 } from './call.js';
 import { type Counter, CounterHandle } from './counter.js';
 import { type Counters, CounterTable, toInt64 } from './counters.js';
-import { type Instant, millisecondsOf } from './instant.js';
-import { operationId } from './operation-id.js';
+import { type Expiry, expiryOf, type ToldExpiry, toldExpiry } from './expiry.js';
+import { type BatchOperation, checkDelta, extensionOf, type OperationOptions } from './operation.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
 import { bytesOfItem, type Item, SEEN, SEEN_APPLIED, SeeCall, type SeeOptions } from './sightings.js';
 
 /** When a write is answered: in the log and flushed, or in memory. */
 export type Ack = 'durable' | 'applied';
-
-/** The conditions of one increment. */
-export interface OperationOptions {
-  /** 16 bytes, or any string: the increment happens once within 10 minutes, however often it is asked for. */
-  readonly id?: string | Uint8Array;
-  /** The new value must not be below … */
-  readonly min?: number | bigint;
-  /** … nor above, else OUT_OF_BOUNDS. */
-  readonly max?: number | bigint;
-  /**
-   * When it happened, if that is not now. It counts in the windows and the history of that time; the
-   * counter's class says how late it may come (TIME_TOO_OLD).
-   */
-  readonly time?: Instant;
-}
-
-/** One increment of a batch. */
-export interface BatchOperation extends OperationOptions {
-  readonly name: string;
-  /** 1 unless given. */
-  readonly delta?: number | bigint;
-}
 
 export interface IncrementOptions extends OperationOptions, CallOptions {
   /** The client's `ack` unless given. */
@@ -138,8 +117,7 @@ export class Writer<V extends bigint | number> {
   increment(name: string, delta: number | bigint, options: IncrementOptions): Promise<V> {
     return new Promise((resolve, reject) => {
       const call = new ValueCall(this.#toValue, resolve, reject);
-      const kind = this.#kindOf(options);
-      this.#start(call, options, () => this.#append(call, 0, name, delta, options, kind));
+      this.#start(call, options, () => this.#append(call, 0, name, delta, options, this.#kindFor(name, options)));
     });
   }
 
@@ -148,11 +126,11 @@ export class Writer<V extends bigint | number> {
     if (options.atomic) return this.#atomic(operations, options);
     return new Promise((resolve, reject) => {
       const call = this.#batchCall(operations, options, resolve, reject);
-      const kind = this.#kindOf(options);
       this.#start(call, options, () => {
         for (let i = 0; i < operations.length; i++) {
           if (i % STAGE === 0) this.#touch(operations, i);
           const operation = operations[i] as BatchOperation;
+          const kind = this.#kindFor(operation.name, options);
           this.#append(call, i, operation.name, operation.delta ?? 1, operation, kind);
         }
       });
@@ -213,9 +191,18 @@ export class Writer<V extends bigint | number> {
     });
   }
 
-  /** Sends a SET, DELETE or MERGE as a batch of its own. */
+  /** Says when a counter ends. */
+  expire(name: string, expiry: Expiry, options: CallOptions): Promise<ToldExpiry> {
+    return new Promise((resolve, reject) => {
+      const call = new ChangeCall((expires, existed) => toldExpiry(Number(expires), existed), resolve, reject);
+      const request = { key: { name }, expiry: expiryOf(expiry) };
+      this.#change(Opcode.EXPIRE, name, options, call, (payload) => encodeExpire(payload, request));
+    });
+  }
+
+  /** Sends a SET, DELETE, MERGE or EXPIRE as a batch of its own. */
   #change<R>(
-    opcode: typeof Opcode.SET | typeof Opcode.DELETE | typeof Opcode.MERGE,
+    opcode: typeof Opcode.SET | typeof Opcode.DELETE | typeof Opcode.MERGE | typeof Opcode.EXPIRE,
     name: string,
     options: CallOptions,
     call: ChangeCall<R>,
@@ -233,6 +220,7 @@ export class Writer<V extends bigint | number> {
     if (known) return known;
     const partition = this.partitionOf(name);
     this.#checkWritable();
+    this.#checkSums(name);
     const table = this.#tableWithRoom();
     const handle = new CounterHandle(table, table.append(name, partition));
     if (this.#handles.size >= MOST_CACHED_HANDLES) this.#handles.delete(this.#handles.keys().next().value as string);
@@ -243,7 +231,10 @@ export class Writer<V extends bigint | number> {
   counters(names: readonly string[]): Counters {
     this.#checkWritable();
     const table = new CounterTable(names.length, this.#session);
-    for (const name of names) table.append(name, this.partitionOf(name));
+    for (const name of names) {
+      this.#checkSums(name);
+      table.append(name, this.partitionOf(name));
+    }
     Object.freeze(table.names);
     return table;
   }
@@ -280,6 +271,12 @@ export class Writer<V extends bigint | number> {
     return partitionOf(this.#name.buffer, 0, end, this.#session.partitions);
   }
 
+  /** Throws INVALID_ARGUMENT for a name whose increments may not be summed. */
+  #checkSums(name: string): void {
+    if (this.#session.accuracyOf(name) !== 'strict') return;
+    throw new TallystickError('INVALID_ARGUMENT', `"${name}" is of a strict class: \`increment\` it, one by one.`);
+  }
+
   #tableWithRoom(): CounterTable {
     const { first, last } = HANDLES_OF_A_TABLE;
     if (!this.#table?.hasRoom) {
@@ -291,6 +288,14 @@ export class Writer<V extends bigint | number> {
 
   #isApplied({ ack }: { readonly ack?: Ack | undefined }): boolean {
     return ack === undefined ? this.#session.applied : ack === 'applied';
+  }
+
+  /** Of one operation: the accuracy of its name decides what the caller did not. */
+  #kindFor(name: string, { ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {
+    const accuracy = this.#session.accuracyOf(name);
+    if (accuracy === 'strict') return this.#kindOf({ ack: 'durable', values });
+    const isFree = accuracy === 'relaxed' && ack === undefined && !this.#session.isAckGiven;
+    return this.#kindOf({ values, ...(isFree ? { ack: 'applied' } : ack !== undefined && { ack }) });
   }
 
   #kindOf({ ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {
@@ -456,21 +461,6 @@ export class Writer<V extends bigint | number> {
   }
 }
 
-/** Throws INVALID_ARGUMENT for what is no safe integer of 64 bits. */
-function checkDelta(delta: number | bigint): void {
-  if (typeof delta !== 'number' || !Number.isSafeInteger(delta)) toInt64(delta);
-}
-
 function reasonOf({ reason, expect }: SetOptions | DeleteOptions): { reason: string; expect?: bigint } {
   return { reason, ...(expect !== undefined && { expect: toInt64(expect) }) };
-}
-
-function extensionOf({ id, min, max, time }: OperationOptions): Extension | undefined {
-  if (id === undefined && min === undefined && max === undefined && time === undefined) return undefined;
-  return {
-    ...(min !== undefined && { min: toInt64(min) }),
-    ...(max !== undefined && { max: toInt64(max) }),
-    ...(id !== undefined && { operationId: operationId(id) }),
-    ...(time !== undefined && { time: millisecondsOf(time) }),
-  };
 }

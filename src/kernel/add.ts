@@ -1,6 +1,7 @@
 import {
   DELTA,
   EXTENSION,
+  HAS_EXPIRY,
   HAS_ID,
   HAS_MAX,
   HAS_MIN,
@@ -15,8 +16,10 @@ import {
   VALUE,
 } from './batch';
 import { classAt, existsAt, overflows, restoreValue, slotAddress, valueAt, writeValue } from './cells';
-import { classOf } from './classes';
-import { checkTime, nowMinute, timeOf } from './event-time';
+import { classOf, dayBegin, keepsOf, ROLLOVER } from './classes';
+import { checkTime, expiryPart, nowMinute, timeOf } from './event-time';
+import { expireStepped } from './expiring';
+import { hasExpiriesRoom } from './expiry';
 import { sipHash, xxh64 } from './hash';
 import {
   ABSENT,
@@ -27,6 +30,7 @@ import {
   H_REFUSED,
   ID_UNKNOWN,
   MEMORY_FULL,
+  NOT_TRACKED,
   OK,
   OPERATION_CONFLICT,
   OPERATIONS_FULL,
@@ -53,17 +57,21 @@ import {
   rememberOperation,
 } from './operations';
 import { CHANGED, trackRecord } from './tracking';
-import { readZigzag, writeVarint, writeZigzag } from './varint';
+import { readVarint64, readZigzag, writeVarint, writeZigzag } from './varint';
 
 /** What has to be undone of an operation of an atomic batch, besides CHANGED. */
 const EXISTED: u32 = 2;
 const NEW_NAME: u32 = 4;
+/** It belongs to a day that is over: the value stayed. */
+const OTHER_DAY: u32 = 8;
 /** Above them: what the new name took of what deleted ones had left. */
-const LEFT_SHIFT: u32 = 3;
+const LEFT_SHIFT: u32 = 4;
 
 /** Where the payload of an operation with an id is laid out to be hashed: six words. */
 const PAYLOAD: u32 = REGISTERS + 256;
 const PAYLOAD_BYTES: u32 = 48;
+/** With the time at which its counter expires. */
+const EXPIRY_PAYLOAD_BYTES: u32 = 64;
 
 /** Applies the decoded operations in SCRATCH and writes the answer; its length. */
 export function applyAdd(count: u32, flags: u32): u32 {
@@ -77,7 +85,7 @@ export function applyAdd(count: u32, flags: u32): u32 {
   for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
     if (isQuick && stepQuickly(record, now)) continue;
     store<u32>(record + MARKS, 0);
-    const status = load<u32>(record + EXTENSION) ? applyExtended(record) : applyPlain(record);
+    const status = load<u32>(record + EXTENSION) ? applyExtended(record, atomic) : applyPlain(record, atomic);
     store<u32>(record + STATUS, status);
     if (status === OK) {
       if (!atomic) trackRecord(record, now);
@@ -91,7 +99,19 @@ export function applyAdd(count: u32, flags: u32): u32 {
     break;
   }
   if (atomic && !refused) {
-    for (let record = SCRATCH; record < end; record += RECORD_BYTES) trackRecord(record, now); // nothing can be undone any more
+    const failed = unexpirable(end);
+    if (failed) {
+      store<u32>(failed + STATUS, MEMORY_FULL);
+      undo(end, newest);
+      abort(failed, end);
+      refused = count;
+    } else {
+      // Nothing can be undone any more.
+      for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+        if (load<u32>(record + MARKS) & CHANGED && !expireStepped(record)) unreachable();
+        trackRecord(record, now);
+      }
+    }
   }
   store<u32>(REGISTER_OPERATIONS, count);
   store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
@@ -107,6 +127,8 @@ function stepQuickly(record: u32, now: u32): bool {
   const slot = load<u32>(record + SLOT);
   if (!slot || load<u32>(record + EXTENSION)) return false;
   const cell = slotAddress(slot - 1);
+  const known = classAt(cell);
+  if (known && keepsOf(known) & ROLLOVER) return false;
   const value = valueAt(cell);
   const delta = load<i64>(record + DELTA);
   if (overflows(value, delta)) return false;
@@ -116,9 +138,25 @@ function stepQuickly(record: u32, now: u32): bool {
 }
 
 /** Steps a counter by a delta alone. Leaves the value in the record. */
-function applyPlain(record: u32): u32 {
+function applyPlain(record: u32, atomic: bool): u32 {
   const slot = slotOf(record);
-  return slot ? step(record, slot, i64.MIN_VALUE, i64.MAX_VALUE) : stepAbsent(record, i64.MIN_VALUE, i64.MAX_VALUE);
+  const status = slot
+    ? step(record, slot, i64.MIN_VALUE, i64.MAX_VALUE)
+    : stepAbsent(record, i64.MIN_VALUE, i64.MAX_VALUE);
+  return status || atomic ? status : timeStepped(record);
+}
+
+/** Gives the counter of a record that was stepped its time; without memory the step is taken back. */
+function timeStepped(record: u32): u32 {
+  if (expireStepped(record)) return OK;
+  store<i64>(record + VALUE, load<i64>(record + VALUE) - deltaOf(record));
+  takeBack(record);
+  return MEMORY_FULL;
+}
+
+/** What the step of a record changed the value by. */
+function deltaOf(record: u32): i64 {
+  return load<u32>(record + MARKS) & OTHER_DAY ? 0 : load<i64>(record + DELTA);
 }
 
 /** The slot + 1 of a record; a name may have been added by an operation before it in the same batch. */
@@ -131,14 +169,16 @@ function slotOf(record: u32): u32 {
 function step(record: u32, slot: u32, low: i64, high: i64): u32 {
   const cell = slotAddress(slot - 1);
   const value = valueAt(cell);
-  const status = check(value, load<i64>(record + DELTA), low, high);
+  const otherDay = isOfOtherDay(record, classAt(cell));
+  const delta = otherDay ? 0 : load<i64>(record + DELTA);
+  const status = check(value, delta, low, high);
   if (status) {
     store<i64>(record + VALUE, value);
     return status;
   }
-  const next = value + load<i64>(record + DELTA);
+  const next = value + delta;
   store<u32>(record + SLOT, slot);
-  store<u32>(record + MARKS, existsAt(cell) ? CHANGED | EXISTED : CHANGED);
+  store<u32>(record + MARKS, CHANGED | (existsAt(cell) ? EXISTED : 0) | (otherDay ? OTHER_DAY : 0));
   store<i64>(record + VALUE, next);
   writeValue(cell, next);
   return OK;
@@ -148,8 +188,11 @@ function step(record: u32, slot: u32, low: i64, high: i64): u32 {
 function stepAbsent(record: u32, low: i64, high: i64): u32 {
   const hash = load<u64>(record + HASH);
   let status = load<u32>(record + STATUS); // ID_UNKNOWN, or ABSENT of a name
-  if (status !== ID_UNKNOWN) status = check(0, load<i64>(record + DELTA), low, high);
   const length = load<u32>(record + KEY_LENGTH);
+  if (status !== ID_UNKNOWN) {
+    const otherDay = load<u32>(record + EXTENSION) && isOfOtherDay(record, classOf(load<u32>(record + KEY), length));
+    status = check(0, otherDay ? 0 : load<i64>(record + DELTA), low, high);
+  }
   if (!status && !hasNameRoom(length)) status = MEMORY_FULL;
   if (status) {
     store<i64>(record + VALUE, 0);
@@ -168,8 +211,24 @@ function check(value: i64, delta: i64, low: i64, high: i64): u32 {
   return next < low || next > high ? OUT_OF_BOUNDS : OK;
 }
 
+/** The first operation of an atomic batch that brings a time at which its counter expires, where there is no memory for all of them; else 0. */
+function unexpirable(end: u32): u32 {
+  let first: u32 = 0;
+  let count: u32 = 0;
+  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
+    if (!(load<u32>(record + MARKS) & CHANGED)) continue;
+    const known = classAt(slotAddress(load<u32>(record + SLOT) - 1));
+    const extension = load<u32>(record + EXTENSION);
+    const isTimed = extension !== 0 && (<u32>load<u8>(extension) & HAS_EXPIRY) !== 0;
+    if (!isTimed && !(known && keepsOf(known) & ROLLOVER)) continue;
+    if (!first) first = record;
+    count++;
+  }
+  return count && !hasExpiriesRoom(count) ? first : 0;
+}
+
 /** Steps a counter within bounds, and once for each operation id. */
-function applyExtended(record: u32): u32 {
+function applyExtended(record: u32, atomic: bool): u32 {
   let p = load<u32>(record + EXTENSION);
   const fields = <u32>load<u8>(p++);
   let low = i64.MIN_VALUE;
@@ -183,7 +242,7 @@ function applyExtended(record: u32): u32 {
     p = load<u32>(REGISTER_NEXT);
   }
   const slot = slotOf(record);
-  if (!(fields & HAS_ID)) return stepTimed(record, slot, low, high);
+  if (!(fields & HAS_ID)) return stepTimed(record, slot, low, high, atomic);
   if (!slot && load<u32>(record + STATUS) === ID_UNKNOWN) return stepAbsent(record, low, high);
   const payload = payloadHash(record, slot, fields, low, high);
   const known = findOperation(p);
@@ -195,50 +254,72 @@ function applyExtended(record: u32): u32 {
     store<i64>(record + VALUE, slot ? valueAt(slotAddress(slot - 1)) : 0);
     return known ? OPERATION_CONFLICT : OPERATIONS_FULL;
   }
-  const status = stepTimed(record, slot, low, high);
+  const status = stepTimed(record, slot, low, high, atomic);
   if (status !== MEMORY_FULL) rememberOperation(p, payload, status, load<i64>(record + VALUE));
   return status;
 }
 
-/** Steps a counter, which may be absent, unless its class refuses the time that the operation brings. */
-function stepTimed(record: u32, slot: u32, low: i64, high: i64): u32 {
+/**
+ * Steps a counter, which may be absent, unless its class refuses the time that the operation brings, and lets it expire as that says; not
+ * yet in an atomic batch.
+ */
+function stepTimed(record: u32, slot: u32, low: i64, high: i64, atomic: bool): u32 {
   const extension = load<u32>(record + EXTENSION);
-  if (load<u8>(extension) & HAS_TIME && (slot || load<u32>(record + STATUS) !== ID_UNKNOWN)) {
+  if (load<u8>(extension) & (HAS_TIME | HAS_EXPIRY) && (slot || load<u32>(record + STATUS) !== ID_UNKNOWN)) {
     const known = slot
       ? classAt(slotAddress(slot - 1))
       : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
-    const status = checkTime(known, extension);
+    const hasNoEnd = (load<u8>(extension) & HAS_EXPIRY) !== 0 && (keepsOf(known) & ROLLOVER) !== 0;
+    const status = hasNoEnd ? NOT_TRACKED : checkTime(known, extension);
     if (status) {
       store<i64>(record + VALUE, slot ? valueAt(slotAddress(slot - 1)) : 0);
       return status;
     }
   }
-  return slot ? step(record, slot, low, high) : stepAbsent(record, low, high);
+  const status = slot ? step(record, slot, low, high) : stepAbsent(record, low, high);
+  return status || atomic ? status : timeStepped(record);
 }
 
-/** What makes two operations under one id the same: the counter, however it was addressed, the delta, the bounds and the time. */
+/** Whether an operation brings a time before the present day of a class whose counters begin at 0 with each: it counts in that day's history. */
+function isOfOtherDay(record: u32, known: u32): bool {
+  const extension = load<u32>(record + EXTENSION);
+  if (!extension || !known || !(keepsOf(known) & ROLLOVER)) return false;
+  const time = timeOf(extension);
+  return time >= 0 && time < dayBegin(known);
+}
+
+/** What makes two operations under one id the same: the counter, however it was addressed, the delta, the bounds and the times. */
 function payloadHash(record: u32, slot: u32, fields: u32, low: i64, high: i64): u64 {
   store<u64>(PAYLOAD, slot ? nameHash(slot - 1) : load<u64>(record + HASH));
   store<i64>(PAYLOAD + 8, load<i64>(record + DELTA));
   store<i64>(PAYLOAD + 16, low);
   store<i64>(PAYLOAD + 24, high);
   store<u64>(PAYLOAD + 32, fields);
-  store<i64>(PAYLOAD + 40, timeOf(load<u32>(record + EXTENSION)));
-  return xxh64(PAYLOAD, PAYLOAD_BYTES, 0);
+  const extension = load<u32>(record + EXTENSION);
+  store<i64>(PAYLOAD + 40, timeOf(extension));
+  if (!(fields & HAS_EXPIRY)) return xxh64(PAYLOAD, PAYLOAD_BYTES, 0);
+  const expiry = expiryPart(extension);
+  store<u64>(PAYLOAD + 48, load<u8>(expiry));
+  store<u64>(PAYLOAD + 56, readVarint64(expiry + 1));
+  return xxh64(PAYLOAD, EXPIRY_PAYLOAD_BYTES, 0);
 }
 
 /** Takes back the operations before `failed`, the last one first. */
 function undo(failed: u32, newest: u32): void {
   forgetAfter(newest);
   for (let record = failed - RECORD_BYTES; record >= SCRATCH; record -= RECORD_BYTES) {
-    const marks = load<u32>(record + MARKS);
-    if (!(marks & CHANGED)) continue;
-    const slot = load<u32>(record + SLOT) - 1;
-    const cell = slotAddress(slot);
-    restoreValue(cell, valueAt(cell) - load<i64>(record + DELTA), (marks & EXISTED) !== 0);
-    if (!(marks & NEW_NAME)) continue;
-    unaddName(sipHash(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH)), slot, marks >> LEFT_SHIFT);
+    if (load<u32>(record + MARKS) & CHANGED) takeBack(record);
   }
+}
+
+/** Takes back the step of a record. */
+function takeBack(record: u32): void {
+  const marks = load<u32>(record + MARKS);
+  const slot = load<u32>(record + SLOT) - 1;
+  const cell = slotAddress(slot);
+  restoreValue(cell, valueAt(cell) - deltaOf(record), (marks & EXISTED) !== 0);
+  if (!(marks & NEW_NAME)) return;
+  unaddName(sipHash(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH)), slot, marks >> LEFT_SHIFT);
 }
 
 /** Gives every operation its status and the value as it stands after the undoing. */

@@ -1,4 +1,5 @@
 import { generationAt, nameAt, slotAddress, slotOfId, touchSlot } from './cells';
+import { isExpiry } from './expiring';
 import { itemHash, sipHash } from './hash';
 import { bucketOf, candidate } from './index';
 import {
@@ -56,6 +57,8 @@ export const HAS_MIN: u32 = 1;
 export const HAS_MAX: u32 = 2;
 export const HAS_ID: u32 = 4;
 export const HAS_TIME: u32 = 8;
+export const HAS_EXPIRY: u32 = 16;
+const ALL_FIELDS: u32 = 31;
 export const OPERATION_ID_BYTES: u32 = 16;
 
 /** What the items of a request are besides their keys. */
@@ -192,7 +195,7 @@ function decodeDelta(start: u32, record: u32): u32 {
 
 function decodeExtension(start: u32, record: u32): u32 {
   const fields = <u32>load<u8>(start);
-  if (fields > 15) return 0;
+  if (fields > ALL_FIELDS) return 0;
   store<u32>(record + EXTENSION, start);
   let p = start + 1;
   for (let bounds = popcnt<u32>(fields & (HAS_MIN | HAS_MAX)); bounds; bounds--) {
@@ -204,9 +207,13 @@ function decodeExtension(start: u32, record: u32): u32 {
     store<u32>(REGISTER_OPERATION_IDS, load<u32>(REGISTER_OPERATION_IDS) + 1);
     p += OPERATION_ID_BYTES;
   }
-  if (!(fields & HAS_TIME)) return p;
-  const time = readVarint64(p);
-  return time > <u64>MAX_TIME ? 0 : load<u32>(REGISTER_NEXT);
+  if (fields & HAS_TIME) {
+    if (readVarint64(p) > <u64>MAX_TIME) return 0;
+    p = load<u32>(REGISTER_NEXT);
+    if (!p) return 0;
+  }
+  if (!(fields & HAS_EXPIRY)) return p;
+  return isExpiry(p) ? load<u32>(REGISTER_NEXT) : 0;
 }
 
 /** The same where all records are by id. */

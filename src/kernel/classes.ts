@@ -3,12 +3,15 @@ import {
   CLASS_TABLES,
   H_CLASS_TABLE,
   H_CLASSES,
+  H_DAY_END,
   H_SLOTS,
   H_TIME,
   H_TO_CLASSIFY,
   MAX_CLASSES,
+  MAX_TIME,
   OK,
   OVERLOADED,
+  REGISTER_STRICT,
 } from './layout';
 import { isUtf8 } from './names';
 
@@ -17,8 +20,11 @@ import { isUtf8 } from './names';
  * totals only and has no entry. A table is as CLASSIFY brought it, but for the two minutes:
  *
  *   0           4             8         16                24                28          32              36    64          128
- *   | u32 keeps | u32 pattern | i64 0   | i64 lateness,   | u32 threshold   | u32 since | u32 untracked | … 0 | pattern …  |
- *   |           | bytes       |         | ms; -1 = any    | of exact uniques|           |               |     |            |
+ *   | u32 keeps | u32 pattern | i64 ttl,| i64 lateness,   | u32 threshold   | u32 since | u32 untracked | … 0 | pattern …  |
+ *   |           | bytes       | ms; 0 = | ms; -1 = any    | of exact uniques|           |               |     |            |
+ *   |           |             | none    |                 |                 |           |               |     |            |
+ *
+ * With ROLLOVER the i64 at 48 and 56 are where the present day begins and ends, which DAYS brings: 0 until then.
  *
  * `since` is the first minute of which the class knows everything: the one behind the change that brought it, 0 where there were no names
  * then. A class keeps it through a change that leaves it and all classes before it as they were. `untracked` is the last minute of which
@@ -31,12 +37,14 @@ export const CLASS_BYTES: u32 = 128;
 const TABLE_BYTES: u32 = 64 * CLASS_BYTES;
 const KEEPS: u32 = 0;
 const PATTERN_LENGTH: u32 = 4;
-const ZERO: u32 = 8;
+const LIFE: u32 = 8;
 const LATENESS: u32 = 16;
 const THRESHOLD: u32 = 24;
 const SINCE: u32 = 28;
 const UNTRACKED: u32 = 32;
 const RESERVED: u32 = 36;
+const DAY_BEGIN: u32 = 48;
+const DAY_END: u32 = 56;
 const PATTERN: u32 = 64;
 
 /** Bits of `keeps` */
@@ -46,7 +54,13 @@ export const HISTORY: u32 = 4;
 export const UNIQUES: u32 = 8;
 /** What comes too late is counted in the total alone instead of refused. */
 export const LATE_IN_TOTAL: u32 = 16;
-const ALL: u32 = 31;
+/** A counter begins at 0 with every day. */
+export const ROLLOVER: u32 = 2048;
+/** For clients: what they may send on is answered from memory. */
+const RELAXED: u32 = 256;
+/** What changes a counter is answered when it is flushed, whatever was asked for. */
+const STRICT: u32 = 512;
+const ALL: u32 = 31 | RELAXED | STRICT | ROLLOVER;
 
 const STAR: u32 = 0x2a;
 const TABLE_SHIFT: u32 = 7;
@@ -56,14 +70,39 @@ function entryOf(known: u32): u32 {
   return CLASS_TABLES + (known >> TABLE_SHIFT) * TABLE_BYTES + (known & NUMBER_MASK) * CLASS_BYTES;
 }
 
+/** The number of a class among those that CLASSIFY brought, from 1; 0 for the default. */
+export function numberOf(known: u32): u32 {
+  return known & NUMBER_MASK;
+}
+
 /** What a class keeps: bits. */
 export function keepsOf(known: u32): u32 {
   return load<u32>(entryOf(known) + KEEPS);
 }
 
+/** Lets the host know of a change to a counter of a strict class. */
+export function noteStrict(known: u32): void {
+  if (keepsOf(known) & STRICT) store<u32>(REGISTER_STRICT, 1);
+}
+
 /** How old the time of an increment may be, in milliseconds; -1 where it may have any age. */
 export function latenessOf(known: u32): i64 {
   return load<i64>(entryOf(known) + LATENESS);
+}
+
+/** How long after a change a counter that has no time yet expires, in milliseconds; 0 where none does. */
+export function lifeOf(known: u32): i64 {
+  return load<i64>(entryOf(known) + LIFE);
+}
+
+/** Where the present day of a class with ROLLOVER begins, in milliseconds since 1970. */
+export function dayBegin(known: u32): i64 {
+  return load<i64>(entryOf(known) + DAY_BEGIN);
+}
+
+/** Where it ends. */
+export function dayEnd(known: u32): i64 {
+  return load<i64>(entryOf(known) + DAY_END);
 }
 
 /** How many different items are counted exactly. */
@@ -137,7 +176,8 @@ function hasSameEntry(entry: u32, old: u32, since: u32): bool {
   if (load<u32>(entry + SINCE) !== since) return false;
   const isSame =
     memory.compare(entry, old, SINCE) === 0 &&
-    memory.compare(entry + RESERVED, old + RESERVED, CLASS_BYTES - RESERVED) === 0;
+    memory.compare(entry + RESERVED, old + RESERVED, DAY_BEGIN - RESERVED) === 0 &&
+    memory.compare(entry + PATTERN, old + PATTERN, CLASS_BYTES - PATTERN) === 0;
   return isSame && load<u32>(old + SINCE) === since;
 }
 
@@ -159,7 +199,9 @@ function isPossible(entry: u32): bool {
   const keeps = load<u32>(entry + KEEPS);
   if (keeps & ~ALL) return false;
   if (keeps & (DAYS | HISTORY) && !(keeps & WINDOWS)) return false;
-  return !load<i64>(entry + ZERO) && load<i64>(entry + LATENESS) >= -1;
+  const life = load<i64>(entry + LIFE);
+  if (life && keeps & ROLLOVER) return false;
+  return life >= 0 && life <= MAX_TIME && load<i64>(entry + LATENESS) >= -1;
 }
 
 function isZero(start: u32, end: u32): bool {
@@ -183,10 +225,66 @@ export function setClasses(start: u32, end: u32): void {
     memory.copy(entry, start + (number - 1) * CLASS_BYTES, CLASS_BYTES);
     store<u32>(entry + SINCE, load<u32>(before + SINCE));
     isSame = isSame && number <= classes && hasSameEntry(entry, before, load<u32>(before + SINCE));
-    if (isSame) store<u32>(entry + UNTRACKED, load<u32>(before + UNTRACKED));
-    else store<u32>(entry + SINCE, now);
+    if (isSame) {
+      store<u32>(entry + UNTRACKED, load<u32>(before + UNTRACKED));
+      store<i64>(entry + DAY_BEGIN, load<i64>(before + DAY_BEGIN));
+      store<i64>(entry + DAY_END, load<i64>(before + DAY_END));
+    } else {
+      store<u32>(entry + SINCE, now);
+    }
   }
   store<u32>(H_CLASSES, count);
   store<u32>(H_CLASS_TABLE, table >> TABLE_SHIFT);
   store<u32>(H_TO_CLASSIFY, slots);
+  findDayEnd();
+}
+
+/** Bytes of what DAYS says of a class: `u8 number | i64 begin | i64 end`. */
+const DAY_BYTES: u32 = 17;
+
+/** OK or the status that refuses the body of a DAYS: the present days of classes that have any. */
+export function checkDays(start: u32, end: u32): u32 {
+  if ((end - start) % DAY_BYTES) return BAD_REQUEST;
+  const table = load<u32>(H_CLASS_TABLE) << TABLE_SHIFT;
+  for (let p = start; p < end; p += DAY_BYTES) {
+    const number = <u32>load<u8>(p);
+    if (!number || number > load<u32>(H_CLASSES) || !(keepsOf(table | number) & ROLLOVER)) return BAD_REQUEST;
+    const begin = load<i64>(p + 1);
+    if (begin < 0 || load<i64>(p + 9) <= begin || load<i64>(p + 9) > MAX_TIME) return BAD_REQUEST;
+  }
+  return OK;
+}
+
+/** Sets the days of a checked DAYS. */
+export function setDays(start: u32, end: u32): void {
+  const table = load<u32>(H_CLASS_TABLE) << TABLE_SHIFT;
+  for (let p = start; p < end; p += DAY_BYTES) {
+    const entry = entryOf(table | <u32>load<u8>(p));
+    store<i64>(entry + DAY_BEGIN, load<i64>(p + 1));
+    store<i64>(entry + DAY_END, load<i64>(p + 9));
+  }
+  findDayEnd();
+}
+
+/** Whether the present day of a class is over, or not known. */
+export function isDayOver(milliseconds: i64): bool {
+  const end = load<i64>(H_DAY_END);
+  return end !== 0 && end <= milliseconds;
+}
+
+/** Whether the present days of all classes that have any are known. */
+export function areDaysKnown(): bool {
+  return load<i64>(H_DAY_END) !== 1;
+}
+
+function findDayEnd(): void {
+  const classes = load<u32>(H_CLASSES);
+  const table = load<u32>(H_CLASS_TABLE) << TABLE_SHIFT;
+  let first: i64 = 0;
+  for (let number: u32 = 1; number <= classes; number++) {
+    if (!(keepsOf(table | number) & ROLLOVER)) continue;
+    const end = max<i64>(dayEnd(table | number), 1);
+    first = first ? min<i64>(first, end) : end;
+  }
+  store<i64>(H_DAY_END, first);
 }

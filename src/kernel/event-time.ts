@@ -20,14 +20,26 @@ export function nowMinute(): u32 {
 
 /** The time that an extended operation brings; negative without one. */
 export function timeOf(extension: u32): i64 {
+  return <u32>load<u8>(extension) & HAS_TIME ? <i64>readVarint64(behindId(extension)) : NO_TIME;
+}
+
+/** Where an extended operation says when its counter expires, if it does. */
+export function expiryPart(extension: u32): u32 {
+  const p = behindId(extension);
+  if (!(<u32>load<u8>(extension) & HAS_TIME)) return p;
+  readVarint64(p);
+  return load<u32>(REGISTER_NEXT);
+}
+
+/** Where an extended operation goes on behind its bounds and its id. */
+function behindId(extension: u32): u32 {
   const fields = <u32>load<u8>(extension);
-  if (!(fields & HAS_TIME)) return NO_TIME;
   let p = extension + 1;
   for (let bounds = popcnt<u32>(fields & (HAS_MIN | HAS_MAX)); bounds; bounds--) {
     readVarint64(p);
     p = load<u32>(REGISTER_NEXT);
   }
-  return <i64>readVarint64(fields & HAS_ID ? p + OPERATION_ID_BYTES : p);
+  return fields & HAS_ID ? p + OPERATION_ID_BYTES : p;
 }
 
 /** OK, or why a class refuses the time of an extended operation. */

@@ -1,10 +1,10 @@
 import { applyAdd } from './add';
 import { decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
 import { existsAt, nameAt, slotAddress, valueAt } from './cells';
-import { checkClasses, setClasses } from './classes';
+import { checkClasses, checkDays, isDayOver, setClasses, setDays } from './classes';
 import { clearEmitted } from './emitted';
-import { applyExpire, checkExpire, expireCounters } from './expiring';
-import { isDue } from './expiry';
+import { applyExpire, checkExpire, expireCounters, readExpiries } from './expiring';
+import { isDue as isPast } from './expiry';
 import { xxh64 } from './hash';
 import { answerHistory, HISTORY_ANSWER_BYTES } from './history-query';
 import {
@@ -14,6 +14,7 @@ import {
   BAD_REQUEST,
   CLASSIFY,
   CONFIGURE,
+  DAYS,
   DELETE,
   DUE,
   EXPIRE,
@@ -54,6 +55,7 @@ import {
   REGISTER_NEXT,
   REGISTER_OPERATIONS,
   REGISTER_STEPS,
+  REGISTER_STRICT,
   REGISTER_VALUE,
   SCRATCH,
   SEE,
@@ -115,8 +117,9 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   store<i64>(REGISTER_EFFECT, 0);
   clearTouched();
   store<u32>(REGISTER_OPERATIONS, 0);
+  store<u32>(REGISTER_STRICT, 0);
   clearEmitted();
-  if (kind !== TICK && isDue(<i64>milliseconds)) return DUE;
+  if (kind !== TICK && kind !== DAYS && isDue(milliseconds)) return DUE;
   const sequenced = (flags & SEQUENCED) !== 0;
   if (sequenced) {
     const status = admit(kind, flags, producer, incarnation, body, end);
@@ -156,6 +159,10 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
     store<u32>(REGISTER_NEXT, end - body);
     return checkClasses(body, end);
   }
+  if (kind === DAYS) {
+    store<u32>(REGISTER_NEXT, end - body);
+    return checkDays(body, end);
+  }
   if (kind === ADD) return checkAdd(flags, body, end);
   if (kind === SEE) return checkSee(flags, body, end);
   if (kind === MERGE) return checkMerge(body, end);
@@ -194,6 +201,7 @@ function change(kind: u32, flags: u32): u32 {
   if (kind === OPEN_PRODUCER) return describe(openProducer(RECEIVE, load<u8>(RECEIVE + PRODUCER_ID_BYTES) !== 0));
   if (kind === CONFIGURE) configure();
   else if (kind === CLASSIFY) setClasses(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
+  else if (kind === DAYS) setDays(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
   else tick();
   return 0;
 }
@@ -258,6 +266,24 @@ export function read(length: u32): u32 {
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
   const status = isConfigured() ? decodeBatch(RECEIVE, RECEIVE + length, KEYS) : BAD_REQUEST;
   if (!status) store<u32>(REGISTER_ANSWER_LENGTH, readValues(load<u32>(REGISTER_NEXT)));
+  return status;
+}
+
+/** Whether a counter is past its time, as of a time in milliseconds, or the day of a class. */
+export function isDue(milliseconds: f64): bool {
+  return isPast(<i64>milliseconds) || isDayOver(<i64>milliseconds);
+}
+
+/** Whether the present day of a class is over, as of a time in milliseconds, or not known: DAYS is to come. */
+export function needsDays(milliseconds: f64): bool {
+  return isDayOver(<i64>milliseconds);
+}
+
+/** Answers an EXPIRY body at RECEIVE; changes nothing. OK or the status that refuses it. */
+export function expiries(length: u32): u32 {
+  store<u32>(REGISTER_ANSWER_LENGTH, 0);
+  const status = isConfigured() ? decodeBatch(RECEIVE, RECEIVE + length, KEYS) : BAD_REQUEST;
+  if (!status) store<u32>(REGISTER_ANSWER_LENGTH, readExpiries(load<u32>(REGISTER_NEXT)));
   return status;
 }
 

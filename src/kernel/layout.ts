@@ -79,6 +79,7 @@ export const REGISTER_CURSOR: u32 = 72; // u32 address, u32 length
 export const REGISTER_BODY: u32 = 80; // u32: where the body goes on after the prefix
 export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD or SEE that was applied, whose records are in SCRATCH; else 0
 export const REGISTER_EMITTED: u32 = 92; // u32: bytes of the rows in EMITTED
+export const REGISTER_STRICT: u32 = 224; // u32: whether the body changed a counter of a strict class
 export const REGISTER_WATCHED: u32 = 512; // u32: set by the host where it follows counters: the calls then tell what they touch
 export const REGISTER_TOUCHED: u32 = 516; // u32: entries of TOUCHED
 export const REGISTER_GONE_BYTES: u32 = 520; // u32: bytes of names that are gone; beyond GONE_NAMES_BYTES some are not told
@@ -110,7 +111,8 @@ export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at
  *   280 u32 tracks             284 u32 hand    a track of the ring of all tracks; 0 = none
  *   288 i64 bytes of windows   296 i64 maximum
  *   304 u32 slots to classify  308 u32 next of them   after a change of the classes; 0 = done
- *   312 u32 expiries       counters that have a time at which they end
+ *   312 u32 expiries       counters that have a time at which they end, or roll over
+ *   320 i64 day end        the earliest at which the present day of a class ends; 1 = one is not known, 0 = no class has days
  */
 export const H_MAGIC: u32 = HEADER;
 export const H_VERSION: u32 = HEADER + 4;
@@ -160,6 +162,7 @@ export const H_MAXIMUM_WINDOW_BYTES: u32 = HEADER + 296;
 export const H_TO_CLASSIFY: u32 = HEADER + 304;
 export const H_CLASSIFIED: u32 = HEADER + 308;
 export const H_EXPIRIES: u32 = HEADER + 312;
+export const H_DAY_END: u32 = HEADER + 320;
 
 // Inside the header's page: directories of 1,024 segments each, 514 words for the holes between names (names.ts), the lists of
 // free blocks (blocks.ts), the classes (classes.ts).
@@ -188,6 +191,7 @@ export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;
 export const CLASSIFY: u32 = 67;
+export const DAYS: u32 = 68;
 
 // Flags of a request (protocol.md)
 export const ATOMIC: u32 = 4;
@@ -224,5 +228,5 @@ export const TIME_AHEAD: u32 = 37;
 
 // What `apply` returns besides OK and the statuses
 export const UNCHANGED: u32 = 256; // nothing to log; the answer shows the present
-export const DUE: u32 = 258; // a counter is past its time: ticks come first
+export const DUE: u32 = 258; // a counter is past its time, or a day: ticks come first, and DAYS
 export const REPEATED: u32 = 257; // nothing to log; the answer is the kept first one

@@ -42,9 +42,14 @@ export function hasPage(): bool {
   return load<u32>(H_FREE_PAGE) !== 0 || hasRoom();
 }
 
+/** Whether so many pages may be taken that are not of the reserve. */
+export function hasPages(count: u32): bool {
+  return load<u32>(H_NEXT_PAGE) + RESERVED_PAGES + count <= load<u32>(H_MAXIMUM_PAGES);
+}
+
 /** Whether names and producers that do not exist yet may still take memory. */
 export function hasRoom(): bool {
-  return load<u32>(H_NEXT_PAGE) + RESERVED_PAGES <= load<u32>(H_MAXIMUM_PAGES);
+  return hasPages(0);
 }
 
 /** Takes a block of a page that is cut into equal blocks, linked through their first word from `list`; 0 = no memory. */

@@ -1,6 +1,7 @@
 import { decodeKey, EXTENSION, findStage, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
-import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
+import { classOf, keepsOf, noteStrict, thresholdOf, UNIQUES } from './classes';
+import { expireByClass, hasClassRoom } from './expiring';
 import { HASH_SHIFT } from './items';
 import { ABSENT, ANSWER, BAD_REQUEST, MEMORY_FULL, NAME_INVALID, NOT_TRACKED, OK, SCRATCH } from './layout';
 import { addName, hasNameRoom, leftFor, unaddName } from './names';
@@ -57,11 +58,16 @@ function mergeInto(slot: u32): u32 {
   const address = slotAddress(slot);
   const known = classAt(address);
   if (!(keepsOf(known) & UNIQUES)) return NOT_TRACKED;
+  if (!hasClassRoom(slot + 1, known)) return MEMORY_FULL;
   const track = openTrack(slot);
   if (!track) return MEMORY_FULL;
   const merged = load<u32>(FORM) === HASHES ? seeAll(track, thresholdOf(known)) : absorbSketch(track, load<u32>(ITEMS));
   dropIfIdle(track);
-  if (merged) writeValue(address, valueAt(address));
+  if (merged) {
+    writeValue(address, valueAt(address));
+    expireByClass(slot, known);
+    noteStrict(known);
+  }
   store<u32>(SCRATCH + SLOT, slot + 1);
   return merged ? OK : MEMORY_FULL;
 }

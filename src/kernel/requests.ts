@@ -11,8 +11,10 @@ import {
   SLOT,
   STATUS,
 } from './batch';
-import { existsAt, generationAt, slotAddress, valueAt, writeValue } from './cells';
+import { classAt, existsAt, generationAt, slotAddress, valueAt, writeValue } from './cells';
+import { classOf, noteStrict } from './classes';
 import { nowMinute } from './event-time';
+import { expireByClass, hasClassRoom } from './expiring';
 import {
   ABSENT,
   ANSWER,
@@ -131,6 +133,12 @@ function statusOf(previous: i64): u32 {
   return load<i64>(EXPECTED) === previous ? status : EXPECTATION_FAILED;
 }
 
+/** The class of the counter of a record, which may be absent. */
+function classOfKey(record: u32): u32 {
+  const slot = load<u32>(record + SLOT);
+  return slot ? classAt(slotAddress(slot - 1)) : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+}
+
 /** Sets the counter of a checked SET; the length of the answer. The delta that it caused goes to REGISTER_EFFECT. */
 export function applySet(): u32 {
   const slot = load<u32>(SCRATCH + SLOT);
@@ -138,11 +146,14 @@ export function applySet(): u32 {
   const value = load<i64>(SET_VALUE);
   let status = statusOf(previous);
   if (status === ABSENT) status = hasNameRoom(load<u32>(SCRATCH + KEY_LENGTH)) ? OK : MEMORY_FULL;
+  if (!status && !hasClassRoom(slot, classOfKey(SCRATCH))) status = MEMORY_FULL;
   if (!status) {
     const slot = openName(SCRATCH) - 1;
     store<u32>(SCRATCH + SLOT, slot + 1);
     writeValue(slotAddress(slot), value);
     trackChange(slot, value - previous, nowMinute(), nowMinute());
+    expireByClass(slot, classAt(slotAddress(slot)));
+    noteStrict(classAt(slotAddress(slot)));
   }
   return answerChange(status, previous, status ? 0 : value - previous);
 }
@@ -158,6 +169,7 @@ export function applyDelete(): u32 {
   let status = statusOf(previous);
   if (!status) {
     if (!existsAt(cell)) status = ABSENT;
+    noteStrict(classAt(cell));
     deleteName(slot - 1);
   }
   return answerChange(status, previous, status ? 0 : -previous);

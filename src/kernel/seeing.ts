@@ -1,6 +1,7 @@
 import { DELTA, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
-import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
+import { classOf, keepsOf, noteStrict, thresholdOf, UNIQUES } from './classes';
+import { expireByClass, hasClassRoom } from './expiring';
 import {
   ABSENT,
   ANSWER,
@@ -77,6 +78,7 @@ function seeUnder(record: u32, slot: u32): u32 {
   const address = slotAddress(slot);
   const known = classAt(address);
   if (!(keepsOf(known) & UNIQUES)) return NOT_TRACKED;
+  if (!hasClassRoom(slot + 1, known)) return MEMORY_FULL;
   const track = openTrack(slot);
   if (!track) return MEMORY_FULL;
   const outcome = seeItem(track, load<u64>(record + DELTA), thresholdOf(known));
@@ -87,6 +89,8 @@ function seeUnder(record: u32, slot: u32): u32 {
   store<u32>(record + OUTCOME, outcome);
   store<u32>(record + SLOT, slot + 1);
   writeValue(address, valueAt(address));
+  expireByClass(slot, known);
+  noteStrict(known);
   return OK;
 }
 

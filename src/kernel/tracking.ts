@@ -1,8 +1,21 @@
 import { DELTA, EXTENSION, MARKS, SLOT } from './batch';
-import { classAt, nameAt, setClass, slotAddress, trackAt } from './cells';
-import { classOf, HISTORY, isSameClass, keepsOf, knownSince, markUntracked, UNIQUES, WINDOWS } from './classes';
+import { classAt, existsAt, nameAt, setClass, slotAddress, trackAt } from './cells';
+import {
+  areDaysKnown,
+  classOf,
+  HISTORY,
+  isSameClass,
+  keepsOf,
+  knownSince,
+  markUntracked,
+  noteStrict,
+  ROLLOVER,
+  UNIQUES,
+  WINDOWS,
+} from './classes';
 import { emitMinute } from './emitted';
 import { minuteOfExtension, nowMinute } from './event-time';
+import { expireByClass, rollWithDay, stopRolling } from './expiring';
 import { dropExpiry } from './expiry';
 import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS } from './layout';
 import { nameBytes, nameLength } from './names';
@@ -42,15 +55,17 @@ const CLASSIFY_SLOTS: u32 = 4096;
 /** An operation changed its counter (add.ts): in MARKS of a record that was not a quick step. */
 export const CHANGED: u32 = 1;
 
-/** Brings the change of an operation that was applied to the window of its counter; `now` is the minute of the body. */
+/** Brings the change of an operation that was applied to what its counter's class keeps; `now` is the minute of the body. */
 export function trackRecord(record: u32, now: u32): void {
+  const extension = load<u32>(record + EXTENSION);
+  if (extension && !(load<u32>(record + MARKS) & CHANGED)) return; // it was applied before, under its id, and may have no slot
   const slot = load<u32>(record + SLOT) - 1;
   const known = classAt(slotAddress(slot));
   if (!known) return;
-  const extension = load<u32>(record + EXTENSION);
-  if (extension && !(load<u32>(record + MARKS) & CHANGED)) return; // it was applied before, under its id
   const minute = extension ? minuteOfExtension(known, extension) : now + 1;
   if (minute) trackChange(slot, load<i64>(record + DELTA), minute - 1, now);
+  expireByClass(slot, known);
+  noteStrict(known);
 }
 
 /** Brings a change of a counter to its window, if its class keeps one. */
@@ -122,7 +137,7 @@ export function endTrack(slot: u32): void {
 /** Goes on with a change of the classes. */
 export function classifySlots(): void {
   const slots = load<u32>(H_TO_CLASSIFY);
-  if (!slots) return;
+  if (!slots || !areDaysKnown()) return;
   const first = load<u32>(H_CLASSIFIED);
   const end = min<u32>(first + CLASSIFY_SLOTS, slots);
   for (let slot = first; slot < end; slot++) classifySlot(slot);
@@ -148,4 +163,6 @@ function classifySlot(slot: u32): void {
     markUntracked(fresh, nowMinute());
   }
   setClass(address, fresh);
+  if (!(keepsOf(fresh) & ROLLOVER)) stopRolling(slot);
+  else if (existsAt(address)) rollWithDay(slot, fresh); // without memory, when it is changed
 }

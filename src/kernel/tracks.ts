@@ -33,7 +33,7 @@ export const SPARSE: u32 = 1;
 export const MINUTES: u32 = 2;
 export const DAYS: u32 = 3;
 
-const BARE_BYTES: u32 = 32;
+export const BARE_BYTES: u32 = 32;
 const FORM_SHIFT: u32 = 30;
 const SLOT_MASK: u32 = 0x3fffffff;
 

@@ -4,11 +4,13 @@ import { Kind, type Partition, type ProducerState } from '../partition/partition
 import { ByteReader, type ByteWriter } from '../protocol/bytes.js';
 import { type HelloAnswer, type HelloRequest, PRODUCER_ID_BYTES, type ProducerRef } from '../protocol/control.js';
 import type { LaneParts } from './lane.js';
+import type { Ticks } from './ticks.js';
 
 /** HELLO: what a connection is allowed to write as. */
 
 /** What the answer to HELLO says of the whole server. */
-export interface ServerMap extends Pick<HelloAnswer, 'server' | 'epoch' | 'lanes' | 'partitions' | 'limits'> {
+export interface ServerMap
+  extends Pick<HelloAnswer, 'server' | 'epoch' | 'lanes' | 'partitions' | 'limits' | 'accuracy'> {
   /** Where the lanes speak WebSocket, for clients that came by it. */
   readonly webSocketLanes?: HelloAnswer['lanes'];
 }
@@ -56,16 +58,15 @@ export interface Grant extends ProducerState {
  *
  * @throws TallystickError what refuses it
  */
-export function grant(parts: LaneParts, { producer, resume }: HelloRequest): Grant[] {
+export function grant(parts: LaneParts, ticks: Ticks, { producer, resume }: HelloRequest): Grant[] {
   if (!producer) return [];
   const id = producerId(producer);
   const incarnations = new Map(resume?.map(({ partition, incarnation }) => [partition, incarnation]));
-  return [...parts.partitions].map(([number, partition]) => ({
-    partition: number,
-    ...(resume
-      ? resumed(partition, id, incarnations.get(number))
-      : opened(parts, number, partition, id, 'name' in producer)),
-  }));
+  return [...parts.partitions].map(([number, partition]) => {
+    if (resume) return { partition: number, ...resumed(partition, id, incarnations.get(number)) };
+    ticks.settle(number, partition);
+    return { partition: number, ...opened(parts, number, partition, id, 'name' in producer) };
+  });
 }
 
 /** A named producer's id is half of SHA-256, so that names and random ids do not meet. */

@@ -8,7 +8,8 @@ import { ByteReader, ByteWriter } from '../protocol/bytes.js';
 import { type HistoryFound, type HistoryQuestion, readQuestion, writeFound } from '../protocol/history.js';
 import { MAX_TIME } from '../protocol/request.js';
 import { type Bucket, endOf } from '../series/bucket.js';
-import { valueAt } from '../series/series.js';
+import { range, valueAt } from '../series/series.js';
+import type { Days } from './days.js';
 import type { HistoryFeed } from './history-feed.js';
 
 /** What an answer may hold: about 14 days of minutes, and days for ever. */
@@ -18,6 +19,7 @@ export interface HistoryReadsParts {
   readonly history: History;
   readonly feed: HistoryFeed;
   readonly clock: Clock;
+  readonly days: Days;
 }
 
 /** Answers HISTORY from what is stored, what waits to be, and the hour that is open in the kernel: as of the partition's sequence. */
@@ -54,8 +56,18 @@ export class HistoryReads {
       throw new TallystickError('BAD_REQUEST', `The range has more than ${MOST_BUCKETS} buckets. Ask for less of it.`);
     }
     const { at } = question;
+    if (this.#parts.days.has(tracked.classNumber)) return this.#findInDay(at, number, tracked, open);
     const found = valueAt(tracked.value, this.#buckets(number, tracked, open, at, MAX_TIME), at);
     return { kind: 'value', value: found.value, at: found.at, resolution: found.resolution };
+  }
+
+  /** The value of a counter that begins at 0 with every day: what was counted from the beginning of the day on. */
+  #findInDay(at: number, number: number, tracked: TrackedCounter, open: readonly OpenHour[]): HistoryFound {
+    const { begin, end } = this.#parts.days.dayOf(tracked.classNumber, at);
+    const found = range(this.#buckets(number, tracked, open, begin, at), begin, at);
+    if (found.start < begin || found.end > end)
+      throw new TallystickError('NOT_TRACKED', 'What is kept of that day lies across its midnight.');
+    return { kind: 'value', value: found.sum, at: found.end, resolution: found.resolution };
   }
 
   /** The buckets that reach into `[from, to)`. */

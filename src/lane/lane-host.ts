@@ -13,6 +13,7 @@ import type { Transport } from '../transport/transport.js';
 import type { LaneConnection } from './answers.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import { CheckpointSchedule } from './checkpoint-schedule.js';
+import { Days } from './days.js';
 import { type ServerMap, Session, type Via } from './greeting.js';
 import { HistoryFeed } from './history-feed.js';
 import type { HotName } from './hot-names.js';
@@ -168,6 +169,7 @@ export class LaneHost {
     const [partitions, commit, history, feed] = [this.partitions, this.#commit, this.#history, this.#feed];
     this.#lane = new Lane({
       ...{ lane, partitions, commit, history, feed, clock, map, links, hotPerSecond, onHot, quota },
+      days: new Days(this.#parts.configuration.classes),
       ...{ isPoisoned, describe, describePartition },
     });
     this.#checkpoints.start();

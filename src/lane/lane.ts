@@ -1,15 +1,16 @@
-import type { Clock, Timer } from '../clock.js';
+import type { Clock } from '../clock.js';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import type { History } from '../history/history.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { RECORD_BYTES } from '../log/record.js';
-import { Kind, type Partition, REPEATED, UNCHANGED } from '../partition/partition.js';
+import { type Partition, REPEATED, UNCHANGED } from '../partition/partition.js';
 import type { StatsMap } from '../protocol/control.js';
 import type { FrameView } from '../protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
 import { Feeds } from '../pubsub/feeds.js';
 import { Answers, type LaneConnection, type Requester } from './answers.js';
 import { encodeAudit } from './audit.js';
+import type { Days } from './days.js';
 import type { ServerMap } from './greeting.js';
 import type { HistoryFeed } from './history-feed.js';
 import { HistoryReads } from './history-reads.js';
@@ -20,6 +21,7 @@ import type { Quota } from './quota.js';
 import { Reads } from './reads.js';
 import { EFFECT_BYTES, hasEffect } from './recovery.js';
 import { Shares } from './shares.js';
+import { Ticks } from './ticks.js';
 
 /**
  * The loop of a lane, and the whole way of a request:
@@ -40,6 +42,8 @@ export interface LaneParts {
   readonly history: History;
   readonly feed: HistoryFeed;
   readonly clock: Clock;
+  /** Of the classes in force. */
+  readonly days: Days;
   readonly map: ServerMap;
   /** The ways to the other lanes. */
   readonly links: readonly Link[];
@@ -58,11 +62,15 @@ export interface LaneParts {
 /** Flags that the kernel sees and the log keeps. */
 const KERNEL_FLAGS = Flag.ATOMIC | Flag.VALUES | Flag.SEQUENCED;
 /** Requests that read, and may wait for a position. */
-const WAITING_READS: ReadonlySet<number> = new Set([Opcode.GET, Opcode.WINDOW, Opcode.UNIQUES, Opcode.HISTORY]);
+const WAITING_READS: ReadonlySet<number> = new Set([
+  Opcode.GET,
+  Opcode.WINDOW,
+  Opcode.UNIQUES,
+  Opcode.HISTORY,
+  Opcode.EXPIRY,
+]);
 /** Room that the open group must have for whatever request comes next. */
 const LARGEST_ENTRY = DEFAULT_LIMITS.frame + EFFECT_BYTES + RECORD_BYTES;
-const TICK_MILLISECONDS = 60_000;
-const NO_BYTES = new Uint8Array(0);
 
 export class Lane implements MeshHandler {
   readonly #parts: LaneParts;
@@ -74,7 +82,7 @@ export class Lane implements MeshHandler {
   readonly #feeds: Feeds;
   /** Whoever is not read from until the open group has room. */
   readonly #held = new Set<Source>();
-  #tick: Timer;
+  readonly #ticks: Ticks;
   #draining = false;
   #repeated = 0;
 
@@ -87,9 +95,13 @@ export class Lane implements MeshHandler {
     const hot = new HotNames({ partitions, clock, threshold: hotPerSecond, warn: onHot });
     this.#hot = hot;
     this.#feeds = new Feeds({ ...parts, epoch: parts.map.epoch });
-    const [answers, mesh, feeds] = [this.#answers, this.#mesh, this.#feeds];
-    this.#shares = new Shares({ parts, answers, mesh, hot, feeds, repeated: () => this.#repeated });
-    this.#tick = this.#scheduleTick();
+    this.#ticks = new Ticks(
+      parts,
+      () => this.#obstacle,
+      (number) => this.#feeds.take(number),
+    );
+    const [answers, mesh, feeds, ticks] = [this.#answers, this.#mesh, this.#feeds, this.#ticks];
+    this.#shares = new Shares({ parts, answers, mesh, hot, feeds, ticks, repeated: () => this.#repeated });
   }
 
   /** Handles one request of a client; its body is valid during the call only. */
@@ -152,7 +164,7 @@ export class Lane implements MeshHandler {
    */
   async drain(): Promise<void> {
     this.#draining = true;
-    this.#tick.cancel();
+    this.#ticks.cancel();
     this.#hot.close();
     this.#release();
     await this.#mesh.endRequests();
@@ -176,10 +188,12 @@ export class Lane implements MeshHandler {
   #apply(from: Requester, frame: FrameView): void {
     const partition = this.#parts.partitions.get(frame.partition);
     if (!partition) throw new TallystickError('WRONG_PARTITION');
-    if (WAITING_READS.has(frame.opcode)) this.#reads.get(from, frame, partition);
+    const isRead = WAITING_READS.has(frame.opcode) || frame.opcode === Opcode.LIST || frame.opcode === Opcode.TAIL;
+    if (isRead || !this.#obstacle) this.#ticks.settle(frame.partition, partition);
+    if (!isRead) this.#write(from, frame, partition);
     else if (frame.opcode === Opcode.LIST) this.#reads.list(from, frame, partition);
     else if (frame.opcode === Opcode.TAIL) this.#feeds.request(from, frame);
-    else this.#write(from, frame, partition);
+    else this.#reads.get(from, frame, partition);
   }
 
   /** Whether it concerns a partition that the client reaches by another lane. */
@@ -237,7 +251,8 @@ export class Lane implements MeshHandler {
       return;
     }
     const result = { position, answer: partition.answer, flags: isRepeat ? Flag.REPEATED : 0 };
-    const isApplied = (frame.flags & Flag.APPLIED) !== 0;
+    // What was applied before may have been strict: its group is flushed by now, or soon
+    const isApplied = (frame.flags & Flag.APPLIED) !== 0 && !isRepeat && !partition.isStrict;
     if (isApplied) this.#answers.now(from, frame, result);
     else this.#answers.whenFlushed(from, frame, result, 'unknown');
   }
@@ -264,22 +279,6 @@ export class Lane implements MeshHandler {
     const held = [...this.#held];
     this.#held.clear();
     for (const source of held) source.readOn();
-  }
-
-  /** Lets time pass in the log where it has work, so that expiry happens at the same place in every replay. */
-  #scheduleTick(): Timer {
-    return this.#parts.clock.setTimer(TICK_MILLISECONDS, () => {
-      const { partitions, commit, clock, feed } = this.#parts;
-      for (const [number, partition] of partitions) {
-        if (!partition.needsTicks || this.#obstacle || feed.isFull || !commit.canAppend(number, 0)) continue;
-        const milliseconds = clock.wallMilliseconds();
-        if (partition.apply(Kind.TICK, 0, 0, 0, milliseconds, NO_BYTES) !== OK) continue;
-        commit.append(number, { kind: Kind.TICK, flags: 0, producer: 0, incarnation: 0, milliseconds }, NO_BYTES);
-        feed.take(number, partition);
-      }
-      this.#tick = this.#scheduleTick();
-      for (const number of partitions.keys()) this.#feeds.take(number);
-    });
   }
 }
 

@@ -10,7 +10,7 @@ import type { HistoryReads } from './history-reads.js';
 /** How long a read waits for the position that it asks for. */
 const POSITION_MILLISECONDS = 5_000;
 
-/** A GET, WINDOW, UNIQUES or HISTORY that waits for a position. */
+/** A GET, WINDOW, UNIQUES, HISTORY or EXPIRY that waits for a position. */
 interface Waiter {
   readonly from: Requester;
   readonly address: Address;
@@ -19,7 +19,7 @@ interface Waiter {
   readonly deadline: Timer;
 }
 
-/** GET, WINDOW, UNIQUES, HISTORY and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. */
+/** GET, WINDOW, UNIQUES, HISTORY, EXPIRY and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. */
 export class Reads {
   readonly #answers: Answers;
   readonly #clock: Clock;
@@ -80,7 +80,8 @@ export class Reads {
   #read({ opcode, partition: number }: Address, partition: Partition, body: Uint8Array): Uint8Array {
     if (opcode === Opcode.HISTORY) return this.#history.answer(number, partition, body);
     if (opcode === Opcode.WINDOW) return shown(partition, partition.window(body, this.#clock.wallMilliseconds()));
-    return shown(partition, opcode === Opcode.UNIQUES ? partition.uniques(body) : partition.read(body));
+    if (opcode === Opcode.UNIQUES) return shown(partition, partition.uniques(body));
+    return shown(partition, opcode === Opcode.EXPIRY ? partition.expiries(body) : partition.read(body));
   }
 
   #answer(from: Requester, frame: Address, partition: Partition, answer: Uint8Array): void {

@@ -7,6 +7,7 @@ import type { LogEntry } from '../log/record.js';
 import { type CounterClass, encodeClasses, hasClasses } from '../partition/classes.js';
 import { Kind, type Partition, type PartitionConfiguration } from '../partition/partition.js';
 import { Opcode } from '../protocol/opcode.js';
+import { Days } from './days.js';
 
 /** Replay: the log's entries go through the same `apply` as when they were new. */
 
@@ -104,8 +105,6 @@ export interface LaneConfiguration extends Omit<PartitionConfiguration, 'partiti
   readonly classes: readonly CounterClass[];
 }
 
-const NO_BYTES = new Uint8Array(0);
-
 /**
  * Gives each partition that has other limits or classes the configured ones, by way of the log.
  *
@@ -119,25 +118,43 @@ export function configure(
   applied: (partition: number) => void,
 ): void {
   const table = encodeClasses(classes);
+  const days = new Days(classes);
   for (const [number, partition] of partitions) {
     const append = (kind: number, body: Uint8Array) => {
       commit.append(number, { kind, flags: 0, producer: 0, incarnation: 0, milliseconds }, body);
       applied(number);
     };
-    const finishChange = () => {
-      while (partition.isClassifying) {
-        partition.apply(Kind.TICK, 0, 0, 0, milliseconds, NO_BYTES);
-        append(Kind.TICK, NO_BYTES);
+    const settleWhile = (isNeeded: () => boolean) => {
+      while (isNeeded()) {
+        const { kind, body } = days.settling(partition, milliseconds);
+        partition.apply(kind, 0, 0, 0, milliseconds, body);
+        append(kind, body);
       }
+    };
+    const finishChange = () => settleWhile(() => partition.isClassifying);
+    // Nothing else may meet a counter that is past its time.
+    const endDue = () => settleWhile(() => partition.hasDue(milliseconds));
+    // Of another zone than before, or for the first time.
+    const tellDays = () => {
+      const body = days.correction(partition, milliseconds);
+      if (!body) return;
+      partition.apply(Kind.DAYS, 0, 0, 0, milliseconds, body);
+      append(Kind.DAYS, body);
     };
     const wanted = { ...limits, partition: number };
     if (partition.sequence === 0 || !partition.hasLimits(wanted)) {
+      endDue();
       append(Kind.CONFIGURE, partition.configure(wanted, milliseconds));
     }
     finishChange(); // of an earlier start, which may have been cut short
-    if (hasClasses(partition.classes, table)) continue;
+    if (hasClasses(partition.classes, table)) {
+      tellDays();
+      continue;
+    }
+    endDue();
     partition.apply(Kind.CLASSIFY, 0, 0, 0, milliseconds, table);
     append(Kind.CLASSIFY, table);
+    tellDays();
     finishChange();
   }
 }

@@ -19,6 +19,7 @@ import { decodeGrants, encodeGrants, type Grant, grant, producerId, Session, typ
 import type { HotNames } from './hot-names.js';
 import type { LaneParts } from './lane.js';
 import type { Mesh } from './mesh.js';
+import type { Ticks } from './ticks.js';
 
 /**
  * HELLO, SYNC and STATS concern whole lanes. Each lane answers with its share; the lane of the client gathers the shares, its own
@@ -42,6 +43,7 @@ export interface SharesParts {
   readonly mesh: Mesh;
   readonly hot: HotNames;
   readonly feeds: Feeds;
+  readonly ticks: Ticks;
   /** Repeats that the lane has answered. */
   readonly repeated: () => number;
 }
@@ -52,14 +54,16 @@ export class Shares {
   readonly #mesh: Mesh;
   readonly #hot: HotNames;
   readonly #feeds: Feeds;
+  readonly #ticks: Ticks;
   readonly #repeated: () => number;
 
-  constructor({ parts, answers, mesh, hot, feeds, repeated }: SharesParts) {
+  constructor({ parts, answers, mesh, hot, feeds, ticks, repeated }: SharesParts) {
     this.#parts = parts;
     this.#answers = answers;
     this.#mesh = mesh;
     this.#hot = hot;
     this.#feeds = feeds;
+    this.#ticks = ticks;
     this.#repeated = repeated;
   }
 
@@ -121,7 +125,7 @@ export class Shares {
 
   #helloShare(from: Requester, frame: FrameView): void {
     const request = decodeHelloRequest(frame.body);
-    const grants = grant(this.#parts, request);
+    const grants = grant(this.#parts, this.#ticks, request);
     const writer = new ByteWriter();
     encodeGrants(writer, grants);
     // An opening promises that older sessions are fenced, so it must be on the device.

@@ -76,6 +76,7 @@ export class LmdbPages {
   readonly path: string;
   readonly pageBytes: number;
   readonly #file: number;
+  #knownBytes = 0;
 
   constructor(path: string) {
     this.path = path;
@@ -127,11 +128,17 @@ export class LmdbPages {
   }
 
   bytes(position: number, length: number): Buffer {
-    const isThere = position + length <= this.fileBytes;
+    const isThere = this.#reaches(position + length);
     const bytes = Buffer.allocUnsafeSlow(isThere ? length : 0);
     if (!isThere || readSync(this.#file, bytes, 0, length, position) !== length)
       throw this.fail(`it ends before ${position + length}`);
     return bytes;
+  }
+
+  /** Whether the file is so long. It never shrinks, so it is asked only where it was shorter. */
+  #reaches(end: number): boolean {
+    if (end > this.#knownBytes) this.#knownBytes = this.fileBytes;
+    return end <= this.#knownBytes;
   }
 
   fail(what: string): Error {

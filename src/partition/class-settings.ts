@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { encodeUtf8 } from '../protocol/bytes.js';
+import { ACCURACIES } from '../protocol/control.js';
 import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES, MOST_EXACT_UNIQUES } from './classes.js';
 
 /** Classes as people write them, in the configuration: durations are "90s", "15m", "6h", "30d". */
@@ -26,16 +27,36 @@ const counterClass = z.strictObject({
   windows: z.enum(['1h', '1d']).optional(),
   history: z.boolean().optional(),
   uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
+  ttl: duration.optional(),
   lateness: z
     .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
     .optional(),
   late: z.enum(['refuse', 'total']).optional(),
+  accuracy: z.enum(ACCURACIES).optional(),
+  rollover: z.literal('daily').optional(),
+  zone: z.string().refine(isZone, 'no time zone such as "Europe/Berlin"').optional(),
 });
+
+const usableClass = counterClass.check(({ value, issues }) => {
+  const fault =
+    (value.rollover && value.ttl !== undefined && 'a counter that begins anew with every day has no "ttl"') ||
+    (value.zone !== undefined && !value.rollover && 'a "zone" is that of a "rollover"');
+  if (fault) issues.push({ code: 'custom', message: fault, input: value });
+});
+
+function isZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false; // the RangeError says no more
+  }
+}
 
 /** A list of them; as text, JSON. */
 export const classSettings = z.preprocess(
   (value) => (typeof value === 'string' ? parsed(value) : value),
-  z.array(counterClass).max(MAX_CLASSES),
+  z.array(usableClass).max(MAX_CLASSES),
 ) as unknown as z.ZodType<readonly CounterClass[]>;
 
 /** Text that is no JSON stays text, which the schema refuses. */

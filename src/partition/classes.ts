@@ -1,5 +1,6 @@
 import { TallystickError } from '../errors.js';
 import { encodeUtf8 } from '../protocol/bytes.js';
+import type { Accuracy } from '../protocol/control.js';
 
 /** What is kept of counters besides their totals, by their names. The kernel's side is src/kernel/classes.ts. */
 
@@ -13,8 +14,18 @@ export interface CounterClass {
   readonly history?: boolean;
   /** Whether unique items are counted: how many of them exactly, at most MOST_EXACT_UNIQUES. */
   readonly uniques?: number;
+  /** How long after its first change a counter ends, in milliseconds. Absent: it does not, unless an EXPIRE or an increment says so. */
+  readonly ttl?: number;
+  /** A counter begins at 0 with every day, of this zone: by default of UTC. The days that are over stay in its history. */
+  readonly rollover?: 'daily';
+  readonly zone?: string;
   /** How old the time of an increment may be, in milliseconds; by default an hour. */
   readonly lateness?: number | 'any';
+  /**
+   * `strict`: a change is answered when it is flushed, whatever was asked for, and clients sum none up. `relaxed`: clients ask to be answered from
+   * memory unless they are told otherwise. By default, `exact`, as they ask.
+   */
+  readonly accuracy?: Accuracy;
   /** What becomes of an increment that is older: it is refused, or counted in the total alone. */
   readonly late?: 'refuse' | 'total';
 }
@@ -24,12 +35,23 @@ export const MAX_PATTERN_BYTES = 64;
 export const MOST_EXACT_UNIQUES = 10_000_000;
 const CLASS_BYTES = 128;
 const PATTERN = 64;
-const Keep = { WINDOWS: 1, DAYS: 2, HISTORY: 4, UNIQUES: 8, LATE_IN_TOTAL: 16 } as const;
+const Keep = {
+  WINDOWS: 1,
+  DAYS: 2,
+  HISTORY: 4,
+  UNIQUES: 8,
+  LATE_IN_TOTAL: 16,
+  RELAXED: 256,
+  STRICT: 512,
+  ROLLOVER: 2048,
+} as const;
 const HOUR = 3_600_000;
 const ANY = -1n;
+const DAY_BYTES = 17;
 
-/** Where the kernel writes into its table what no rule says: from when on a class knows everything. */
+/** Where the kernel writes into its table what no rule says: from when on a class knows everything, and its present day. */
 const MINUTES = { start: 28, end: 36 };
+const DAY = { start: 48, end: 64 };
 
 /** The body of a CLASSIFY. @throws TallystickError INVALID_ARGUMENT */
 export function encodeClasses(classes: readonly CounterClass[]): Uint8Array {
@@ -51,25 +73,28 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   view.setUint32(0, keepsOf(rule), true);
   view.setUint32(4, pattern.length, true);
+  view.setBigInt64(8, BigInt(rule.ttl ?? 0), true);
   view.setBigInt64(16, rule.lateness === 'any' ? ANY : BigInt(rule.lateness ?? HOUR), true);
   view.setUint32(24, rule.uniques ?? 0, true);
   bytes.set(pattern, PATTERN);
 }
 
-function keepsOf({ windows, history, uniques, late }: CounterClass): number {
+function keepsOf({ windows, history, uniques, late, rollover, accuracy }: CounterClass): number {
   return (
     (windows || history ? Keep.WINDOWS : 0) |
     (windows === '1d' ? Keep.DAYS : 0) |
     (history ? Keep.HISTORY : 0) |
     (uniques === undefined ? 0 : Keep.UNIQUES) |
-    (late === 'total' ? Keep.LATE_IN_TOTAL : 0)
+    (late === 'total' ? Keep.LATE_IN_TOTAL : 0) |
+    (rollover ? Keep.ROLLOVER : 0) |
+    (accuracy === 'relaxed' ? Keep.RELAXED : accuracy === 'strict' ? Keep.STRICT : 0)
   );
 }
 
 /** Whether a table of the kernel has just the classes of a CLASSIFY's body. */
 export function hasClasses(table: Uint8Array, body: Uint8Array): boolean {
   if (table.length !== body.length) return false;
-  return table.every((byte, index) => byte === body[index] || isMinute(index % CLASS_BYTES));
+  return table.every((byte, index) => byte === body[index] || isOfKernel(index % CLASS_BYTES));
 }
 
 /** Whether any class of a table of the kernel keeps uniques. */
@@ -78,10 +103,42 @@ export function keepsUniques(table: Uint8Array): boolean {
 }
 
 /** A table of the kernel as the body of a CLASSIFY. */
-export function withoutMinutes(table: Uint8Array): Uint8Array {
-  return table.map((byte, index) => (isMinute(index % CLASS_BYTES) ? 0 : byte));
+export function asRules(table: Uint8Array): Uint8Array {
+  return table.map((byte, index) => (isOfKernel(index % CLASS_BYTES) ? 0 : byte));
 }
 
-function isMinute(offset: number): boolean {
-  return offset >= MINUTES.start && offset < MINUTES.end;
+function isOfKernel(offset: number): boolean {
+  return [MINUTES, DAY].some(({ start, end }) => offset >= start && offset < end);
+}
+
+/** A day in which a class counts: instants in milliseconds since 1970. */
+export interface ClassDay {
+  /** Of the class, from 1. */
+  readonly number: number;
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** The body of a DAYS: `number u8 | begin i64 | end i64` for each. */
+export function encodeDays(days: readonly ClassDay[]): Uint8Array {
+  const body = new Uint8Array(days.length * DAY_BYTES);
+  const view = new DataView(body.buffer);
+  for (const [index, { number, begin, end }] of days.entries()) {
+    view.setUint8(index * DAY_BYTES, number);
+    view.setBigInt64(index * DAY_BYTES + 1, BigInt(begin), true);
+    view.setBigInt64(index * DAY_BYTES + 9, BigInt(end), true);
+  }
+  return body;
+}
+
+/** The present days of the classes of a table of the kernel that have any: 0 and 0 where it was not told yet. */
+export function daysOf(table: Uint8Array): ClassDay[] {
+  const view = new DataView(table.buffer, table.byteOffset, table.length);
+  return Array.from({ length: table.length / CLASS_BYTES }, (_, index) => index * CLASS_BYTES)
+    .filter((entry) => view.getUint32(entry, true) & Keep.ROLLOVER)
+    .map((entry) => ({
+      number: entry / CLASS_BYTES + 1,
+      begin: Number(view.getBigInt64(entry + DAY.start, true)),
+      end: Number(view.getBigInt64(entry + DAY.start + 8, true)),
+    }));
 }

@@ -1,6 +1,7 @@
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
 import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
+import type { KernelExports } from './kernel-exports.js';
 import { Touched } from './touched.js';
 
 export type { PartitionConfiguration } from './configuration.js';
@@ -11,12 +12,12 @@ export type { PartitionConfiguration } from './configuration.js';
  */
 
 /** Kinds of body that are no requests; requests have the kinds of their opcodes. */
-export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67 } as const;
+export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67, DAYS: 68 } as const;
 
 /** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */
 export const UNCHANGED = 256;
 export const REPEATED = 257;
-/** A counter is past its time: TICKs come first, and nothing has changed. */
+/** A counter, or the day of a class, is past its time: TICKs come first, and DAYS; nothing has changed. */
 export const DUE = 258;
 
 export const KERNEL_VERSION = 4;
@@ -31,6 +32,7 @@ const REGISTER_WATCHED = 512;
 const REGISTER_TOUCHED = 516;
 const REGISTER_GONE_BYTES = 520;
 const REGISTER_VALUE = 528;
+const REGISTER_STRICT = 224;
 const RECEIVE = 0x1000;
 const RECEIVE_BYTES = 1_048_576;
 const ANSWER = 0x180000;
@@ -61,6 +63,8 @@ const H_TRACKS = HEADER + 280;
 const H_WINDOW_BYTES = HEADER + 288;
 const H_MAXIMUM_WINDOW_BYTES = HEADER + 296;
 const H_TO_CLASSIFY = HEADER + 304;
+const H_EXPIRIES = HEADER + 312;
+const H_DAY_END = HEADER + 320;
 const CLASS_TABLES = HEADER + 0x7000;
 const CLASS_TABLE_BYTES = 8192;
 const CLASS_BYTES = 128;
@@ -69,33 +73,6 @@ const INITIAL_PAGES = 192;
 export const MAXIMUM_PAGES = 65_535;
 export const PAGE_BYTES = 65_536;
 const PRODUCER_ID_BYTES = 16;
-
-interface KernelExports {
-  apply(
-    kind: number,
-    flags: number,
-    producer: number,
-    incarnation: number,
-    milliseconds: number,
-    length: number,
-  ): number;
-  judge(kind: number, flags: number, producer: number, incarnation: number, length: number): number;
-  read(length: number): number;
-  list(length: number): number;
-  window(length: number, milliseconds: number): number;
-  uniques(length: number): number;
-  history(length: number): number;
-  lookUpProducer(): number;
-  producerAt(producer: number): number;
-  slotOfOperation(index: number): number;
-  slotOfKey(index: number): number;
-  lookAt(slot: number): number;
-  nameOfSlot(slot: number): number;
-  stateBytes(): number;
-  stateHash(): bigint;
-  hashPages(first: number, count: number): bigint;
-  growTo(pages: number): void;
-}
 
 /** A producer as its partition knows it. */
 export interface ProducerState {
@@ -120,6 +97,8 @@ export interface TrackedCounter {
   readonly counter: { readonly slot: number; readonly generation: number } | undefined;
   readonly exists: boolean;
   readonly value: bigint;
+  /** The number of its class among the configured ones, from 1. */
+  readonly classNumber: number;
   /** The first instant of which its class knows everything, in milliseconds since 1970. */
   readonly since: number;
 }
@@ -197,6 +176,12 @@ export class Partition {
     return this.#kernel.window(body.length, milliseconds);
   }
 
+  /** Answers the body of an EXPIRY from memory; changes nothing. */
+  expiries(body: Uint8Array): number {
+    this.#receive(body);
+    return this.#kernel.expiries(body.length);
+  }
+
   /** Answers the body of a UNIQUES from memory; changes nothing. */
   uniques(body: Uint8Array): number {
     this.#receive(body);
@@ -219,6 +204,7 @@ export class Partition {
       counter: slot === 0 ? undefined : { slot: slot - 1, generation: view.getUint16(ANSWER + 16, true) },
       exists: view.getUint8(ANSWER + 18) === 1,
       value: view.getBigInt64(ANSWER + 8, true),
+      classNumber: view.getUint8(ANSWER + 19),
       since: view.getUint32(ANSWER + 4, true) * 60_000,
     };
   }
@@ -277,6 +263,11 @@ export class Partition {
   nameOfSlot(slot: number): string | undefined {
     const length = this.#kernel.nameOfSlot(slot);
     return length === 0 ? undefined : new ByteReader(this.#bytes, ANSWER).name(length);
+  }
+
+  /** Whether the body that was applied last changed a counter of a strict class. */
+  get isStrict(): boolean {
+    return this.#view.getUint32(REGISTER_STRICT, true) > 0;
   }
 
   /** The delta that the last SET or DELETE caused. */
@@ -377,9 +368,23 @@ export class Partition {
     return Number(this.#view.getBigInt64(H_TIME, true));
   }
 
-  /** Whether time alone has work here: operation ids or anonymous producers to forget, windows to close. */
+  /**
+   * Whether a counter is past its time, or the present day of a class over. Until TICKs have ended all of those, and a DAYS has told the next
+   * day, `apply` takes nothing else.
+   */
+  hasDue(milliseconds: number): boolean {
+    const mayBe = this.#view.getUint32(H_EXPIRIES, true) > 0 || this.#u64(H_DAY_END) > 0;
+    return mayBe && this.#kernel.isDue(milliseconds) !== 0;
+  }
+
+  /** Whether it is a DAYS that is to come. */
+  needsDays(milliseconds: number): boolean {
+    return this.#kernel.needsDays(milliseconds) !== 0;
+  }
+
+  /** Whether time alone has work here: operation ids or anonymous producers to forget, windows to close, counters to end. */
   get needsTicks(): boolean {
-    const work = [H_OPERATION_IDS, H_LIVE_PRODUCERS, H_TRACKS, H_TO_CLASSIFY];
+    const work = [H_OPERATION_IDS, H_LIVE_PRODUCERS, H_TRACKS, H_TO_CLASSIFY, H_EXPIRIES];
     return work.some((address) => this.#view.getUint32(address, true) > 0);
   }
 

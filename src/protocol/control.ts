@@ -17,6 +17,7 @@ const CLIENT_BYTES = 128;
 const TOKEN_BYTES = 512;
 const PRODUCER_NAME_BYTES = 256;
 const HOST_BYTES = 255;
+const PATTERN_BYTES = 64;
 /** The most that a HELLO may have for each partition that it resumes in: an array of two numbers. */
 const RESUME_BYTES = 16;
 /** Values in a request and in an answer, keys not counted; an answer has a few for each partition. */
@@ -58,6 +59,16 @@ export interface ProducerPartition {
   readonly cursor?: Uint8Array;
 }
 
+/** How clients treat counters of a class. */
+export const ACCURACIES = ['relaxed', 'exact', 'strict'] as const;
+export type Accuracy = (typeof ACCURACIES)[number];
+
+/** The accuracy of the names that match a pattern. */
+export interface AccuracyRule {
+  readonly pattern: string;
+  readonly accuracy: Accuracy;
+}
+
 export interface HelloAnswer {
   readonly version: number;
   /** Name and version of the server. */
@@ -70,6 +81,8 @@ export interface HelloAnswer {
   /** For each partition the index of its lane. */
   readonly partitions: readonly number[];
   readonly limits: HelloLimits;
+  /** The first rule that matches a name counts; one that none matches is exact. Absent where all are. */
+  readonly accuracy?: readonly AccuracyRule[];
   /** Present where the request named a producer; the partitions are all that the connection reaches. */
   readonly producer?: { readonly id: Uint8Array; readonly partitions: readonly ProducerPartition[] };
 }
@@ -139,7 +152,7 @@ export function decodeHelloRequest(body: Uint8Array): HelloRequest {
 }
 
 export function encodeHelloAnswer(writer: ByteWriter, answer: HelloAnswer): void {
-  const { version, server, epoch, lane, lanes, partitions, limits, producer } = answer;
+  const { version, server, epoch, lane, lanes, partitions, limits, accuracy, producer } = answer;
   writeMap(writer, {
     version,
     server,
@@ -148,6 +161,7 @@ export function encodeHelloAnswer(writer: ByteWriter, answer: HelloAnswer): void
     lanes: lanes.map(({ host, port }) => ({ host, port })),
     partitions,
     limits: { ...limits },
+    accuracy: accuracy?.map((rule) => [rule.pattern, rule.accuracy]),
     producer: producer && {
       id: producer.id,
       partitions: producer.partitions.map(({ partition, incarnation, next, cursor }) => [
@@ -158,6 +172,13 @@ export function encodeHelloAnswer(writer: ByteWriter, answer: HelloAnswer): void
       ]),
     },
   });
+}
+
+function accuracyRule(item: PackedValue): AccuracyRule {
+  const [pattern, wanted] = array(item, 'accuracy');
+  const accuracy = ACCURACIES.find((each) => each === wanted);
+  if (!accuracy) throw new TallystickError('BAD_REQUEST', 'A rule of `accuracy` has an unknown one.');
+  return { pattern: text(pattern, 'accuracy', 1, PATTERN_BYTES), accuracy };
 }
 
 export function decodeHelloAnswer(body: Uint8Array): HelloAnswer {
@@ -178,6 +199,7 @@ export function decodeHelloAnswer(body: Uint8Array): HelloAnswer {
     lanes,
     partitions: array(map.get('partitions'), 'partitions').map((item) => laneIndex(item, 'partitions')),
     limits: helloLimits(mapOf(map.get('limits'), 'limits')),
+    ...(map.has('accuracy') && { accuracy: array(map.get('accuracy'), 'accuracy').map(accuracyRule) }),
     ...(map.has('producer') && { producer: openedProducer(mapOf(map.get('producer'), 'producer')) }),
   };
 }

@@ -16,6 +16,8 @@ export const Opcode = {
   WINDOW: 13,
   MERGE: 14,
   HISTORY: 15,
+  EXPIRE: 16,
+  EXPIRY: 18,
   TAIL: 19,
   ERROR: 255,
 } as const;
@@ -98,6 +100,8 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.MERGE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
   [Opcode.UNIQUES, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.HISTORY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
+  [Opcode.EXPIRE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
+  [Opcode.EXPIRY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.TAIL, { addresses: 'partition', flags: Flag.AFTER }],
 ]);
 

@@ -12,11 +12,14 @@ const BY_ID = 1;
 const EXTENDED = 2;
 
 /** The bits of `fields` in an extended operation. */
-const Field = { MIN: 1, MAX: 2, OPERATION_ID: 4, TIME: 8 } as const;
-const ALL_FIELDS = Field.MIN | Field.MAX | Field.OPERATION_ID | Field.TIME;
+const Field = { MIN: 1, MAX: 2, OPERATION_ID: 4, TIME: 8, EXPIRY: 16 } as const;
+const ALL_FIELDS = Field.MIN | Field.MAX | Field.OPERATION_ID | Field.TIME | Field.EXPIRY;
 
 /** The last millisecond of the year 9999, which is as far as times go. */
 export const MAX_TIME = 253_402_300_799_999;
+
+/** How an expiry is written. */
+const Mode = { NEVER: 0, AT: 1, IN: 2, IF_NONE: 4 } as const;
 
 /** Bytes of an operation id. */
 export const OPERATION_ID_BYTES = 16;
@@ -34,6 +37,12 @@ export interface Sequence {
   readonly cursor?: Uint8Array;
 }
 
+/** When a counter expires: never, at a time, or so long after the change is applied. */
+export type Expiry =
+  | { readonly never: true; readonly at?: never; readonly in?: never }
+  | { readonly at: number; readonly in?: never; readonly ifNone?: boolean }
+  | { readonly in: number; readonly at?: never; readonly ifNone?: boolean };
+
 /** The parts of an operation that need its extended form. */
 export interface Extension {
   readonly min?: bigint;
@@ -42,6 +51,8 @@ export interface Extension {
   readonly operationId?: Uint8Array;
   /** When it happened, in milliseconds since 1970, if that is not now. */
   readonly time?: number;
+  /** When the counter expires from now on. */
+  readonly expiry?: Expiry;
 }
 
 export interface Operation extends Extension {
@@ -136,7 +147,7 @@ export function writeOperationById(writer: ByteWriter, slot: number, generation:
 
 /** `delta | fields | …`, after a key that was written with `extended`. */
 export function writeExtendedDelta(writer: ByteWriter, delta: number | bigint, extension: Extension): void {
-  const { min, max, operationId, time } = extension;
+  const { min, max, operationId, time, expiry } = extension;
   if (operationId && operationId.length !== OPERATION_ID_BYTES) {
     throw new TallystickError('INVALID_ARGUMENT', `An operation id has ${OPERATION_ID_BYTES} bytes.`);
   }
@@ -148,12 +159,14 @@ export function writeExtendedDelta(writer: ByteWriter, delta: number | bigint, e
     (min === undefined ? 0 : Field.MIN) |
       (max === undefined ? 0 : Field.MAX) |
       (operationId === undefined ? 0 : Field.OPERATION_ID) |
-      (time === undefined ? 0 : Field.TIME),
+      (time === undefined ? 0 : Field.TIME) |
+      (expiry === undefined ? 0 : Field.EXPIRY),
   );
   if (min !== undefined) writer.zigzag(min);
   if (max !== undefined) writer.zigzag(max);
   if (operationId !== undefined) writer.bytes(operationId);
   if (time !== undefined) writer.varint(time);
+  if (expiry !== undefined) writeExpiry(writer, expiry);
 }
 
 /** `sequence varint | unanswered varint | cursor length u8 | cursor`. */
@@ -203,8 +216,8 @@ export function encodeAdd(writer: ByteWriter, request: AddRequest): void {
   if (request.sequence) encodeSequence(writer, request.sequence);
   writer.varint(request.operations.length);
   for (const operation of request.operations) {
-    const { key, delta, min, max, operationId, time } = operation;
-    const extended = [min, max, operationId, time].some((field) => field !== undefined);
+    const { key, delta, min, max, operationId, time, expiry } = operation;
+    const extended = [min, max, operationId, time, expiry].some((field) => field !== undefined);
     writeKey(writer, key, extended);
     if (extended) writeExtendedDelta(writer, delta, operation);
     else writer.zigzag(delta);
@@ -326,6 +339,31 @@ export function decodeList(body: Uint8Array): ListRequest {
 
 // --- the parts ---
 
+/** `mode u8 | time varint`. @throws TallystickError INVALID_ARGUMENT */
+export function writeExpiry(writer: ByteWriter, expiry: Expiry): void {
+  if ('never' in expiry) {
+    writer.u8(Mode.NEVER);
+    writer.varint(0);
+    return;
+  }
+  const time = expiry.at ?? expiry.in;
+  if (!(Number.isSafeInteger(time) && time >= 0 && time <= MAX_TIME))
+    throw new TallystickError('INVALID_ARGUMENT', `A counter cannot expire at, or after, ${time} ms.`);
+  writer.u8((expiry.at === undefined ? Mode.IN : Mode.AT) | (expiry.ifNone ? Mode.IF_NONE : 0));
+  writer.varint(time);
+}
+
+export function readExpiry(reader: ByteReader): Expiry {
+  const mode = reader.u8();
+  const time = reader.varint();
+  if (mode === Mode.NEVER && time === 0) return { never: true };
+  const ifNone = mode & Mode.IF_NONE ? { ifNone: true } : undefined;
+  const kind = mode & ~Mode.IF_NONE;
+  if ((kind !== Mode.AT && kind !== Mode.IN) || time > MAX_TIME)
+    throw new TallystickError('BAD_REQUEST', `${mode}, ${time} is no time at which a counter expires.`);
+  return kind === Mode.AT ? { at: time, ...ifNone } : { in: time, ...ifNone };
+}
+
 export function encodeSequence(writer: ByteWriter, { sequence, unanswered, cursor }: Sequence): void {
   writeSequence(writer, sequence, unanswered, cursor);
 }
@@ -377,6 +415,7 @@ function readExtension(reader: ByteReader): Extension {
     ...(fields & Field.MAX ? { max: reader.zigzagBig() } : undefined),
     ...(fields & Field.OPERATION_ID ? { operationId: reader.copy(OPERATION_ID_BYTES) } : undefined),
     ...(fields & Field.TIME ? { time: readTime(reader) } : undefined),
+    ...(fields & Field.EXPIRY ? { expiry: readExpiry(reader) } : undefined),
   };
 }
 

@@ -1,6 +1,6 @@
 import { describe, readLaneState } from '../backup/lane-state.js';
 import { LaneTarget } from '../backup/lane-target.js';
-import { countersOf } from '../backup/partition-counters.js';
+import { countersOf, type PartitionCounter } from '../backup/partition-counters.js';
 import { DataDirectory } from '../directory.js';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { LOG_BEGIN } from '../log/replay.js';
@@ -8,7 +8,7 @@ import { Kind, MAXIMUM_PAGES, Partition } from '../partition/partition.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
-import { writeOperationByName, writeSequence } from '../protocol/request.js';
+import { writeExtendedDelta, writeNameKey, writeOperationByName, writeSequence } from '../protocol/request.js';
 import { compileWasm } from '../wasm.js';
 import { type NewCursor, newCursors } from './cursors.js';
 import { mergesOf, takeUniques } from './uniques.js';
@@ -134,6 +134,11 @@ function expireOperationIds(number: number, partition: Partition, now: number): 
   }
 }
 
+/** Lets the counters go that are past their time. */
+function endDue(partition: Partition, now: number): void {
+  while (partition.hasDue(now)) partition.apply(Kind.TICK, 0, 0, 0, now, new Uint8Array(0));
+}
+
 /** Operations for one partition. */
 interface OpenBatch {
   readonly body: ByteWriter;
@@ -180,7 +185,8 @@ class Rebuilt {
 
   /** Takes what an old partition counts, and the cursors in it. */
   take(number: number, partition: Partition): void {
-    for (const { name, value } of countersOf(partition)) this.#add(name, value);
+    endDue(partition, this.#milliseconds);
+    for (const counter of countersOf(partition)) this.#add(counter);
     for (const { name, body } of mergesOf(partition)) {
       this.#classes = partition.classes;
       this.#merges[this.#partitionOf(name)]?.push(body);
@@ -206,10 +212,14 @@ class Rebuilt {
     for (const cursor of cursors) this.#open(cursor);
   }
 
-  #add(name: string, value: bigint): void {
+  #add({ name, value, expires }: PartitionCounter): void {
     const number = this.#partitionOf(name);
     const batch = this.#batches[number] as OpenBatch;
-    writeOperationByName(batch.body, name, value);
+    if (expires === 0) writeOperationByName(batch.body, name, value);
+    else {
+      writeNameKey(batch.body, name, true);
+      writeExtendedDelta(batch.body, value, { expiry: { at: expires } });
+    }
     batch.operations++;
     if (batch.operations === DEFAULT_LIMITS.batch || batch.body.length > BATCH_BYTES) this.#send(number);
   }

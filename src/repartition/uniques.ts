@@ -1,6 +1,6 @@
 import { countersOf } from '../backup/partition-counters.js';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
-import { keepsUniques, withoutMinutes } from '../partition/classes.js';
+import { asRules, daysOf, encodeDays, keepsUniques } from '../partition/classes.js';
 import { Kind, type Partition } from '../partition/partition.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import { Opcode } from '../protocol/opcode.js';
@@ -55,7 +55,9 @@ export function takeUniques(
     const status = partition.apply(kind, 0, 0, 0, milliseconds, body);
     if (status !== OK) throw new TallystickError('INTERNAL', `A new partition answers ${codeOfStatus(status)}.`);
   };
-  apply(Kind.CLASSIFY, withoutMinutes(classes));
+  apply(Kind.CLASSIFY, asRules(classes));
+  const days = daysOf(classes).filter(({ end }) => end > 0);
+  if (days.length > 0) apply(Kind.DAYS, encodeDays(days));
   while (partition.isClassifying) apply(Kind.TICK, new Uint8Array(0));
   for (const body of merges) {
     apply(Opcode.MERGE, body);

@@ -1,5 +1,5 @@
 import type { CliClient, Connect } from '../../src/cli/cli.js';
-import type { ToldEvent, UniqueCount } from '../../src/cli/client.js';
+import type { StepOptions, ToldEvent, ToldExpiry, UniqueCount } from '../../src/cli/client.js';
 import { TallystickError } from '../../src/errors.js';
 import { type FakeServer, FakeTarget } from './fake-target.js';
 
@@ -7,14 +7,24 @@ import { type FakeServer, FakeTarget } from './fake-target.js';
 export class FakeClient extends FakeTarget implements CliClient {
   closed = false;
 
-  async increment(name: string, delta: bigint): Promise<bigint> {
+  async increment(name: string, delta: bigint, options?: StepOptions): Promise<bigint> {
+    if (options && Object.keys(options).length > 0) this.server.asked.push({ name, ...options });
     const [entry] = this.server.apply(this.partitionOf(name), [{ name, delta }], undefined);
     if (entry?.error !== undefined) throw entry.error;
     return this.server.values.get(name) as bigint;
   }
 
-  decrement(name: string, delta: bigint): Promise<bigint> {
-    return this.increment(name, -delta);
+  decrement(name: string, delta: bigint, options?: StepOptions): Promise<bigint> {
+    return this.increment(name, -delta, options);
+  }
+
+  async expire(name: string, expiry: Parameters<CliClient['expire']>[1]): Promise<ToldExpiry> {
+    this.server.asked.push({ name, expiry });
+    return this.expiry(name);
+  }
+
+  async expiry(name: string): Promise<ToldExpiry> {
+    return { existed: this.server.values.has(name), expires: this.server.expiries.get(name) };
   }
 
   async set(

@@ -19,6 +19,8 @@ export class FakeServer {
   readonly reads: string[] = [];
   /** What was asked of histories, and what is answered. */
   readonly asked: unknown[] = [];
+  /** When counters end. */
+  readonly expiries = new Map<string, number>();
   readonly points: ToldPoint[] = [];
   /** What was seen under names. More than `exactUniques` are told as an estimate. */
   readonly uniques = new Map<string, Set<string>>();

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { matchesPattern } from '../../src/cli/classes-command.js';
+import { matchesPattern } from '../../src/protocol/pattern.js';
 import { cli } from './command-line.js';
 import { FakeServer } from './fake-target.js';
 

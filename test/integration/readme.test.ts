@@ -12,8 +12,9 @@
  *           A module of its own, run in an empty directory of its own. A ts block is type-checked first. It must exit
  *           with 0. Comments `//=> text`, at the end of a line or on one of their own, are in their order its whole output.
  *
- * The default address, 127.0.0.1:7070, is replaced by the one that the server has, and back in outputs. Counters stay
- * from block to block. All other blocks are left alone.
+ * The default address, 127.0.0.1:7070, is replaced by the one that the server has, and back in outputs; so is that of HTTP,
+ * 127.0.0.1:7080 with `--http-port 7080`. Counters stay from block to block. All other blocks are left alone. `curl` is a
+ * stand-in (CURL below), as not every machine has one.
  */
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
@@ -26,6 +27,22 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 const ROOT = join(import.meta.dirname, '../..');
 
 const DEFAULT_ADDRESS = '127.0.0.1:7070';
+const DEFAULT_HTTP_ADDRESS = '127.0.0.1:7080';
+/** With the options that the examples use. */
+const CURL = `#!/usr/bin/env node
+const { parseArgs } = require('node:util');
+const options = {
+  silent: { type: 'boolean', short: 's' },
+  request: { type: 'string', short: 'X' },
+  header: { type: 'string', short: 'H', multiple: true, default: [] },
+  data: { type: 'string', short: 'd' },
+};
+const { values, positionals } = parseArgs({ options, allowPositionals: true });
+const headers = values.header.map((header) => header.split(': '));
+fetch(positionals[0], { method: values.request, headers, body: values.data })
+  .then((response) => response.text())
+  .then(console.log);
+`;
 const TIMEOUT_MILLISECONDS = 30_000;
 const COMMAND = /^(npx )?tallystick /;
 const IMPORT = /^import .* from 'tallystick(\/server)?';$/m;
@@ -84,6 +101,7 @@ class Workplace {
   #server: { readonly child: ChildProcess; readonly exited: Promise<number | null> } | undefined;
   #serverLog = '';
   #address = '';
+  #httpAddress = '-';
   #modules = 0;
 
   async open(): Promise<void> {
@@ -92,6 +110,7 @@ class Workplace {
     const program = `exec '${process.execPath}' '${join(ROOT, 'bin/tallystick.cjs')}' "$@"`;
     writeFileSync(join(this.#bin, 'tallystick'), `#!/bin/sh\n${program}\n`, { mode: 0o755 });
     writeFileSync(join(this.#bin, 'npx'), `#!/bin/sh\nshift\n${program}\n`, { mode: 0o755 });
+    writeFileSync(join(this.#bin, 'curl'), CURL, { mode: 0o755 });
     symlinkSync(ROOT, join(this.#work, 'node_modules/tallystick'));
     writeFileSync(join(this.#work, 'package.json'), '{ "type": "module" }');
     copyFileSync(join(ROOT, 'test/fixtures/access.log'), join(this.#work, 'access.log'));
@@ -143,7 +162,8 @@ class Workplace {
   /** Starts a server in place of the one that runs, and gives its ready line. */
   async #serve(options: string): Promise<string> {
     await this.#stopServer();
-    const child = spawn('sh', ['-c', `exec tallystick serve${options}`], {
+    const real = options.replace('--http-port 7080', '--http-port 0');
+    const child = spawn('sh', ['-c', `exec tallystick serve${real}`], {
       cwd: this.#work,
       env: this.#environment(),
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -155,7 +175,7 @@ class Workplace {
     const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
     for await (const line of createInterface({ input: child.stdout })) {
       this.#server = { child, exited };
-      this.#address = /^ready tcp=(\S+) /.exec(line)?.[1] ?? '';
+      [, this.#address = '', this.#httpAddress = '-'] = /^ready tcp=(\S+) http=(\S+)/.exec(line) ?? [];
       return this.#shown(line);
     }
     throw new Error(`tallystick serve${options} ended before it was ready:\n${this.#serverLog}`);
@@ -186,11 +206,12 @@ class Workplace {
   }
 
   #real(text: string): string {
-    return text.replaceAll(DEFAULT_ADDRESS, this.#address);
+    return text.replaceAll(DEFAULT_ADDRESS, this.#address).replaceAll(DEFAULT_HTTP_ADDRESS, this.#httpAddress);
   }
 
   #shown(output: string): string {
-    return output.replaceAll(this.#address, DEFAULT_ADDRESS);
+    const shown = output.replaceAll(this.#address, DEFAULT_ADDRESS);
+    return this.#httpAddress === '-' ? shown : shown.replaceAll(this.#httpAddress, DEFAULT_HTTP_ADDRESS);
   }
 }
 

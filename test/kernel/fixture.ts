@@ -14,6 +14,7 @@ import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
   type AddRequest,
   type DeleteRequest,
+  type Extension,
   encodeAdd,
   encodeDelete,
   encodeGet,
@@ -226,7 +227,7 @@ export class Kernel implements Counters {
   }
 
   /** What became of one step: the status and the value after it. */
-  step(name: string, delta: bigint, extension: { min?: bigint; max?: bigint; operationId?: Uint8Array } = {}) {
+  step(name: string, delta: bigint, extension: Extension = {}) {
     const { answer } = this.add({ operations: [{ key: { name }, delta, ...extension }] }, Flag.VALUES);
     return { status: answer?.refused[0]?.status ?? OK, value: answer?.values[0] };
   }

@@ -20,7 +20,13 @@ describe('What the history is read with', () => {
     const { stateHash } = kernel.partition;
     expect(tracked(kernel, 'day:a')).toMatchObject({ exists: true, value: 5n });
     expect(emitted(kernel)).toMatchObject([{ hour: Math.floor(START / HOUR) }]);
-    expect(tracked(kernel, 'day:b')).toEqual({ counter: undefined, exists: false, value: 0n, since: 0 });
+    expect(tracked(kernel, 'day:b')).toEqual({
+      counter: undefined,
+      classNumber: 1,
+      exists: false,
+      value: 0n,
+      since: 0,
+    });
     expect(emitted(kernel)).toEqual([]);
     expect(kernel.partition.stateHash).toBe(stateHash);
   });

@@ -63,6 +63,8 @@ describe('The module', () => {
     expect(lines.filter((line) => /\bf(32|64)\b/.test(line)).map((line) => line.match(/\w+: f64/)?.[0])).toEqual([
       'milliseconds: f64',
       'milliseconds: f64',
+      'milliseconds: f64',
+      'milliseconds: f64',
     ]);
   });
 });

@@ -1,5 +1,6 @@
 import { TallystickError } from '../../src/errors.js';
 import { History } from '../../src/history/history.js';
+import { Days } from '../../src/lane/days.js';
 import { type ServerMap, Session } from '../../src/lane/greeting.js';
 import { HistoryFeed } from '../../src/lane/history-feed.js';
 import type { HotName } from '../../src/lane/hot-names.js';
@@ -7,6 +8,7 @@ import { Lane } from '../../src/lane/lane.js';
 import { createQuota, Quota } from '../../src/lane/quota.js';
 import { configure, recover } from '../../src/lane/recovery.js';
 import { GroupCommit } from '../../src/log/group-commit.js';
+import type { CounterClass } from '../../src/partition/classes.js';
 import { KERNEL_VERSION, Partition } from '../../src/partition/partition.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import {
@@ -15,12 +17,14 @@ import {
   type HelloAnswer,
   type HelloRequest,
 } from '../../src/protocol/control.js';
+import { encodeExpire } from '../../src/protocol/expiry.js';
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { partitionOf } from '../../src/protocol/partition-hash.js';
 import {
   type AddRequest,
   type DeleteRequest,
+  type Expiry,
   encodeAdd,
   encodeDelete,
   encodeGet,
@@ -91,6 +95,7 @@ function partitionFor(name: string): number {
 interface HarnessOptions {
   readonly groupBytes?: number;
   readonly quotaPerSecond?: number;
+  readonly classes?: readonly CounterClass[];
 }
 
 /** A whole lane, from bytes to bytes, over a simulated clock, disk and network. It can crash and come back. */
@@ -142,7 +147,8 @@ export class LaneHarness {
     const history = new History(new SimTables(new SimHistoryDisk()));
     const feed = new HistoryFeed({ history, partitions: PARTITIONS, clock, onFailed });
     feed.start(this.partitions, { commit: this.commit, onCommitted: () => {} });
-    configure(this.partitions, this.commit, CONFIGURATION, clock.wallMilliseconds(), () => {});
+    const configuration = { ...CONFIGURATION, classes: this.#options.classes ?? [] };
+    configure(this.partitions, this.commit, configuration, clock.wallMilliseconds(), () => {});
     await this.pass(FLUSH_MILLISECONDS * 2);
     this.lane = new Lane({
       lane: 0,
@@ -151,6 +157,7 @@ export class LaneHarness {
       history,
       feed,
       clock,
+      days: new Days(this.#options.classes ?? []),
       map: MAP,
       links: [],
       hotPerSecond: 100,
@@ -280,6 +287,18 @@ export class TestClient {
   list(partition: number, flags = 0): number {
     return this.send(Opcode.LIST, flags, partition, (writer) =>
       encodeList(writer, { prefix: new Uint8Array(0), cursor: 0, limit: 100 }),
+    );
+  }
+
+  expire(partition: number, expiry: Expiry, flags = 0): number {
+    return this.send(Opcode.EXPIRE, flags, partition, (writer) =>
+      encodeExpire(writer, { key: { name: NAME[partition] as string }, expiry }),
+    );
+  }
+
+  expiry(partition: number, names: readonly string[], flags = 0): number {
+    return this.send(Opcode.EXPIRY, flags, partition, (writer) =>
+      encodeGet(writer, { keys: names.map((name) => ({ name })) }),
     );
   }
 

@@ -22,6 +22,7 @@ const PARTS = [
   'bin',
   'dist',
   'load',
+  'ops',
   'scripts',
   'src',
   'test',

@@ -6,8 +6,6 @@ import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
-import * as tail from '../../src/protocol/tail.js';
-
 import { BODIES, type Body, count, int64, name } from './bodies.js';
 
 function encoded<T>({ encode }: Body<T>, value: T): Uint8Array {
@@ -123,25 +121,6 @@ describe('The decoders of requests refuse', () => {
     const wide = [0x80, 0x80, 0x80, 0x80, 0x10];
     expect(refusal(() => request.decodeList(Uint8Array.of(0, ...wide, 1)))).toBe('BAD_REQUEST');
     expect(refusal(() => request.decodeList(Uint8Array.of(0, 0, ...wide)))).toBe('BAD_REQUEST');
-  });
-
-  test('a feed of nothing or of ids, without credit or with too much, of an interval out of bounds, and a position where none begins', () => {
-    const names = (interval: number[], credit: number, ...keys: number[]) =>
-      refusal(() => tail.decodeTail(Uint8Array.of(2, ...interval, credit, ...keys), 0));
-    const one = [1, 0x04, 0x61];
-    expect(names([0], 1, ...one)).toBe('none');
-    expect(names([10], 64, ...one)).toBe('none');
-    expect(names([0], 1, 0)).toBe('BAD_REQUEST');
-    expect(names([0], 1, 1, 0x05, 0x01)).toBe('BAD_REQUEST');
-    expect([names([0], 0, ...one), names([0], 65, ...one)]).toEqual(['BAD_REQUEST', 'BAD_REQUEST']);
-    expect([names([9], 1, ...one), names([0xe1, 0xd4, 0x03], 1, ...one)]).toEqual(['BAD_REQUEST', 'BAD_REQUEST']);
-    expect(refusal(() => tail.decodeTail(Uint8Array.of(0, 0, 0, 0, 0, 0, 1, 0, 0, 0), Flag.AFTER))).toBe('BAD_REQUEST');
-    expect(refusal(() => tail.decodeTail(Uint8Array.of(4, 0, 1), 0))).toBe('BAD_REQUEST');
-    const prefix = (length: number) =>
-      refusal(() =>
-        tail.decodeTail(Uint8Array.of(3, 0, 1, (length & 0x7f) | 0x80, length >> 7, ...nothing(length)), 0),
-      );
-    expect([prefix(1024), prefix(1025)]).toEqual(['none', 'BAD_REQUEST']);
   });
 });
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import type { ByteWriter } from '../../src/protocol/bytes.js';
+import * as expiry from '../../src/protocol/expiry.js';
 import * as history from '../../src/protocol/history.js';
 import { Flag } from '../../src/protocol/opcode.js';
 import * as request from '../../src/protocol/request.js';
@@ -8,25 +9,32 @@ import * as tail from '../../src/protocol/tail.js';
 import * as uniques from '../../src/protocol/uniques.js';
 import * as window from '../../src/protocol/window.js';
 
-/** What makes the bodies of protocol.md, and their codecs. */
-
 export const int64 = fc.oneof(fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n), fc.bigInt(-100n, 100n));
 export const count = fc.oneof(fc.nat(300), fc.maxSafeInteger().map(Math.abs));
 export const name = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 });
-const key: fc.Arbitrary<request.Key> = fc.oneof(
+export const key: fc.Arbitrary<request.Key> = fc.oneof(
   fc.record({ name }),
   fc.record({ slot: fc.nat(0xffffffff), generation: count }),
 );
-const bytes = (minLength: number, maxLength = minLength) => fc.uint8Array({ minLength, maxLength });
+export const bytes = (minLength: number, maxLength = minLength) => fc.uint8Array({ minLength, maxLength });
 const optional = { requiredKeys: [] as [] };
 const sequence = fc.record(
   { sequence: count, unanswered: count, cursor: bytes(1, 64) },
   { requiredKeys: ['sequence', 'unanswered'] },
 );
+const instant = fc.nat(request.MAX_TIME);
+const expiryOfCounter: fc.Arbitrary<request.Expiry> = fc.oneof(
+  fc.constant({ never: true as const }),
+  fc.record({ at: instant, ifNone: fc.constant(true) }, { requiredKeys: ['at'] }),
+  fc.record({ in: instant, ifNone: fc.constant(true) }, { requiredKeys: ['in'] }),
+);
 const operation = fc
   .tuple(
     fc.record({ key, delta: int64 }),
-    fc.record({ min: int64, max: int64, operationId: bytes(16), time: fc.nat(request.MAX_TIME) }, optional),
+    fc.record(
+      { min: int64, max: int64, operationId: bytes(16), time: fc.nat(request.MAX_TIME), expiry: expiryOfCounter },
+      optional,
+    ),
   )
   .map(([plain, extension]) => ({ ...plain, ...extension }));
 const many = <T>(item: fc.Arbitrary<T>) => fc.array(item, { maxLength: 12 });
@@ -288,6 +296,27 @@ export const BODIES = [
     ),
     uniques.encodeUniquesAnswer,
     (encoded, value) => uniques.decodeUniquesAnswer(encoded, value.wanted),
+  ),
+  body<expiry.ExpireRequest>(
+    'EXPIRE',
+    fc.record({ sequence, key, expiry: expiryOfCounter }, { requiredKeys: ['key', 'expiry'] }),
+    expiry.encodeExpire,
+    (encoded, value) => expiry.decodeExpire(encoded, sequenced(value)),
+  ),
+  body<expiry.ExpireAnswer>(
+    'the answer to EXPIRE',
+    fc.record({ ...progress, status: fc.nat(255), expires: instant }),
+    expiry.encodeExpireAnswer,
+    expiry.decodeExpireAnswer,
+  ),
+  body<expiry.ExpiryAnswer>(
+    'the answer to EXPIRY',
+    fc.record({
+      ...progress,
+      found: many(fc.oneof(fc.record({ status: fc.constant(0 as const), expires: instant }), fc.record({ status }))),
+    }),
+    expiry.encodeExpiryAnswer,
+    expiry.decodeExpiryAnswer,
   ),
   body<tail.TailRequest>('TAIL', tailRequest, tail.encodeTail, (encoded, value) =>
     tail.decodeTail(encoded, 'after' in value && value.after ? Flag.AFTER : 0),

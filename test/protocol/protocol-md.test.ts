@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { codeOfStatus, OK } from '../../src/errors.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import * as control from '../../src/protocol/control.js';
+import * as expiry from '../../src/protocol/expiry.js';
 import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
 import * as history from '../../src/protocol/history.js';
 import { ANSWER, Flag, LANE, Opcode, requestRule } from '../../src/protocol/opcode.js';
@@ -94,6 +95,10 @@ const CODECS: Record<string, Codec<unknown>> = {
   'answer WINDOW': codec(({ body }) => window.decodeWindowAnswer(body), window.encodeWindowAnswer),
   'request HISTORY': codec(({ body, flags }) => history.decodeHistory(body, flags), history.encodeHistory),
   'answer HISTORY': codec(({ body }) => history.decodeHistoryAnswer(body), history.encodeHistoryAnswer),
+  'request EXPIRE': codec(({ body, flags }) => expiry.decodeExpire(body, flags), expiry.encodeExpire),
+  'answer EXPIRE': codec(({ body }) => expiry.decodeExpireAnswer(body), expiry.encodeExpireAnswer),
+  'request EXPIRY': codec(({ body, flags }) => request.decodeGet(body, flags), request.encodeGet),
+  'answer EXPIRY': codec(({ body }) => expiry.decodeExpiryAnswer(body), expiry.encodeExpiryAnswer),
   'request TAIL': codec(({ body, flags }) => tail.decodeTail(body, flags), tail.encodeTail),
   'answer TAIL': codec(({ body }) => tail.decodeTailAnswer(body), tail.encodeTailAnswer),
   'request SYNC': codec(

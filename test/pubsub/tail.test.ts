@@ -3,6 +3,9 @@ import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { EPOCH, LaneHarness, NAME, namesOf } from '../lane/lane-harness.js';
 import { framesOfFeed, tail, tailNames, told } from './follower.js';
 
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+
 /** TAIL, over a whole lane in memory. */
 
 const named = (name: string, delta: bigint) => ({ operations: [{ key: { name }, delta }] });
@@ -185,6 +188,45 @@ describe('A feed that is resumed', () => {
     await harness.flush();
     const snapshots = [otherEpoch, otherName, tooOld, ahead].map((feed) => told(client, feed));
     expect(snapshots).toEqual([[`[${a}=2.`], [`[${b}=2.`], [`[${a}=2.`], [`[${a}=2.`]]);
+  });
+});
+
+describe('What time brings', () => {
+  it('is told of a counter that ends, whoever meets it first', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const [a, b] = namesOf(0, 2) as [string, string];
+    const lives = (name: string, milliseconds: number) =>
+      client.add(0, { operations: [{ key: { name }, delta: 3n, expiry: { in: milliseconds } }] });
+    lives(a, 10_000);
+    lives(b, 20_000);
+    await harness.flush();
+    const feed = tailNames(client, 0, [a, b]);
+    await harness.flush();
+    harness.clock.stepWall(10_000);
+    client.get(0, [a], Flag.LATEST);
+    await harness.flush();
+    harness.clock.stepWall(10_000);
+    await harness.pass(MINUTE);
+    expect(told(client, feed).filter((each) => each !== '.')).toEqual([
+      `[${a}=3 ${b}=3.`,
+      `${a} gone(-3).`,
+      `${b} gone(-3).`,
+    ]);
+  });
+
+  it('is told of a counter that begins a new day', async () => {
+    const harness = await LaneHarness.start({ classes: [{ pattern: 'name*', rollover: 'daily', zone: 'UTC' }] });
+    const client = await harness.client();
+    client.add(0, named(NAME[0], 4n));
+    await harness.flush();
+    const feed = tailNames(client, 0, [NAME[0]]);
+    await harness.flush();
+    const now = harness.clock.wallMilliseconds();
+    harness.clock.stepWall(DAY - (now % DAY));
+    client.add(0, named(NAME[0], 1n));
+    await harness.flush();
+    expect(told(client, feed)).toEqual([`[${NAME[0]}=4.`, `${NAME[0]}=1(-3).`]);
   });
 });
 

@@ -16,6 +16,7 @@ import {
 import { Random } from '../support/random.js';
 
 const MAX = 2n ** 63n - 1n;
+const IN_2099 = Date.UTC(2099, 0);
 
 async function repartition(dataDir: string, into: string, ...flags: string[]) {
   const { status, out, err } = await startProgram(['repartition', dataDir, '--into', into, '--json', ...flags]).outcome;
@@ -52,11 +53,13 @@ test('every counter keeps its value through other numbers of partitions and lane
       { name: 'largest', delta: MAX },
       { name: 'smallest', delta: -MAX - 1n },
       { name: 'nothing', delta: 0 },
+      { name: 'ending', delta: 1, expiry: { at: IN_2099 } },
     ]);
+    await client.expire('smallest', { at: IN_2099 + 1 });
     await client.set('gone', 5, { reason: 'test' });
     await client.delete('gone', { reason: 'test' });
   });
-  expect(values.size).toBe(4_003);
+  expect(values.size).toBe(4_004);
   const sum = [...values.values()].reduce((total, value) => total + value, 0n);
   const root = directoryOfTest();
   let from = { dataDir, partitions: 4, lanes: 2 };
@@ -76,7 +79,7 @@ test('every counter keeps its value through other numbers of partitions and lane
       from: { lanes: from.lanes, partitions: from.partitions },
       partitions,
       lanes,
-      counters: 4_003,
+      counters: 4_004,
       sum: String(sum),
     });
     expect((await startProgram(['verify', into, '--replay']).outcome).status).toBe(0);
@@ -86,6 +89,8 @@ test('every counter keeps its value through other numbers of partitions and lane
     expect(await valuesOf(server)).toEqual(values);
     await server.crash();
     const client = await clientOfTest(server);
+    const expiries = await client.expiry(['ending', 'smallest', 'largest']);
+    expect(expiries.map(({ expires }) => expires)).toEqual([IN_2099, IN_2099 + 1, undefined]);
     expect(await client.increment('nothing')).toBe(1n);
     expect(await client.decrement('nothing')).toBe(0n);
     await client.close();

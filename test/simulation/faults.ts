@@ -23,7 +23,7 @@ export const FAULTS = {
   'full disk for the history': 'a transaction of the history finds no room',
   'failed history': 'a transaction of the history ends in an error, or never',
   'crash within the history': 'a transaction of the history is under way: it is on the device or not',
-  // The device between two lives of the process; each must end in LOG_CORRUPT
+  // The device between two lives of the process; each must end in LOG_CORRUPT, at the start or where audit items are read
   'torn record': 'the end of a record is not what was written, or is missing',
   'flipped bit': 'one bit of a record is another',
   'lost record': 'a record is not there',
@@ -35,6 +35,7 @@ export const FAULTS = {
   // The clock
   'wall clock forward': 'by less than an hour, which is time that passed; or by more, which is a clock that was set',
   'wall clock back': 'by up to two days',
+  'expired counter': 'a counter is past its time before whatever comes next',
   // The network
   'dropped connection': 'what is under way in either direction is lost from some byte on',
   'split chunk': 'bytes that were sent at once come in two pieces',

@@ -51,7 +51,19 @@ export class Link {
     const { count = 0, lost, ...rest } = asked;
     const id = this.#nextId++;
     const floor = oracle.told[partition] ?? 0;
-    const sent = { ...rest, id, opcode, flags, partition, body, count, floor, sentAt: clock.now, lost };
+    const sent = {
+      ...rest,
+      id,
+      opcode,
+      flags,
+      partition,
+      body,
+      count,
+      floor,
+      sentAt: clock.now,
+      wallAt: clock.wall,
+      lost,
+    };
     this.#waiting.set(id, sent);
     this.#unwritten.set(id, sent);
     oracle.sent(sent);

@@ -6,6 +6,7 @@ import type { LogEntry } from '../../src/log/record.js';
 import { Kind } from '../../src/partition/partition.js';
 import { ByteReader } from '../../src/protocol/bytes.js';
 import { decodeHelloAnswer } from '../../src/protocol/control.js';
+import { decodeExpireAnswer } from '../../src/protocol/expiry.js';
 import type { FrameView } from '../../src/protocol/frame.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
@@ -19,7 +20,7 @@ import {
   type Progress,
 } from '../../src/protocol/response.js';
 import { entriesOf } from './journal.js';
-import { type AddResult, type Applied, PartitionModel, type SetResult } from './partition-model.js';
+import { type AddResult, type Applied, type ExpireResult, PartitionModel, type SetResult } from './partition-model.js';
 import type { Sent } from './requests.js';
 import { LANE_OF, MODEL_OPTIONS, PARTITIONS } from './shape.js';
 import type { World } from './world.js';
@@ -132,6 +133,7 @@ export class Oracle {
     if (opcode === Opcode.ERROR) this.#refused(sent, body);
     else if (this.#world.server.isAfterFailure) this.#wrong(`opcode ${opcode} is acknowledged after storage failed`);
     else if (sent.opcode === Opcode.ADD) this.#added(sent, flags, body);
+    else if (sent.opcode === Opcode.EXPIRE) this.#expires(sent, flags, body);
     else if (hasEffect(sent.opcode)) this.#wasSet(sent, flags, body);
     else if (sent.opcode === Opcode.GET) this.#read(sent, body);
     else if (sent.opcode === Opcode.LIST) this.#listed(sent, body);
@@ -174,6 +176,14 @@ export class Oracle {
     });
   }
 
+  #expires(sent: Sent, flags: number, body: Uint8Array): void {
+    const answer = decodeExpireAnswer(body);
+    this.#written(sent, flags, answer, ({ result }) => {
+      const { status, expires } = result as ExpireResult;
+      return status === answer.status && expires === answer.expires;
+    });
+  }
+
   #written(sent: Sent, flags: number, { position, flushed }: Progress, agrees: (applied: Applied) => boolean): void {
     const { partition } = sent;
     const isRepeat = (flags & Flag.REPEATED) !== 0;
@@ -197,6 +207,8 @@ export class Oracle {
     if (!(sent.flags & Flag.LATEST)) this.#mustBeStored(partition, position, 'a durable read');
     const keys = sent.keys ?? [];
     if (keys.length !== values.length) this.#wrong(`${keys.length} keys have ${values.length} values`);
+    const names = keys.map((key) => this.#model(partition).nameOf(key, position));
+    this.#mustLast(sent, position, names);
     this.#judge(partition, position, () => {
       keys.forEach((key, index) => {
         const expected = this.#model(partition).read(key, position);
@@ -213,10 +225,27 @@ export class Oracle {
     this.#progress(partition, position, flushed);
     if (position < floor) this.#wrong(`a list shows ${position}, but ${floor} was known when it was asked for`);
     if (!(sent.flags & Flag.LATEST)) this.#mustBeStored(partition, position, 'a durable list');
+    this.#mustLast(
+      sent,
+      position,
+      counters.map(({ name }) => name),
+    );
     this.judgeAt(partition, position, () => {
       for (const { name, value } of counters) {
         const expected = this.#model(partition).valueAt(name, position);
         if (value !== expected) this.#wrong(`${name} is listed at ${position} with ${value} instead of ${expected}`);
+      }
+    });
+  }
+
+  /** What is shown from memory is of no counter that was past its time already when it was asked for; the clock may have been set since. */
+  #mustLast({ partition, flags, wallAt }: Sent, position: number, names: readonly (string | undefined)[]): void {
+    if (!(flags & Flag.LATEST)) return;
+    const now = Math.min(this.#world.clock.wall, wallAt);
+    this.judgeAt(partition, position, () => {
+      for (const name of names) {
+        const end = name === undefined ? 0 : this.#model(partition).endAt(name, position);
+        if (end !== 0 && end <= now) this.#wrong(`${name} is shown at ${now} and was to end at ${end}`);
       }
     });
   }
@@ -267,6 +296,7 @@ export class Oracle {
     const model = this.#model(partition);
     const wrong = model.apply(entry);
     if (wrong) return this.#wrong(`partition ${partition}: ${wrong}`);
+    this.#world.tally['expired counter'] += model.applied.at(-1)?.ended ?? 0;
     if (!MAY_REPEAT.has(kind)) return;
     const own = hasEffect(kind) ? body.subarray(0, body.length - EFFECT_BYTES) : body;
     const batch = model.applied.at(-1)?.batch;
@@ -354,7 +384,7 @@ export class Oracle {
 }
 
 /** Requests that change counters, and may have a sequence. */
-const MAY_REPEAT: ReadonlySet<number> = new Set([Opcode.ADD, Opcode.SET, Opcode.DELETE]);
+const MAY_REPEAT: ReadonlySet<number> = new Set([Opcode.ADD, Opcode.SET, Opcode.DELETE, Opcode.EXPIRE]);
 
 function isWrite({ opcode }: Sent): boolean {
   return MAY_REPEAT.has(opcode);

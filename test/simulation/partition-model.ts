@@ -3,8 +3,16 @@ import { EFFECT_BYTES, hasEffect } from '../../src/lane/recovery.js';
 import type { LogEntry } from '../../src/log/record.js';
 import { Kind } from '../../src/partition/partition.js';
 import { ByteReader } from '../../src/protocol/bytes.js';
+import { decodeExpire, type ExpireRequest } from '../../src/protocol/expiry.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
-import { decodeAdd, decodeDelete, decodeSet, type Key, type Operation } from '../../src/protocol/request.js';
+import {
+  decodeAdd,
+  decodeDelete,
+  decodeSet,
+  type Expiry,
+  type Key,
+  type Operation,
+} from '../../src/protocol/request.js';
 
 /**
  * What a partition is, from outside: a map of values, a set of batches that were applied, each once. It is fed the bodies in the
@@ -23,6 +31,12 @@ export interface SetResult {
   readonly previous: bigint;
 }
 
+/** Of EXPIRE. */
+export interface ExpireResult {
+  readonly status: number;
+  readonly expires: number;
+}
+
 /** A change of the partition, and what takes it back. */
 export interface Applied {
   readonly position: number;
@@ -33,7 +47,9 @@ export interface Applied {
   readonly entry: LogEntry;
   /** Of a sequenced one: `producer/incarnation/sequence`. */
   readonly batch: string | undefined;
-  readonly result: AddResult | SetResult | undefined;
+  readonly result: AddResult | SetResult | ExpireResult | undefined;
+  /** How many counters came to their end. */
+  readonly ended: number;
   readonly undo: (() => void)[];
 }
 
@@ -56,6 +72,10 @@ interface Remembered {
 interface Version {
   readonly position: number;
   readonly value: bigint | undefined;
+  /** When it ends by itself, in milliseconds since 1970; 0 = never. */
+  readonly expires: number;
+  /** When it goes on from 0; 0 = never. */
+  readonly rolls: number;
 }
 
 /** What an id stands for, as OPEN has answered it. */
@@ -68,6 +88,11 @@ interface GivenId {
 const MIN = -(2n ** 63n);
 const MAX = 2n ** 63n - 1n;
 const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+/** CONFIGURE, CLASSIFY, and the first DAYS. */
+const FIRST_BODIES = 3;
+/** Bodies that are applied whatever is past its time. */
+const SETTLING: ReadonlySet<number> = new Set([Kind.TICK, Kind.DAYS]);
 const EXPIRE_STEP = 64;
 const EXPIRE_ON_TICK = 4096;
 const WRONG_EFFECT = 'a SET or DELETE that is logged with another delta than it has';
@@ -77,6 +102,12 @@ const status = (code: keyof typeof ERRORS) => ERRORS[code].status;
 export interface ModelOptions {
   readonly maximumOperationIds: number;
   readonly operationIdMilliseconds: number;
+  /** The time to live that the class of a name gives, in milliseconds; 0 = none. */
+  readonly lifeOf: (name: string) => number;
+  /** The number of the class of a name that begins at 0 with each day; 0 where it has no such class. */
+  readonly dayClassOf: (name: string) => number;
+  /** Hours that the zones of those classes are ahead of UTC. */
+  readonly hoursAhead: ReadonlyMap<number, number>;
 }
 
 export class PartitionModel {
@@ -89,12 +120,15 @@ export class PartitionModel {
   readonly #ids = new Map<string, GivenId>();
   /** The positions at which each name went. */
   readonly #deletions = new Map<string, number[]>();
+  /** The end of the present day of each class that has days. */
+  readonly #dayEnds: Map<number, number>;
   #incarnation = 0;
   #time = 0;
   #clock = 0;
 
   constructor(options: ModelOptions) {
     this.#options = options;
+    this.#dayEnds = new Map([...options.hoursAhead.keys()].map((number) => [number, 0]));
   }
 
   /** The position: how many changes there were. */
@@ -104,10 +138,20 @@ export class PartitionModel {
 
   /** The value that a counter had at a position; undefined if it was absent. */
   valueAt(name: string, position: number): bigint | undefined {
+    return this.#versionAt(name, position)?.value;
+  }
+
+  /** When a counter that was there at a position was to end, or to go on from 0, as of that position; 0 = never. */
+  endAt(name: string, position: number): number {
+    const version = this.#versionAt(name, position);
+    return version?.expires || version?.rolls || 0;
+  }
+
+  #versionAt(name: string, position: number): Version | undefined {
     const versions = this.#versions.get(name) ?? [];
     for (let i = versions.length - 1; i >= 0; i--) {
       const version = versions[i] as Version;
-      if (version.position <= position) return version.value;
+      if (version.position <= position) return version;
     }
     return undefined;
   }
@@ -157,6 +201,13 @@ export class PartitionModel {
     if (position !== this.sequence + 1) return `sequence ${position} follows ${this.sequence}`;
     const undo: (() => void)[] = [];
     let batch: string | undefined;
+    const due = this.#due(entry.milliseconds);
+    if (!SETTLING.has(kind)) {
+      if (due.length > 0) return `a change of kind ${kind} meets ${due[0]}, which was to end before`;
+      const isDayOver = [...this.#dayEnds.values()].some((end) => end <= entry.milliseconds);
+      if (isDayOver && position > FIRST_BODIES)
+        return `a change of kind ${kind} comes in a day that the log does not know`;
+    }
     if (flags & Flag.SEQUENCED) {
       const admitted = this.#admit(entry, undo);
       if (typeof admitted === 'string') return admitted;
@@ -165,13 +216,22 @@ export class PartitionModel {
     this.#pass(entry.milliseconds, undo);
     let result: Applied['result'];
     if (kind === Opcode.ADD) result = this.#add(decodeAdd(body, flags).operations, flags, position, undo);
+    else if (kind === Opcode.EXPIRE) result = this.#expiry(decodeExpire(body, flags), position, undo);
     else if (hasEffect(kind)) {
       const changed = this.#change(entry, undo);
       if (typeof changed === 'string') return changed;
       result = changed;
     } else if (kind === Kind.OPEN_PRODUCER) this.#openProducer(body, position, undo);
-    else if (kind === Kind.TICK) this.#expire(EXPIRE_ON_TICK, undo);
-    this.applied.push({ position, kind, flags, body, entry, batch, result, undo });
+    else if (kind === Kind.TICK) {
+      for (const name of due) this.#endOrRoll(name, position, undo);
+      this.#expire(EXPIRE_ON_TICK, undo);
+    }
+    if (kind === Kind.DAYS) {
+      const wrong = this.#days(entry, undo);
+      if (wrong) return wrong;
+    }
+    const ended = kind === Kind.TICK ? due.length : 0;
+    this.applied.push({ position, kind, flags, body, entry, batch, result, ended, undo });
     return undefined;
   }
 
@@ -238,8 +298,8 @@ export class PartitionModel {
     if (name === undefined) return { status: status('ID_UNKNOWN'), value: 0n };
     if (!operation.operationId) return this.#step(name, operation, position, undo);
     const id = Buffer.from(operation.operationId).toString('hex');
-    const { delta, min, max } = operation;
-    const payload = `${name} ${delta} ${min} ${max}`;
+    const { delta, min, max, expiry } = operation;
+    const payload = `${name} ${delta} ${min} ${max} ${JSON.stringify(expiry)}`;
     const known = this.#operations.get(id);
     if (known?.payload === payload) return known;
     const value = this.#valueOf(name) ?? 0n;
@@ -252,12 +312,14 @@ export class PartitionModel {
     return result;
   }
 
-  #step(name: string, { delta, min = MIN, max = MAX }: Operation, position: number, undo: (() => void)[]) {
+  #step(name: string, { delta, min = MIN, max = MAX, expiry }: Operation, position: number, undo: (() => void)[]) {
     const value = this.#valueOf(name) ?? 0n;
+    if (expiry && this.#options.dayClassOf(name)) return { status: status('NOT_TRACKED'), value };
     const next = value + delta;
     if (next < MIN || next > MAX) return { status: status('OVERFLOW'), value };
     if (next < min || next > max) return { status: status('OUT_OF_BOUNDS'), value };
-    this.#write(name, next, position, undo);
+    const expires = expiry ? this.#timeOf(name, expiry) : this.#expiresOf(name);
+    this.#write(name, next, position, undo, expires);
     return { status: OK, value: next };
   }
 
@@ -274,12 +336,67 @@ export class PartitionModel {
     if (expectation) return logged ? WRONG_EFFECT : { status: expectation, previous };
     const next = kind === Opcode.SET ? decodeSet(own, flags).value : undefined;
     if (logged !== BigInt.asIntN(64, (next ?? 0n) - previous)) return WRONG_EFFECT;
-    this.#write(name, next, sequence, undo);
-    if (kind === Opcode.DELETE) this.#delete(name, sequence, undo);
+    if (kind === Opcode.DELETE) this.#end(name, sequence, undo);
+    else this.#write(name, next, sequence, undo);
     return { status: kind === Opcode.DELETE && found === undefined ? ABSENT : OK, previous };
   }
 
-  #delete(name: string, position: number, undo: (() => void)[]): void {
+  /** EXPIRE. By a time that is past the counter ends at once. */
+  #expiry({ key, expiry }: ExpireRequest, position: number, undo: (() => void)[]): ExpireResult {
+    const name = this.nameOf(key, position);
+    if (name === undefined) return { status: status('ID_UNKNOWN'), expires: 0 };
+    const value = this.#valueOf(name);
+    if (value === undefined) return { status: ABSENT, expires: 0 };
+    if (this.#options.dayClassOf(name)) return { status: status('NOT_TRACKED'), expires: 0 };
+    const expires = this.#timeOf(name, expiry);
+    const isPast = expires !== 0 && expires <= this.#time;
+    if (isPast) this.#end(name, position, undo);
+    else this.#write(name, value, position, undo, expires, false);
+    return { status: OK, expires: isPast ? 0 : expires };
+  }
+
+  /** When a counter expires after an expiry was done to it. */
+  #timeOf(name: string, expiry: Expiry): number {
+    if ('never' in expiry) return 0;
+    const present = this.#expiresOf(name);
+    return expiry.ifNone && present ? present : (expiry.at ?? this.#time + expiry.in);
+  }
+
+  #expiresOf(name: string): number {
+    return this.#versions.get(name)?.at(-1)?.expires ?? 0;
+  }
+
+  /** The counters that are past their time. */
+  #due(milliseconds: number): string[] {
+    return [...this.#versions.keys()].filter((name) => {
+      const end = this.endAt(name, this.sequence);
+      return end !== 0 && end <= milliseconds;
+    });
+  }
+
+  /** DAYS: each class that it names has the day in which it comes. */
+  #days({ body, milliseconds }: LogEntry, undo: (() => void)[]): string | undefined {
+    for (let at = 0; at < body.length; at += 17) {
+      const view = new DataView(body.buffer, body.byteOffset + at, 17);
+      const number = view.getUint8(0);
+      const [begin, end] = [1, 9].map((offset) => Number(view.getBigInt64(offset, true)));
+      const ahead = (this.#options.hoursAhead.get(number) ?? Number.NaN) * HOUR;
+      const expected = Math.floor((milliseconds + ahead) / DAY) * DAY - ahead;
+      if (begin !== expected || end !== expected + DAY) return `the day of class ${number} is ${begin} to ${end}`;
+      const before = this.#dayEnds.get(number) ?? 0;
+      this.#dayEnds.set(number, end);
+      undo.push(() => this.#dayEnds.set(number, before));
+    }
+    return undefined;
+  }
+
+  #endOrRoll(name: string, position: number, undo: (() => void)[]): void {
+    if (this.#expiresOf(name) !== 0) this.#end(name, position, undo);
+    else this.#write(name, 0n, position, undo, 0, false);
+  }
+
+  #end(name: string, position: number, undo: (() => void)[]): void {
+    this.#write(name, undefined, position, undo, 0);
     const deletions = this.#deletions.get(name) ?? [];
     this.#deletions.set(name, deletions);
     deletions.push(position);
@@ -290,10 +407,20 @@ export class PartitionModel {
     return this.#versions.get(name)?.at(-1)?.value;
   }
 
-  #write(name: string, value: bigint | undefined, position: number, undo: (() => void)[]): void {
+  /** @param isChange of the value, after which a counter without a time gets that of its class */
+  #write(
+    name: string,
+    value: bigint | undefined,
+    position: number,
+    undo: (() => void)[],
+    wanted = this.#expiresOf(name),
+    isChange = value !== undefined,
+  ): void {
     const versions = this.#versions.get(name) ?? [];
     this.#versions.set(name, versions);
-    versions.push({ position, value });
+    const life = isChange && wanted === 0 ? this.#options.lifeOf(name) : 0;
+    const rolls = isChange ? (this.#dayEnds.get(this.#options.dayClassOf(name)) ?? 0) : 0;
+    versions.push({ position, value, expires: life ? this.#time + life : wanted, rolls });
     undo.push(() => versions.pop());
   }
 

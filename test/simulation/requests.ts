@@ -21,6 +21,8 @@ export interface Sent {
   /** A position that anybody had been told when it was sent: what it shows or makes is not before. */
   readonly floor: number;
   readonly sentAt: number;
+  /** The same by the wall clock. */
+  readonly wallAt: number;
   /** What the client does with the answer. */
   readonly done: (answer: Answer) => void;
 }

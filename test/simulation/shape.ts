@@ -26,10 +26,22 @@ export const CONFIGURATION = {
   classes: [
     { pattern: '*1*', windows: '1d', history: true, lateness: 'any' },
     { pattern: '*2*', windows: '1h' },
+    { pattern: 'mixed3*', ttl: 700 },
+    { pattern: 'mixed5*', rollover: 'daily' },
+    { pattern: 'mixed6*', rollover: 'daily', zone: 'Asia/Tokyo' },
   ] satisfies CounterClass[],
 };
 
-export const MODEL_OPTIONS = CONFIGURATION;
+export const MODEL_OPTIONS = {
+  ...CONFIGURATION,
+  lifeOf: (name: string) => (/^mixed3/.test(name) && !/[12]/.test(name) ? 700 : 0),
+  dayClassOf: (name: string) => (/[12]/.test(name) ? 0 : /^mixed5/.test(name) ? 4 : /^mixed6/.test(name) ? 5 : 0),
+  /** Of the classes with days: hours that they are ahead of UTC. */
+  hoursAhead: new Map([
+    [4, 0],
+    [5, 9],
+  ]),
+};
 
 /** So many names of a partition with a prefix. */
 function namesOf(partition: number, prefix: string, count: number): string[] {

@@ -5,6 +5,7 @@ import {
   PRODUCER_ID_BYTES,
   type ProducerRef,
 } from '../../src/protocol/control.js';
+import { decodeExpireAnswer } from '../../src/protocol/expiry.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { decodeAddAnswer, decodeSetAnswer, decodeSyncAnswer } from '../../src/protocol/response.js';
 import { bodyOf, Link, refusalOf } from './link.js';
@@ -354,6 +355,10 @@ export const MAY_REFUSE: ReadonlySet<string> = new Set([
 
 function endingOf(batch: Batch, { body }: Answer, life: number): { ending: Ending; flushed: number } {
   const { opcode, operations, flags } = batch.content;
+  if (opcode === Opcode.EXPIRE) {
+    const { position, flushed, status, expires } = decodeExpireAnswer(body);
+    return { ending: { life, position, refused: new Set(), text: `${status} ${expires}` }, flushed };
+  }
   if (opcode !== Opcode.ADD) {
     const { position, flushed, status, previous } = decodeSetAnswer(body);
     return { ending: { life, position, refused: new Set(), text: `${status} ${previous}` }, flushed };

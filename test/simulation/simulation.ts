@@ -208,13 +208,13 @@ class Simulation {
         done: (answer) => {
           compared++;
           if (refusalOf(answer)) return violate('the last read is refused');
-          const { values } = decodeGetAnswer(answer.body);
+          const { position, values } = decodeGetAnswer(answer.body);
           names.forEach((name, index) => {
             const value = values[index]?.value ?? 0n;
             mix(Number(BigInt.asUintN(32, value)));
             const known = oracle.models[partition];
             const sum = this.#workload.ledger.get(name) ?? 0n;
-            if (value !== (known?.valueAt(name, known.sequence) ?? 0n)) violate(`${name} is ${value} at the end`);
+            if (value !== (known?.valueAt(name, position) ?? 0n)) violate(`${name} is ${value} at the end`);
             if (name.startsWith('ledger') && value !== sum)
               violate(`${name} is ${value}, what was told sums up to ${sum}`);
           });

@@ -1,4 +1,5 @@
 import { ByteWriter } from '../../src/protocol/bytes.js';
+import { type ExpireRequest, encodeExpire } from '../../src/protocol/expiry.js';
 import type { Opcode } from '../../src/protocol/opcode.js';
 import {
   type DeleteRequest,
@@ -12,12 +13,13 @@ import {
 /** What a session numbers its batches in: one partition under one incarnation. */
 
 export interface BatchContent {
-  readonly opcode: typeof Opcode.ADD | typeof Opcode.SET | typeof Opcode.DELETE;
+  readonly opcode: typeof Opcode.ADD | typeof Opcode.SET | typeof Opcode.DELETE | typeof Opcode.EXPIRE;
   /** ATOMIC and VALUES. */
   readonly flags: number;
   readonly operations: readonly Operation[];
   readonly set?: Omit<SetRequest, 'sequence'>;
   readonly delete?: Omit<DeleteRequest, 'sequence'>;
+  readonly expire?: Omit<ExpireRequest, 'sequence'>;
   readonly cursor?: Uint8Array;
 }
 
@@ -130,12 +132,13 @@ export class Stream {
   }
 }
 
-function payloadOf({ operations, set, delete: deletion, cursor }: BatchContent): Uint8Array {
+function payloadOf({ operations, set, delete: deletion, expire, cursor }: BatchContent): Uint8Array {
   const writer = new ByteWriter(64);
   writer.u8(cursor?.length ?? 0);
   if (cursor) writer.bytes(cursor);
   if (set) encodeSet(writer, set);
   else if (deletion) encodeDelete(writer, deletion);
+  else if (expire) encodeExpire(writer, expire);
   else encodeAdd(writer, { operations });
   return writer.view();
 }

@@ -1,7 +1,9 @@
 import { ByteWriter } from '../../src/protocol/bytes.js';
+import { type ExpireRequest, encodeExpire } from '../../src/protocol/expiry.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
   type DeleteRequest,
+  type Expiry,
   encodeAdd,
   encodeDelete,
   encodeGet,
@@ -36,6 +38,8 @@ const ACTIONS = {
   'late retry': 3,
 } as const;
 
+/** Of one counter; as often as they are here. */
+const CHANGES = [Opcode.SET, Opcode.SET, Opcode.DELETE, Opcode.EXPIRE] as const;
 /** So many batches a client keeps before it makes more. */
 const MOST_KEPT = 16;
 /** Operation ids that are tried again. */
@@ -122,10 +126,13 @@ export class Workload {
     const stream = client.streams[partition];
     if (!stream || stream.kept.length >= MOST_KEPT) return;
     this.#world.operations++;
-    const isDelete = this.#world.random.chance(0.3);
-    const content = isDelete
-      ? ({ opcode: Opcode.DELETE, delete: this.#deleteRequest(partition) } as const)
-      : ({ opcode: Opcode.SET, set: this.#setRequest(partition) } as const);
+    const opcode = this.#world.random.pick(CHANGES);
+    const content =
+      opcode === Opcode.DELETE
+        ? { opcode, delete: this.#deleteRequest(partition) }
+        : opcode === Opcode.SET
+          ? { opcode, set: this.#setRequest(partition) }
+          : { opcode, expire: this.#expireRequest(partition) };
     client.write(partition, { ...content, flags: 0, operations: [] }, this.#world.random.chance(0.3));
   }
 
@@ -151,7 +158,16 @@ export class Workload {
     // Other names have no history, and take no such time.
     const isLate = name.includes('1') && random.chance(0.2);
     const time = isLate && { time: LONG_AGO + random.between(0, MINUTES_LONG_AGO) * 60_000 };
-    return { key: id ?? { name }, delta, ...bounds, ...time };
+    const expiry = name.startsWith('mixed') && random.chance(0.05) && { expiry: this.#expiry() };
+    return { key: id ?? { name }, delta, ...bounds, ...time, ...expiry };
+  }
+
+  #expiry(): Expiry {
+    const { random, clock } = this.#world;
+    if (random.chance(0.1)) return { never: true };
+    const ifNone = random.chance(0.4) && { ifNone: true };
+    if (random.chance(0.6)) return { in: random.between(0, 1_500), ...ifNone };
+    return { at: Math.max(0, clock.wall + random.between(-200, 1_500)), ...ifNone };
   }
 
   /** Enters a durable batch: the only place where the ledger's sums come from. */
@@ -189,12 +205,13 @@ export class Workload {
     const { random } = this.#world;
     const applied = random.chance(0.4) ? Flag.APPLIED : 0;
     if (random.chance(0.5)) {
-      const isDelete = random.chance(0.3);
+      const opcode = random.pick(CHANGES);
       const body = bodyOf((writer) => {
-        if (isDelete) encodeDelete(writer, this.#deleteRequest(partition));
-        else encodeSet(writer, this.#setRequest(partition));
+        if (opcode === Opcode.DELETE) encodeDelete(writer, this.#deleteRequest(partition));
+        else if (opcode === Opcode.SET) encodeSet(writer, this.#setRequest(partition));
+        else encodeExpire(writer, this.#expireRequest(partition));
       });
-      this.#loose(link, partition, isDelete ? Opcode.DELETE : Opcode.SET, applied, body, 1);
+      this.#loose(link, partition, opcode, applied, body, 1);
       return;
     }
     const { flags, operations } = this.#content(partition, MIXED_NAMES[partition] as string[]);
@@ -205,6 +222,11 @@ export class Workload {
   #setRequest(partition: number): Omit<SetRequest, 'sequence'> {
     const { random } = this.#world;
     return { ...this.#deleteRequest(partition), value: BigInt(random.between(-500, 500)) };
+  }
+
+  #expireRequest(partition: number): Omit<ExpireRequest, 'sequence'> {
+    const { key } = this.#deleteRequest(partition);
+    return { key, expiry: this.#expiry() };
   }
 
   /** Of a counter that anybody may change, by its name or an id that may be no more; perhaps with an expectation. */

@@ -7,6 +7,7 @@ import type { Clock } from '../../src/clock.js';
 import { type ErrorCode, type Outcome, TallystickError } from '../../src/errors.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import {
+  type AccuracyRule,
   decodeHelloRequest,
   encodeAllStats,
   encodeHelloAnswer,
@@ -76,6 +77,8 @@ export interface ModelPeer {
 export class ModelServer {
   readonly clock: Clock;
   readonly limits: Limits;
+  /** What HELLO tells of the classes. */
+  accuracy: readonly AccuracyRule[] | undefined;
   readonly laneCount: number;
   readonly partitions: ModelPartition[];
   readonly connections = new Set<ModelConnection>();
@@ -350,6 +353,7 @@ export class ModelConnection {
       lanes: server.addresses,
       partitions: server.partitions.map((_, i) => server.laneOf(i)),
       limits: { frame, name, batch, inFlight, window, cursor, reason },
+      ...(server.accuracy && { accuracy: server.accuracy }),
       ...(hello.producer && { producer: { id: new Uint8Array(16), partitions: opened } }),
     });
   }

@@ -1,0 +1,157 @@
+import type { Clock } from '../clock.js';
+import { asTallystickError, TallystickError } from '../errors.js';
+import { Admission } from './admission.js';
+import type { Backend } from './backend.js';
+import { Figures } from './figures.js';
+import { AllowedHosts } from './hosts.js';
+import type { IdempotencyKeys } from './idempotency.js';
+import { problem } from './problem.js';
+import { JSON_TYPE, type Reply } from './reply.js';
+import { checkAccept, checkContent, type RequestHead } from './request-head.js';
+import type { Route } from './route.js';
+import { type Found, MethodError, Router } from './router.js';
+
+export interface ServiceOptions {
+  readonly backend: Backend;
+  readonly routes: readonly Route[];
+  readonly keys: IdempotencyKeys;
+  readonly hosts: readonly string[];
+  readonly clock: Clock;
+  readonly admission?: Admission;
+}
+
+/** A request whose head was let in. */
+export interface Exchange extends Found {
+  readonly key: string | undefined;
+}
+
+/**
+ * What becomes of a request, whatever brought it:
+ *
+ *   begin(head)           who asks, what for                        421, 404, 405, 406, 415
+ *   answer(exchange)      room, the body and the query, the lanes   503, 400, 409, 422, …
+ *
+ * Both answer errors as problems; nothing is thrown.
+ */
+export class Service {
+  readonly admission: Admission;
+  readonly figures = new Figures();
+  readonly #clock: Clock;
+  readonly #backend: Backend;
+  readonly #keys: IdempotencyKeys;
+  readonly #router: Router;
+  readonly #hosts: AllowedHosts;
+  #isDraining = false;
+
+  constructor({ backend, routes, keys, hosts, clock, admission = new Admission() }: ServiceOptions) {
+    this.#clock = clock;
+    this.#backend = backend;
+    this.#keys = keys;
+    this.#router = new Router(routes);
+    this.#hosts = new AllowedHosts(hosts);
+    this.admission = admission;
+  }
+
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  /** Refuses what comes from now on; resolves when what was let in is answered. */
+  drain(): Promise<void> {
+    this.#isDraining = true;
+    return this.admission.idle();
+  }
+
+  /** What the request is for, or the problem with it. */
+  begin(head: RequestHead): Exchange | Reply {
+    try {
+      if (!this.#hosts.has(head.host)) throw new TallystickError('HOST_REFUSED', `Host: ${head.host ?? 'none'}.`);
+      const { route, name, query } = this.#router.find(head.method, head.target);
+      checkAccept(head.accept, route.type ?? JSON_TYPE);
+      if (route.body) checkContent(head);
+      if (route.key === 'refused' && head.idempotencyKey !== undefined)
+        throw new TallystickError(
+          'INVALID_ARGUMENT',
+          'An Idempotency-Key holds for increments alone; here `expect` helps.',
+        );
+      return { route, name, query, key: route.key === 'taken' ? head.idempotencyKey : undefined };
+    } catch (error) {
+      return this.refuse(error);
+    }
+  }
+
+  /** The answer to what never comes to be answered by its route. */
+  refuse(error: unknown): Reply {
+    const reply = problemOf(error);
+    this.figures.answered(NO_ROUTE, reply.status, reply.code);
+    return reply;
+  }
+
+  /** Calls back once. */
+  answer(exchange: Exchange, text: string | undefined, reply: (reply: Reply) => void): void {
+    const { route, key } = exchange;
+    const began = this.#clock.monotonicMilliseconds();
+    const finish = (found: Reply): void => {
+      this.figures.answered(route.id, found.status, found.code);
+      this.figures.took(route.load, this.#clock.monotonicMilliseconds() - began);
+      reply(found);
+    };
+    try {
+      if (this.#isDraining) throw new TallystickError('SHUTTING_DOWN');
+      this.admission.enter(route.load);
+    } catch (error) {
+      finish(problemOf(error));
+      return;
+    }
+    (key === undefined ? this.#run(exchange, text) : this.#runOnce(exchange, text, key)).then(
+      (result) => {
+        const body = typeof result === 'string' ? result : JSON.stringify(result);
+        finish({ status: 200, type: route.type ?? JSON_TYPE, body });
+        this.admission.leave();
+      },
+      (error: unknown) => {
+        finish(problemOf(this.#backend.failed(asTallystickError(error))));
+        this.admission.leave();
+      },
+    );
+  }
+
+  /** What is wrong with the request rejects, as what fails later does. */
+  #run({ route, name, query, key }: Exchange, text: string | undefined): Promise<unknown> {
+    try {
+      const { client, gatherer } = this.#backend;
+      const body = text === undefined ? undefined : parseJson(text);
+      const { figures, admission } = this;
+      return route.run({ client, gatherer, figures, admission, name, query, body, key });
+    } catch (error) {
+      return Promise.reject(asTallystickError(error));
+    }
+  }
+
+  async #runOnce(exchange: Exchange, text: string | undefined, key: string): Promise<unknown> {
+    this.#keys.begin(key, text ?? '');
+    let happened = true;
+    try {
+      return await this.#run(exchange, text);
+    } catch (error) {
+      happened = asTallystickError(error).outcome !== 'refused';
+      throw error;
+    } finally {
+      this.#keys.end(key, happened);
+    }
+  }
+}
+
+/** In figures, what was refused before its route saw it. */
+const NO_ROUTE = 'none';
+
+const problemOf = (error: unknown): Reply =>
+  error instanceof MethodError ? problem(error, ['Allow', error.allowed]) : problem(asTallystickError(error));
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new TallystickError('INVALID_ARGUMENT', `The body is no JSON: ${(error as SyntaxError).message}.`);
+  }
+}

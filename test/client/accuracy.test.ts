@@ -1,0 +1,51 @@
+import { expect, it } from 'vitest';
+import { Flag, Opcode } from '../../src/protocol/opcode.js';
+import { Harness } from '../support/client-harness.js';
+
+const ACCURACY = [
+  { pattern: 'views:about', accuracy: 'exact' },
+  { pattern: 'views:*', accuracy: 'relaxed' },
+  { pattern: 'stock:*', accuracy: 'strict' },
+] as const;
+
+/** For each increment of these names whether it asks to be answered from memory. */
+async function askedApplied(ack: 'durable' | 'applied' | undefined, ownAck?: 'durable' | 'applied') {
+  const world = new Harness({ lanes: 1, partitions: 1 });
+  world.server.accuracy = ACCURACY;
+  const client = await world.connect(ack ? { ack } : {});
+  const names = ['views:/', 'views:about', 'stock:1', 'other'];
+  const asked: boolean[] = [];
+  for (const name of names) {
+    await world.until(client.increment(name, 1, ownAck ? { ack: ownAck } : {}));
+    const last = world.server.seen.findLast(({ opcode }) => opcode === Opcode.ADD);
+    asked.push(((last?.flags ?? 0) & Flag.APPLIED) !== 0);
+  }
+  return asked;
+}
+
+it('a relaxed name is answered from memory unless the caller or the client says otherwise; a strict one never', async () => {
+  expect(await askedApplied(undefined)).toEqual([true, false, false, false]);
+  expect(await askedApplied('durable')).toEqual([false, false, false, false]);
+  expect(await askedApplied('applied')).toEqual([true, true, false, true]);
+  expect(await askedApplied(undefined, 'applied')).toEqual([true, true, false, true]);
+  expect(await askedApplied(undefined, 'durable')).toEqual([false, false, false, false]);
+});
+
+it('a batch of names of each asks for each as is right for it', async () => {
+  const world = new Harness({ lanes: 1, partitions: 1 });
+  world.server.accuracy = ACCURACY;
+  const client = await world.connect();
+  const operations = ['stock:1', 'views:/', 'stock:2'].map((name) => ({ name }));
+  expect(await world.until(client.batch(operations))).toMatchObject(operations);
+  const flags = world.server.seen.filter(({ opcode }) => opcode === Opcode.ADD).map((request) => request.flags);
+  expect(flags.map((each) => (each & Flag.APPLIED) !== 0)).toEqual([false, true, false]);
+});
+
+it('increments of a strict name are not summed up', async () => {
+  const world = new Harness({ lanes: 1, partitions: 1 });
+  world.server.accuracy = ACCURACY;
+  const client = await world.connect();
+  expect(() => client.counter('stock:1')).toThrow(/INVALID_ARGUMENT.*strict class/);
+  expect(() => client.counters(['views:/', 'stock:1'])).toThrow(/strict class/);
+  expect(client.counter('views:/').add(1)).toBe(true);
+});
