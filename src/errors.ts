@@ -93,6 +93,8 @@ export const ERRORS = {
   ),
   TIME_TOO_OLD: row(36, false, 'refused', "The increment's time is older than its class takes. Raise its lateness."),
   TIME_AHEAD: row(37, true, 'refused', "The increment's time lies ahead of the server's clock. Compare the clocks."),
+  // Unique items
+  ITEMS_FULL: row(38, true, 'refused', 'The class keeps no more items within that time.'),
   // The client; these never cross the wire
   TIMEOUT: row(-1, true, 'unknown', 'No answer within the timeout.'),
   CONNECTION_LOST: row(-1, true, 'unknown', 'The connection was lost. Check that the server runs and the address.'),

@@ -76,7 +76,7 @@ Examples:
     );
 }
 
-function isStdin(given: readonly string[]): boolean {
+export function isStdin(given: readonly string[]): boolean {
   return given.length === 1 && given[0] === '-';
 }
 

@@ -22,7 +22,7 @@ export type { ListedCounter, ListOptions } from './lister.js';
 export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';
 export type { Statistics } from './sender.js';
-export type { Item, SeeOptions } from './sightings.js';
+export type { CountedOnce, Item, OnceOptions, SeeOptions } from './sightings.js';
 export type { Uniques } from './uniques.js';
 export type { WindowOptions, WindowReading } from './windows.js';
 export type {
@@ -35,4 +35,4 @@ export type {
   IncrementOptions,
   OperationOptions,
   SetOptions,
-} from './writer.js';
+} from './write-options.js';

@@ -27,22 +27,21 @@ import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';
 import type { Statistics } from './sender.js';
 import { type Environment, Session } from './session.js';
-import type { Item, SeeOptions } from './sightings.js';
+import type { CountedOnce, Item, OnceOptions, SeeOptions } from './sightings.js';
 import { parseAddress } from './transport.js';
 import { type Uniques, UniquesReader } from './uniques.js';
 import { type WindowOptions, type WindowReading, Windows } from './windows.js';
-import {
-  type Ack,
-  type BatchAnswer,
-  type BatchOperation,
-  type BatchOptions,
-  type BatchToOptions,
-  type Deleted,
-  type DeleteOptions,
-  type IncrementOptions,
-  type SetOptions,
-  Writer,
-} from './writer.js';
+import type {
+  Ack,
+  BatchOperation,
+  BatchOptions,
+  BatchToOptions,
+  Deleted,
+  DeleteOptions,
+  IncrementOptions,
+  SetOptions,
+} from './write-options.js';
+import { type BatchAnswer, Writer } from './writer.js';
 
 export interface ConnectOptions {
   /**
@@ -128,6 +127,15 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   /** Subtracts from a counter, 1 unless given, and answers its new value. */
   decrement(name: string, delta: bigint | number = 1, options: IncrementOptions = {}): Promise<V> {
     return this.#writer.increment(name, -delta, options);
+  }
+
+  /**
+   * Adds to a counter, 1 unless given, unless the item was counted under its name already within that time: a view once for each visitor and day, exactly. The
+   * counter's class says for how long (`once`) and how many items it has at a time: one more is refused with ITEMS_FULL, and none is forgotten early. A
+   * call that failed can be made again.
+   */
+  incrementOnce(name: string, item: Item, options: OnceOptions = {}): Promise<CountedOnce<V>> {
+    return this.#writer.once(name, item, options);
   }
 
   /**

@@ -3,7 +3,7 @@ import { ByteWriter } from '../protocol/bytes.js';
 import { encodeExpire } from '../protocol/expiry.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
-import { type Extension, encodeDelete, encodeSet } from '../protocol/request.js';
+import { encodeDelete, encodeSet } from '../protocol/request.js';
 import { encodeMerge, type Seen, type UniqueItems } from '../protocol/uniques.js';
 import { Batch, type BatchKind } from './batch.js';
 import { PLAIN, PLAIN_APPLIED, VALUED, VALUED_APPLIED } from './batcher.js';
@@ -23,78 +23,35 @@ import {
 import { type Counter, CounterHandle } from './counter.js';
 import { type Counters, CounterTable, toInt64 } from './counters.js';
 import { type Expiry, expiryOf, type ToldExpiry, toldExpiry } from './expiry.js';
-import { type Instant, millisecondsOf } from './instant.js';
-import { operationId } from './operation-id.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
-import { bytesOfItem, type Item, SEEN, SEEN_APPLIED, SeeCall, type SeeOptions } from './sightings.js';
-
-/** When a write is answered: in the log and flushed, or in memory. */
-export type Ack = 'durable' | 'applied';
-
-/** The conditions of one increment. */
-export interface OperationOptions {
-  /** 16 bytes, or any string: the increment happens once within 10 minutes, however often it is asked for. */
-  readonly id?: string | Uint8Array;
-  /** The new value must not be below … */
-  readonly min?: number | bigint;
-  /** … nor above, else OUT_OF_BOUNDS. */
-  readonly max?: number | bigint;
-  /**
-   * When it happened, if that is not now. It counts in the windows and the history of that time; the
-   * counter's class says how late it may come (TIME_TOO_OLD).
-   */
-  readonly time?: Instant;
-  /** When the counter ends by itself, from now on: with `{ after: '1m', ifNone: true }` a minute after its first increment. */
-  readonly expiry?: Expiry;
-}
-
-/** One increment of a batch. */
-export interface BatchOperation extends OperationOptions {
-  readonly name: string;
-  /** 1 unless given. */
-  readonly delta?: number | bigint;
-}
-
-export interface IncrementOptions extends OperationOptions, CallOptions {
-  /** The client's `ack` unless given. */
-  readonly ack?: Ack;
-}
-
-export interface BatchOptions extends CallOptions {
-  /** All operations or none; their names must share a partition. */
-  readonly atomic?: boolean;
-  readonly ack?: Ack;
-  /** `false`: answers only what failed, which takes less time and memory in the client and the server. */
-  readonly values?: boolean;
-}
-
-export interface BatchToOptions extends BatchOptions {
-  /** At most 64 bytes that `client.cursors` gives back to the next session of a named producer. */
-  readonly cursor?: Uint8Array;
-}
-
-export interface SetOptions extends CallOptions {
-  /** 1 to 256 bytes of UTF-8 for the audit log. */
-  readonly reason: string;
-  /** Set only if the counter has this value, else EXPECTATION_FAILED. */
-  readonly expect?: number | bigint;
-}
-
-export interface DeleteOptions extends CallOptions {
-  /** 1 to 256 bytes of UTF-8 for the audit log. */
-  readonly reason: string;
-  /** Delete only if the counter has this value, else EXPECTATION_FAILED. An absent one has 0. */
-  readonly expect?: number | bigint;
-}
-
-/** What a delete found. */
-export interface Deleted<V> {
-  /** The value that it had, 0 where there was none. */
-  readonly previous: V;
-  /** Whether there was a counter. */
-  readonly existed: boolean;
-}
+import {
+  bytesOfItem,
+  COUNTED,
+  COUNTED_APPLIED,
+  type CountedOnce,
+  type Item,
+  type OnceOptions,
+  SEEN,
+  SEEN_APPLIED,
+  SeeCall,
+  type SeeOptions,
+  withinOf,
+} from './sightings.js';
+import {
+  type Ack,
+  type BatchOperation,
+  type BatchOptions,
+  type BatchToOptions,
+  checkDelta,
+  type Deleted,
+  type DeleteOptions,
+  extensionOf,
+  type IncrementOptions,
+  type OperationOptions,
+  reasonOf,
+  type SetOptions,
+} from './write-options.js';
 
 /** Names are loaded so many at a time before they are written: among a million, each would be a miss of its own. */
 const STAGE = 64;
@@ -175,6 +132,21 @@ export class Writer<V extends bigint | number> {
         batch.waitForCursor(call);
       }
       this.#start(call, options, () => this.#session.batcherOf(partition).send(batch));
+    });
+  }
+
+  once(name: string, item: Item, options: OnceOptions): Promise<CountedOnce<V>> {
+    return new Promise((resolve, reject) => {
+      const call = new ChangeCall((value, counted) => ({ counted, value: this.#toValue(value) }), resolve, reject);
+      const { delta = 1 } = options;
+      checkDelta(delta);
+      const operation = { item: bytesOfItem(item, this.#session.limits.name), delta, within: withinOf(options) };
+      const batcher = this.#session.batcherOf(this.partitionOf(name));
+      const kind = this.#isApplied(options) ? COUNTED_APPLIED : COUNTED;
+      this.#start(call, options, () => {
+        const end = this.#encode(name);
+        batcher.once(this.#name.buffer, end, operation, kind, call);
+      });
     });
   }
 
@@ -467,25 +439,4 @@ export class Writer<V extends bigint | number> {
     const told = this.#session.batchers.map(({ sender }) => [sender.partition, sender.position] as const);
     return new Position(this.#session.epoch, new Map(told.filter(([, position]) => position > 0)));
   }
-}
-
-/** Throws INVALID_ARGUMENT for what is no safe integer of 64 bits. */
-function checkDelta(delta: number | bigint): void {
-  if (typeof delta !== 'number' || !Number.isSafeInteger(delta)) toInt64(delta);
-}
-
-function reasonOf({ reason, expect }: SetOptions | DeleteOptions): { reason: string; expect?: bigint } {
-  return { reason, ...(expect !== undefined && { expect: toInt64(expect) }) };
-}
-
-function extensionOf({ id, min, max, time, expiry }: OperationOptions): Extension | undefined {
-  if (id === undefined && min === undefined && max === undefined && time === undefined && expiry === undefined)
-    return undefined;
-  return {
-    ...(min !== undefined && { min: toInt64(min) }),
-    ...(max !== undefined && { max: toInt64(max) }),
-    ...(id !== undefined && { operationId: operationId(id) }),
-    ...(time !== undefined && { time: millisecondsOf(time) }),
-    ...(expiry !== undefined && { expiry: expiryOf(expiry) }),
-  };
 }

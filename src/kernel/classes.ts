@@ -12,15 +12,19 @@ import {
   OVERLOADED,
 } from './layout';
 import { isUtf8 } from './names';
+import { MOST_ONCE } from './once-items';
 
 /**
  * The classes: what is kept of the counters whose names match a pattern. The first that matches counts; number 0 is the default, which keeps
  * totals only and has no entry. A table is as CLASSIFY brought it, but for the two minutes:
  *
- *   0           4             8         16                24                28          32              36    64          128
- *   | u32 keeps | u32 pattern | i64 ttl,| i64 lateness,   | u32 threshold   | u32 since | u32 untracked | … 0 | pattern …  |
- *   |           | bytes       | ms; 0 = | ms; -1 = any    | of exact uniques|           |               |     |            |
- *   |           |             | none    |                 |                 |           |               |     |            |
+ *   0           4             8         16                24                28          32              36
+ *   | u32 keeps | u32 pattern | i64 ttl,| i64 lateness,   | u32 threshold   | u32 since | u32 untracked | …
+ *   |           | bytes       | ms; 0 = | ms; -1 = any    | of exact uniques|           |               |
+ *   |           |             | none    |                 |                 |           |               |
+ *   36                     40                              48    64          128
+ *   | u32 most items that  | i64 for how long an item is   | … 0 | pattern …  |
+ *   | are counted once     | not counted again, ms         |     |            |
  *
  * `since` is the first minute of which the class knows everything: the one behind the change that brought it, 0 where there were no names
  * then. A class keeps it through a change that leaves it and all classes before it as they were. `untracked` is the last minute of which
@@ -38,7 +42,11 @@ const LATENESS: u32 = 16;
 const THRESHOLD: u32 = 24;
 const SINCE: u32 = 28;
 const UNTRACKED: u32 = 32;
-const RESERVED: u32 = 36;
+/** What is as it was given, behind the two minutes. */
+const BEHIND_MINUTES: u32 = 36;
+const MOST_ITEMS: u32 = 36;
+const WITHIN: u32 = 40;
+const RESERVED: u32 = 48;
 const PATTERN: u32 = 64;
 
 /** Bits of `keeps` */
@@ -48,7 +56,9 @@ export const HISTORY: u32 = 4;
 export const UNIQUES: u32 = 8;
 /** What comes too late is counted in the total alone instead of refused. */
 export const LATE_IN_TOTAL: u32 = 16;
-const ALL: u32 = 31;
+/** Items that are counted once. */
+export const ONCE: u32 = 1024;
+const ALL: u32 = 31 | ONCE;
 
 const STAR: u32 = 0x2a;
 const TABLE_SHIFT: u32 = 7;
@@ -76,6 +86,16 @@ export function lifeOf(known: u32): i64 {
 /** How many different items are counted exactly. */
 export function thresholdOf(known: u32): u32 {
   return load<u32>(entryOf(known) + THRESHOLD);
+}
+
+/** How many items that are counted once a counter has at a time. */
+export function mostItemsOf(known: u32): u32 {
+  return load<u32>(entryOf(known) + MOST_ITEMS);
+}
+
+/** For how long an item that was counted is not counted again, in milliseconds. */
+export function withinOf(known: u32): i64 {
+  return load<i64>(entryOf(known) + WITHIN);
 }
 
 /** The first minute of which the history of a counter of the class knows everything. */
@@ -144,7 +164,7 @@ function hasSameEntry(entry: u32, old: u32, since: u32): bool {
   if (load<u32>(entry + SINCE) !== since) return false;
   const isSame =
     memory.compare(entry, old, SINCE) === 0 &&
-    memory.compare(entry + RESERVED, old + RESERVED, CLASS_BYTES - RESERVED) === 0;
+    memory.compare(entry + BEHIND_MINUTES, old + BEHIND_MINUTES, CLASS_BYTES - BEHIND_MINUTES) === 0;
   return isSame && load<u32>(old + SINCE) === since;
 }
 
@@ -157,7 +177,8 @@ export function checkClasses(start: u32, end: u32): u32 {
     if (length < 1 || length > CLASS_BYTES - PATTERN) return BAD_REQUEST;
     const pattern = entry + PATTERN;
     if (!isUtf8(pattern, pattern + length) || !isZero(pattern + length, entry + CLASS_BYTES)) return BAD_REQUEST;
-    if (!isZero(entry + SINCE, pattern) || !isPossible(entry)) return BAD_REQUEST;
+    if (!isZero(entry + SINCE, entry + BEHIND_MINUTES) || !isZero(entry + RESERVED, pattern)) return BAD_REQUEST;
+    if (!isPossible(entry)) return BAD_REQUEST;
   }
   return load<u32>(H_TO_CLASSIFY) ? OVERLOADED : OK;
 }
@@ -166,6 +187,13 @@ function isPossible(entry: u32): bool {
   const keeps = load<u32>(entry + KEEPS);
   if (keeps & ~ALL) return false;
   if (keeps & (DAYS | HISTORY) && !(keeps & WINDOWS)) return false;
+  if (!(keeps & ONCE)) {
+    if (!isZero(entry + MOST_ITEMS, entry + RESERVED)) return false;
+  } else {
+    const most = load<u32>(entry + MOST_ITEMS);
+    const within = load<i64>(entry + WITHIN);
+    if (most < 1 || most > MOST_ONCE || within < 1 || within > MAX_TIME) return false;
+  }
   const life = load<i64>(entry + LIFE);
   return life >= 0 && life <= MAX_TIME && load<i64>(entry + LATENESS) >= -1;
 }

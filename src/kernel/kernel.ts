@@ -1,5 +1,5 @@
 import { applyAdd } from './add';
-import { decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
+import { COUNTED_ITEMS, decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
 import { nameAt, slotAddress } from './cells';
 import { checkClasses, setClasses } from './classes';
 import { clearEmitted } from './emitted';
@@ -43,6 +43,7 @@ import {
   MAX_PRODUCERS,
   MERGE,
   OK,
+  ONCE,
   OPEN,
   OPEN_PRODUCER,
   PAGE,
@@ -66,6 +67,7 @@ import { listCounters } from './list';
 import { growTo } from './memory';
 import { applyMerge, checkMerge } from './merging';
 import { nameBytes, nameLength } from './names';
+import { applyOnce } from './once';
 import { expireOperations } from './operations';
 import {
   cursorOf,
@@ -82,6 +84,7 @@ import {
 import { applyDelete, applyOpen, applySet, checkDelete, checkOpen, checkSet, readValues } from './requests';
 import { applySee } from './seeing';
 import { admit, conclude } from './sequence';
+import { sweepSets } from './sets';
 import { applySteps, decodeSteps, STEP_BYTES, STEP_SLOT } from './steps';
 import { classifySlots, sweepTracks } from './tracking';
 import { answerUniques, checkUniques } from './uniques-query';
@@ -150,7 +153,8 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
     return checkClasses(body, end);
   }
   if (kind === ADD) return checkAdd(flags, body, end);
-  if (kind === SEE) return checkSee(flags, body, end);
+  if (kind === SEE) return checkItems(flags, body, end, ITEMS);
+  if (kind === ONCE) return checkItems(flags, body, end, COUNTED_ITEMS);
   if (kind === MERGE) return checkMerge(body, end);
   if (kind === EXPIRE) return checkExpire(body, end);
   if (kind === SET) return checkSet(body, end);
@@ -168,9 +172,9 @@ function checkAdd(flags: u32, body: u32, end: u32): u32 {
   return isSteps ? OK : decodeBatch(body, end, OPERATIONS);
 }
 
-function checkSee(flags: u32, body: u32, end: u32): u32 {
+function checkItems(flags: u32, body: u32, end: u32, shape: u32): u32 {
   store<u32>(REGISTER_STEPS, 0);
-  return flags & ATOMIC ? BAD_REQUEST : decodeBatch(body, end, ITEMS);
+  return flags & ATOMIC ? BAD_REQUEST : decodeBatch(body, end, shape);
 }
 
 function change(kind: u32, flags: u32): u32 {
@@ -179,6 +183,7 @@ function change(kind: u32, flags: u32): u32 {
     return load<u32>(REGISTER_STEPS) ? applySteps(count, flags) : applyAdd(count, flags);
   }
   if (kind === SEE) return applySee(load<u32>(REGISTER_NEXT), flags);
+  if (kind === ONCE) return applyOnce(load<u32>(REGISTER_NEXT), flags);
   if (kind === MERGE) return applyMerge();
   if (kind === EXPIRE) return applyExpire();
   if (kind === SET) return applySet();
@@ -197,6 +202,7 @@ function tick(): void {
   expireOperations(TICK_OPERATIONS);
   expireProducers();
   sweepTracks();
+  sweepSets();
   classifySlots();
 }
 
@@ -325,7 +331,7 @@ function describe(producer: u32): u32 {
   return 20 + cursorLength;
 }
 
-/** The slot + 1 of an operation of the ADD or SEE that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
+/** The slot + 1 of an operation of the ADD, SEE or ONCE that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
 export function slotOfOperation(index: u32): u32 {
   if (load<u32>(REGISTER_STEPS)) return load<u32>(SCRATCH + index * STEP_BYTES + STEP_SLOT);
   return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);

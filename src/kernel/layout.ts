@@ -70,9 +70,9 @@ export const REGISTER_OLDEST: u32 = 56; // u64: the oldest sequence that its cli
 export const REGISTER_PAYLOAD: u32 = 64; // u64: hash of what follows the prefix
 export const REGISTER_CURSOR: u32 = 72; // u32 address, u32 length
 export const REGISTER_BODY: u32 = 80; // u32: where the body goes on after the prefix
-export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD or SEE that was applied, whose records are in SCRATCH; else 0
+export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD, SEE or ONCE that was applied, whose records are in SCRATCH; else 0
 export const REGISTER_EMITTED: u32 = 92; // u32: bytes of the rows in EMITTED
-export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at hand are those of steps.ts
+export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD, SEE or ONCE at hand are those of steps.ts
 
 /**
  * Header, from HEADER:
@@ -100,6 +100,7 @@ export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at
  *   288 i64 bytes of windows   296 i64 maximum
  *   304 u32 slots to classify  308 u32 next of them   after a change of the classes; 0 = done
  *   312 u32 expiries       counters that have a time at which they end
+ *   352 u32 sets           356 u32 hand    counters with more than one set of items (sets.ts), and the ring of what they have
  */
 export const H_MAGIC: u32 = HEADER;
 export const H_VERSION: u32 = HEADER + 4;
@@ -149,6 +150,8 @@ export const H_MAXIMUM_WINDOW_BYTES: u32 = HEADER + 296;
 export const H_TO_CLASSIFY: u32 = HEADER + 304;
 export const H_CLASSIFIED: u32 = HEADER + 308;
 export const H_EXPIRIES: u32 = HEADER + 312;
+export const H_SETS: u32 = HEADER + 352;
+export const H_SETS_HAND: u32 = HEADER + 356;
 
 // Inside the header's page: directories of 1,024 segments each, 514 words for the holes between names (names.ts), the lists of
 // free blocks (blocks.ts), the classes (classes.ts).
@@ -173,6 +176,7 @@ export const DELETE: u32 = 9;
 export const SEE: u32 = 11;
 export const MERGE: u32 = 14;
 export const EXPIRE: u32 = 16;
+export const ONCE: u32 = 17;
 export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;
@@ -210,6 +214,7 @@ export const OVERLOADED: u32 = 29;
 export const NOT_TRACKED: u32 = 35;
 export const TIME_TOO_OLD: u32 = 36;
 export const TIME_AHEAD: u32 = 37;
+export const ITEMS_FULL: u32 = 38;
 
 // What `apply` returns besides OK and the statuses
 export const UNCHANGED: u32 = 256; // nothing to log; the answer shows the present

@@ -17,6 +17,7 @@ import {
   VALUES,
 } from './layout';
 import { addName, findName, hasNameRoom, leftFor, unaddName } from './names';
+import { seenSet } from './sets';
 import { dropIfIdle, openTrack } from './tracks';
 import { NO_MEMORY, seeItem, touchItem, uniquesBlock } from './uniques';
 import { writeVarint } from './varint';
@@ -54,12 +55,12 @@ function touchStage(from: u32, to: u32): void {
   for (let record = from; record < to; record += RECORD_BYTES) {
     const slot = load<u32>(record + SLOT);
     const track = slot ? trackAt(slotAddress(slot - 1)) : 0;
-    if (track) sink += uniquesBlock(track);
+    if (track) sink += uniquesBlock(seenSet(track));
   }
   for (let record = from; record < to; record += RECORD_BYTES) {
     const slot = load<u32>(record + SLOT);
     const track = slot ? trackAt(slotAddress(slot - 1)) : 0;
-    if (track) sink += touchItem(track, load<u64>(record + DELTA));
+    if (track) sink += touchItem(seenSet(track), load<u64>(record + DELTA));
   }
   store<u32>(REGISTER_SINK, sink);
 }
@@ -80,7 +81,7 @@ function seeUnder(record: u32, slot: u32): u32 {
   if (!(keepsOf(known) & UNIQUES)) return NOT_TRACKED;
   const track = openTrack(slot);
   if (!track) return MEMORY_FULL;
-  const outcome = seeItem(track, load<u64>(record + DELTA), thresholdOf(known));
+  const outcome = seeItem(seenSet(track), load<u64>(record + DELTA), thresholdOf(known));
   if (outcome & NO_MEMORY) {
     dropIfIdle(track);
     return MEMORY_FULL;

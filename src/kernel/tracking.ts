@@ -1,6 +1,6 @@
 import { DELTA, EXTENSION, MARKS, SLOT } from './batch';
 import { classAt, nameAt, setClass, slotAddress, trackAt } from './cells';
-import { classOf, HISTORY, isSameClass, keepsOf, knownSince, markUntracked, UNIQUES, WINDOWS } from './classes';
+import { classOf, HISTORY, isSameClass, keepsOf, knownSince, markUntracked, ONCE, UNIQUES, WINDOWS } from './classes';
 import { emitMinute } from './emitted';
 import { minuteOfExtension, nowMinute } from './event-time';
 import { expireByClass } from './expiring';
@@ -19,6 +19,7 @@ import {
   MINUTES_OF_HOUR,
   openWindow,
 } from './rings';
+import { dropSets } from './sets';
 import {
   BARE,
   dropIfIdle,
@@ -30,7 +31,6 @@ import {
   SPARSE,
   slotOfTrack,
 } from './tracks';
-import { dropUniques } from './uniques';
 
 /** How a counter's changes come to its window and history, and how time takes them away again. */
 
@@ -117,7 +117,7 @@ export function endTrack(slot: u32): void {
     closeNewestHour(track);
     dropWide(track);
   }
-  dropUniques(track);
+  dropSets(track, false, false);
   dropTrack(slot);
 }
 
@@ -140,11 +140,9 @@ function classifySlot(slot: u32): void {
   const fresh = classOf(nameBytes(name), nameLength(name));
   if (fresh === old) return;
   if (!isSameClass(old, fresh)) {
-    const seen = trackAt(address);
-    if (seen && !(keepsOf(fresh) & UNIQUES)) {
-      dropUniques(seen);
-      dropIfIdle(seen);
-    }
+    const keeps = keepsOf(fresh);
+    const sets = trackAt(address);
+    if (sets) dropSets(sets, (keeps & UNIQUES) !== 0, (keeps & ONCE) !== 0);
     const track = trackAt(address);
     if (track && formOf(track) >= SPARSE) endWindow(track);
     markUntracked(fresh, nowMinute());

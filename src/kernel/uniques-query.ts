@@ -12,6 +12,7 @@ import {
   SKETCHES,
   TOO_MANY_OPERATIONS,
 } from './layout';
+import { seenSet } from './sets';
 import { countRanks, estimate, SKETCH_BYTES } from './sketch';
 import { countNew, writeNew } from './union';
 import { countItems, exactCount, HISTOGRAM, isExact, raiseAll } from './uniques';
@@ -37,7 +38,7 @@ export const REGISTERS_OF_UNION: u32 = 1;
 
 // Volatile, behind the records of a batch
 const SKETCH_OF_UNION: u32 = SKETCHES;
-const TRACKS: u32 = SKETCHES + 0x8000;
+const SETS: u32 = SKETCHES + 0x8000;
 
 /** OK and the number of names in REGISTER_NEXT for a body `what | count | keys`, or the status that refuses it. */
 export function checkUniques(start: u32, end: u32): u32 {
@@ -56,7 +57,7 @@ export function answerUniques(what: u32, count: u32): u32 {
     store<u8>(p++, <u8>status);
     if (status) continue;
     const track = trackAt(slotAddress(load<u32>(record + SLOT) - 1));
-    p = track ? writeCount(p, isExact(track), countItems(track)) : writeCount(p, true, 0);
+    p = track ? writeCount(p, isExact(seenSet(track)), countItems(seenSet(track))) : writeCount(p, true, 0);
   }
   return p - ANSWER;
 }
@@ -79,7 +80,7 @@ function writeCount(p: u32, exact: bool, count: u64): u32 {
 
 /** One name of which no uniques are kept, or that no counter has, makes the union unknown; an absent one has no items. */
 function answerUnion(what: u32, end: u32): u32 {
-  let tracks: u32 = TRACKS;
+  let sets: u32 = SETS;
   for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
     const status = statusOf(record);
     if (status && status !== ABSENT) {
@@ -88,48 +89,48 @@ function answerUnion(what: u32, end: u32): u32 {
     }
     const track = status ? 0 : trackAt(slotAddress(load<u32>(record + SLOT) - 1));
     if (!track) continue;
-    store<u32>(tracks, track);
-    tracks += 4;
+    store<u32>(sets, seenSet(track));
+    sets += 4;
   }
   store<u8>(ANSWER, <u8>OK);
-  const exact = isExactUnion(tracks);
-  const count = exact ? countUnion(tracks) : 0;
-  if (what === SKETCH) return answerSketch(tracks, exact && count <= MOST_HASHES, count);
+  const exact = isExactUnion(sets);
+  const count = exact ? countUnion(sets) : 0;
+  if (what === SKETCH) return answerSketch(sets, exact && count <= MOST_HASHES, count);
   if (exact) return writeCount(ANSWER + 1, true, count) - ANSWER;
-  uniteSketches(SKETCH_OF_UNION, tracks);
+  uniteSketches(SKETCH_OF_UNION, sets);
   countRanks(SKETCH_OF_UNION, HISTOGRAM);
   return writeCount(ANSWER + 1, false, estimate(HISTOGRAM)) - ANSWER;
 }
 
-/** Whether a union of tracks can be counted exactly. The largest set comes to the front: only the others are looked up. */
+/** Whether a union of sets can be counted exactly. The largest set comes to the front: only the others are looked up. */
 function isExactUnion(end: u32): bool {
   let largest: u32 = 0;
-  for (let place = TRACKS; place < end; place += 4) {
-    const track = load<u32>(place);
-    if (!isExact(track)) return false;
-    if (exactCount(track) <= largest) continue;
-    largest = exactCount(track);
-    store<u32>(place, load<u32>(TRACKS));
-    store<u32>(TRACKS, track);
+  for (let place = SETS; place < end; place += 4) {
+    const set = load<u32>(place);
+    if (!isExact(set)) return false;
+    if (exactCount(set) <= largest) continue;
+    largest = exactCount(set);
+    store<u32>(place, load<u32>(SETS));
+    store<u32>(SETS, set);
   }
   let lookups: u64 = 0;
-  for (let place = TRACKS; place < end; place += 4) {
-    lookups += <u64>((place - TRACKS) >> 2) * exactCount(load<u32>(place));
+  for (let place = SETS; place < end; place += 4) {
+    lookups += <u64>((place - SETS) >> 2) * exactCount(load<u32>(place));
   }
   return lookups <= MOST_LOOKUPS;
 }
 
 /** The items of each set that are in none before it. */
 function countUnion(end: u32): u32 {
-  if (end === TRACKS) return 0;
-  let count = exactCount(load<u32>(TRACKS));
-  for (let place = TRACKS + 4; place < end; place += 4) count += countNew(TRACKS, place);
+  if (end === SETS) return 0;
+  let count = exactCount(load<u32>(SETS));
+  for (let place = SETS + 4; place < end; place += 4) count += countNew(SETS, place);
   return count;
 }
 
 function uniteSketches(sketch: u32, end: u32): void {
   memory.fill(sketch, 0, SKETCH_BYTES);
-  for (let place = TRACKS; place < end; place += 4) raiseAll(sketch, load<u32>(place));
+  for (let place = SETS; place < end; place += 4) raiseAll(sketch, load<u32>(place));
 }
 
 /** `0 | hashes | u64 hash …` of a small exact union, or `1 | registers` */
@@ -140,6 +141,6 @@ function answerSketch(end: u32, exact: bool, count: u32): u32 {
     return 2 + SKETCH_BYTES;
   }
   let p = writeVarint(ANSWER + 2, count);
-  for (let place = TRACKS; place < end; place += 4) p = writeNew(TRACKS, place, p);
+  for (let place = SETS; place < end; place += 4) p = writeNew(SETS, place, p);
   return p - ANSWER;
 }

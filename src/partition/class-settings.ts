@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { encodeUtf8 } from '../protocol/bytes.js';
-import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES, MOST_EXACT_UNIQUES } from './classes.js';
+import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES, MOST_EXACT_UNIQUES, MOST_ONCE_ITEMS } from './classes.js';
 
 /** Classes as people write them, in the configuration: durations are "90s", "15m", "6h", "30d". */
 
@@ -21,17 +21,24 @@ const pattern = z
   .string()
   .refine((text) => text.length > 0 && encodeUtf8(text).length <= MAX_PATTERN_BYTES, `1 to ${MAX_PATTERN_BYTES} bytes`);
 
-const counterClass = z.strictObject({
-  pattern,
-  windows: z.enum(['1h', '1d']).optional(),
-  history: z.boolean().optional(),
-  uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
-  ttl: duration.optional(),
-  lateness: z
-    .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
-    .optional(),
-  late: z.enum(['refuse', 'total']).optional(),
-});
+const counterClass = z
+  .strictObject({
+    pattern,
+    windows: z.enum(['1h', '1d']).optional(),
+    history: z.boolean().optional(),
+    uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
+    once: duration.optional(),
+    onceItems: z.number().int().min(1).max(MOST_ONCE_ITEMS).optional(),
+    ttl: duration.optional(),
+    lateness: z
+      .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
+      .optional(),
+    late: z.enum(['refuse', 'total']).optional(),
+  })
+  .refine(({ once, onceItems }) => once !== undefined || onceItems === undefined, {
+    path: ['onceItems'],
+    message: 'goes with "once", which says for how long',
+  });
 
 /** A list of them; as text, JSON. */
 export const classSettings = z.preprocess(

@@ -17,6 +17,7 @@ export const Opcode = {
   MERGE: 14,
   HISTORY: 15,
   EXPIRE: 16,
+  ONCE: 17,
   EXPIRY: 18,
   ERROR: 255,
 } as const;
@@ -98,6 +99,7 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.UNIQUES, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.HISTORY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.EXPIRE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
+  [Opcode.ONCE, { addresses: 'partition', flags: Flag.APPLIED | Flag.VALUES | Flag.SEQUENCED }],
   [Opcode.EXPIRY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
 ]);
 

@@ -92,7 +92,7 @@ export interface MergeRequest {
 export interface MergeAnswer extends Progress, UniqueCount {}
 
 /** The key of the item before. */
-const SAME_KEY = 0;
+export const SAME_KEY = 0;
 const NEW = 1;
 const ESTIMATED = 2;
 const HASHES = 0;
@@ -107,6 +107,13 @@ export function writeItem(writer: ByteWriter, item: Uint8Array): void {
   }
   writer.varint(item.length);
   writer.bytes(item);
+}
+
+/** What `writeItem` wrote. @throws TallystickError NAME_INVALID */
+export function readItem(reader: ByteReader): Uint8Array {
+  const bytes = reader.varint();
+  if (bytes >= 1 && bytes <= DEFAULT_LIMITS.name) return reader.copy(bytes);
+  throw new TallystickError('NAME_INVALID', `An item has 1 to ${DEFAULT_LIMITS.name} bytes.`);
 }
 
 /** The frame needs SEQUENCED exactly when the request has a sequence. An item with the very key of the one before takes a byte for it. */
@@ -130,11 +137,7 @@ export function decodeSee(body: Uint8Array, flags: number): SeeRequest {
   for (let count = reader.count(3); count > 0; count--) {
     const key = before && reader.peekU8() === SAME_KEY ? before : readItemKey(reader);
     if (key === before) reader.u8();
-    const bytes = reader.varint();
-    if (bytes < 1 || bytes > DEFAULT_LIMITS.name) {
-      throw new TallystickError('NAME_INVALID', `An item has 1 to ${DEFAULT_LIMITS.name} bytes.`);
-    }
-    sightings.push({ key, item: reader.copy(bytes) });
+    sightings.push({ key, item: readItem(reader) });
     before = key;
   }
   reader.end();

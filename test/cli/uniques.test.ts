@@ -48,3 +48,17 @@ it('uniques prints an object a line for machines, and opens no producer', async 
   ]);
   expect(connections[0]?.options.producer).toBe(false);
 });
+
+it('once prints how many of the items counted, and the value for machines', async () => {
+  const server = serverWith({});
+  expect(await cli(['once', 'v', 'a', '--within', '24h'], { server })).toMatchObject({ status: 0, out: '1\n' });
+  expect((await cli(['once', 'v', 'a'], { server })).out).toBe('0\n');
+  expect((await cli(['once', 'v', '-', '--by', '-5'], { server, stdin: 'b\na\nc\n' })).out).toBe('2\n');
+  expect((await cli(['once', 'v', 'c', 'd', '--json'], { server })).out).toBe(
+    '{"name":"v","counted":1,"value":"-8"}\n',
+  );
+  const refused = await cli(['once', 'v', 'e', '--within', '1h'], { server });
+  expect(refused).toMatchObject({ status: 1, out: '' });
+  expect(refused.err).toContain('NOT_TRACKED');
+  expect(await cli(['once', 'v'], { server })).toMatchObject({ status: 2 });
+});

@@ -10,6 +10,7 @@ import {
   UNCHANGED,
 } from '../../src/partition/partition.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
+import { decodeOnceAnswer, encodeOnce, type OnceAnswer, type OnceRequest } from '../../src/protocol/once.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
   type AddRequest,
@@ -186,6 +187,24 @@ export class Kernel implements Counters {
     return this.#outcome(status, (bytes) => {
       const { refused, seen } = decodeSeeAnswer(bytes, request.sightings.length, (flags & Flag.VALUES) !== 0);
       return { refused, seen };
+    });
+  }
+
+  once(
+    request: OnceRequest,
+    flags = 0,
+    session = NOBODY,
+    milliseconds = START,
+  ): Outcome<Omit<OnceAnswer, keyof Progress>> {
+    const sequenced = request.sequence ? Flag.SEQUENCED : 0;
+    const status = this.call(Opcode.ONCE, flags | sequenced, session, milliseconds, bodyOf(encodeOnce, request));
+    return this.#outcome(status, (bytes) => {
+      const { refused, counted, values } = decodeOnceAnswer(
+        bytes,
+        request.operations.length,
+        (flags & Flag.VALUES) !== 0,
+      );
+      return { refused, counted, values };
     });
   }
 
