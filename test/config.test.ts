@@ -274,6 +274,10 @@ describe('the classes', () => {
     [[{ pattern: '*', lateness: '1w' }], 'classes.0.lateness: neither "any" nor a duration'],
     [[{ pattern: '*', uniques: 10_000_001 }], 'classes.0.uniques: '],
     [[{ pattern: '*', late: 'never' }], 'classes.0.late: '],
+    [[{ pattern: '*', once: '1 day' }], 'classes.0.once: "1 day" is no duration'],
+    [[{ pattern: '*', once: '24h', onceItems: 0 }], 'classes.0.onceItems: '],
+    [[{ pattern: '*', once: '24h', onceItems: 1_000_001 }], 'classes.0.onceItems: '],
+    [[{ pattern: '*', onceItems: 10 }], 'classes.0.onceItems: goes with "once"'],
     [[{ pattern: '*', wnidows: '1h' }], 'wnidows'],
     [Array.from({ length: 64 }, () => ({ pattern: '*' })), 'classes: '],
   ])('are refused as %j, by what is wrong with them', (classes, why) => {

@@ -36,6 +36,7 @@ import {
   H_TIME,
   H_VERSION,
   HEADER,
+  KEEP,
   KERNEL_VERSION,
   MAGIC,
   MAX_OPERATION_IDS,
@@ -68,6 +69,7 @@ import { growTo } from './memory';
 import { applyMerge, checkMerge } from './merging';
 import { nameBytes, nameLength } from './names';
 import { applyOnce } from './once';
+import { applyKeep, checkKeep, tellOnce } from './once-moving';
 import { expireOperations } from './operations';
 import {
   cursorOf,
@@ -161,6 +163,7 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
   if (kind === DELETE) return checkDelete(body, end);
   if (kind === OPEN) return checkOpen(body, end);
   if (kind === TICK) return body === end ? OK : BAD_REQUEST;
+  if (kind === KEEP) return checkKeep(body, end);
   if (kind !== OPEN_PRODUCER) return UNKNOWN_OPCODE;
   if (end - body !== PRODUCER_ID_BYTES + 1) return BAD_REQUEST;
   return findProducer(body) || hasProducerRoom() ? OK : PRODUCERS_FULL;
@@ -191,6 +194,7 @@ function change(kind: u32, flags: u32): u32 {
   if (kind === OPEN) return applyOpen(load<u32>(REGISTER_NEXT));
   if (kind === OPEN_PRODUCER) return describe(openProducer(RECEIVE, load<u8>(RECEIVE + PRODUCER_ID_BYTES) !== 0));
   if (kind === CONFIGURE) configure();
+  else if (kind === KEEP) return applyKeep();
   else if (kind === CLASSIFY) setClasses(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
   else tick();
   return 0;
@@ -335,6 +339,11 @@ function describe(producer: u32): u32 {
 export function slotOfOperation(index: u32): u32 {
   if (load<u32>(REGISTER_STEPS)) return load<u32>(SCRATCH + index * STEP_BYTES + STEP_SLOT);
   return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);
+}
+
+/** Writes items that a slot's counter has counted once to ANSWER (once-moving.ts): how many, and the next place in REGISTER_NEXT. */
+export function onceItems(slot: u32, from: u32): u32 {
+  return isConfigured() ? tellOnce(slot, from) : 0;
 }
 
 /** Copies the name in a slot to ANSWER: its length, 0 where there is none. */

@@ -181,6 +181,7 @@ export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;
 export const CLASSIFY: u32 = 67;
+export const KEEP: u32 = 68;
 
 // Flags of a request (protocol.md)
 export const ATOMIC: u32 = 4;

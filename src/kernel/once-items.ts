@@ -105,7 +105,11 @@ export function touchOnce(set: u32, hash: u64): u32 {
 
 /** Adds an item that was not counted, or whose time is over: whether there was memory for it. */
 export function addOnce(set: u32, hash: u64, clock: i64): bool {
-  const seconds = <u32>((clock + 999) / 1000);
+  return appendOnce(set, hash, <u32>((clock + 999) / 1000));
+}
+
+/** The same by the seconds that an item is kept from. */
+export function appendOnce(set: u32, hash: u64, seconds: u32): bool {
   if (!isLarge(set)) {
     const old = entryOf(set, hash);
     if (old) removeSmall(set, (old - load<u32>(set)) / ENTRY_BYTES + 1); // what came before it is over too
@@ -167,6 +171,11 @@ export function nextOnce(set: u32, entry: u32): u32 {
   let next = entry ? following(entry) : load<u32>(block + FIRST);
   while (next && next !== load<u32>(block + END) && load<u32>(next + NEXT) === DEAD) next = following(next);
   return next === load<u32>(block + END) ? 0 : next;
+}
+
+/** From when on an item is kept, in seconds of the clock. */
+export function onceSeconds(entry: u32): u32 {
+  return load<u32>(entry + SECONDS);
 }
 
 /** The place behind an entry of a large set: chunks lie at multiples of their size. */

@@ -1,5 +1,8 @@
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
+import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
+
+export type { PartitionConfiguration } from './configuration.js';
 
 /**
  * The typed host of a kernel (src/kernel): one partition's linear memory and the calls into it. Synchronous and
@@ -7,7 +10,7 @@ import { ByteReader } from '../protocol/bytes.js';
  */
 
 /** Kinds of body that are no requests; requests have the kinds of their opcodes. */
-export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67 } as const;
+export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67, KEEP: 68 } as const;
 
 /** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */
 export const UNCHANGED = 256;
@@ -18,6 +21,7 @@ export const DUE = 258;
 export const KERNEL_VERSION = 4;
 
 // src/kernel/layout.ts; a test holds the two together.
+const REGISTER_NEXT = 16;
 const REGISTER_ANSWER_LENGTH = 20;
 const REGISTER_POSITION = 24;
 const REGISTER_EFFECT = 32;
@@ -32,8 +36,10 @@ const MAGIC = 0x6b795474;
 const H_SEQUENCE = HEADER + 8;
 const H_NEXT_PAGE = HEADER + 16;
 const H_MAXIMUM_PAGES = HEADER + 20;
+const H_SLOTS = HEADER + 64;
 const H_COUNTERS = HEADER + 68;
 const H_NAMES = HEADER + 100;
+const H_CLOCK = HEADER + 48;
 const H_TIME = HEADER + 56;
 const H_MAXIMUM_PRODUCERS = HEADER + 192;
 const H_INCARNATION = HEADER + 196;
@@ -59,8 +65,9 @@ const CLASS_BYTES = 128;
 const INITIAL_PAGES = 192;
 export const MAXIMUM_PAGES = 65_535;
 export const PAGE_BYTES = 65_536;
-const CONFIGURATION_BYTES = 64;
 const PRODUCER_ID_BYTES = 16;
+/** Of an item that counted once, where it is told. */
+const ONCE_ITEM_BYTES = 12;
 
 interface KernelExports {
   apply(
@@ -83,27 +90,11 @@ interface KernelExports {
   producerAt(producer: number): number;
   slotOfOperation(index: number): number;
   nameOfSlot(slot: number): number;
+  onceItems(slot: number, from: number): number;
   stateBytes(): number;
   stateHash(): bigint;
   hashPages(first: number, count: number): bigint;
   growTo(pages: number): void;
-}
-
-/** What a partition is told by the first body of its log, and what later ones may change (the limits). */
-export interface PartitionConfiguration {
-  readonly partition: number;
-  readonly partitions: number;
-  /** 16 bytes, the directory's secret: the key of the index hash. */
-  readonly secret: Uint8Array;
-  /** Pages of 64 KiB that the partition may take, at most 65,535. */
-  readonly maximumPages: number;
-  readonly maximumProducers: number;
-  readonly maximumOperationIds: number;
-  /** Idle time after which an anonymous producer goes. */
-  readonly producerIdleMilliseconds: number;
-  readonly operationIdMilliseconds: number;
-  /** That windows may take; counters beyond them have none. */
-  readonly windowBytes: number;
 }
 
 /** A producer as its partition knows it. */
@@ -254,7 +245,7 @@ export class Partition {
     return this.#u64(REGISTER_POSITION);
   }
 
-  /** How many operations the body had that was applied last; 0 where it was no ADD or SEE. */
+  /** How many operations the body had that was applied last; 0 where it was no ADD, SEE or ONCE. */
   get operations(): number {
     return this.#view.getUint32(REGISTER_OPERATIONS, true);
   }
@@ -364,6 +355,30 @@ export class Partition {
     this.#view.setUint32(H_INCARNATION, after, true);
   }
 
+  /** Milliseconds that the kernel has seen pass. */
+  get clock(): number {
+    return this.#u64(H_CLOCK);
+  }
+
+  /** Sets that, for a partition in the making that takes what others keep for some time. */
+  startClock(milliseconds: number): void {
+    this.#view.setBigInt64(H_CLOCK, BigInt(milliseconds), true);
+  }
+
+  /** The items that counted once under each name, in parts, as KEEP takes them (src/kernel/once-moving.ts). */
+  *countedOnce(): Generator<{ readonly name: string; readonly items: Uint8Array }> {
+    const slots = this.#view.getUint32(H_SLOTS, true);
+    for (let slot = 0; slot < slots; slot++) {
+      const name = this.nameOfSlot(slot);
+      for (let from = 0; name !== undefined; ) {
+        const count = this.#kernel.onceItems(slot, from);
+        from = this.#view.getUint32(REGISTER_NEXT, true);
+        if (count > 0) yield { name, items: this.#bytes.slice(ANSWER, ANSWER + count * ONCE_ITEM_BYTES) };
+        if (from === 0) break;
+      }
+    }
+  }
+
   /** Milliseconds of the last body. */
   get time(): number {
     return Number(this.#view.getBigInt64(H_TIME, true));
@@ -464,21 +479,6 @@ export class Partition {
 /** Milliseconds of the last body of a state, by its first page. */
 export function timeOfState(page: Uint8Array): number {
   return Number(new DataView(page.buffer, page.byteOffset).getBigInt64(H_TIME - HEADER, true));
-}
-
-function encodeConfiguration(configuration: PartitionConfiguration): Uint8Array {
-  const body = new Uint8Array(CONFIGURATION_BYTES);
-  const view = new DataView(body.buffer);
-  view.setUint32(0, configuration.partition, true);
-  view.setUint32(4, configuration.partitions, true);
-  body.set(configuration.secret.subarray(0, 16), 8);
-  view.setUint32(24, configuration.maximumPages, true);
-  view.setUint32(28, configuration.maximumProducers, true);
-  view.setUint32(32, configuration.maximumOperationIds, true);
-  view.setBigInt64(40, BigInt(configuration.producerIdleMilliseconds), true);
-  view.setBigInt64(48, BigInt(configuration.operationIdMilliseconds), true);
-  view.setBigInt64(56, BigInt(configuration.windowBytes), true);
-  return body;
 }
 
 /** The bytes are drawn at `describe` in src/kernel/kernel.ts. */

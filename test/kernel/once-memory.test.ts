@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { ERRORS, OK } from '../../src/errors.js';
+import { ABSENT, ERRORS, OK } from '../../src/errors.js';
 import { type CounterClass, encodeClasses } from '../../src/partition/classes.js';
 import { Kind, PAGE_BYTES } from '../../src/partition/partition.js';
+import { ByteWriter } from '../../src/protocol/bytes.js';
+import { writeNameKey } from '../../src/protocol/request.js';
 import { Kernel, NOBODY, replay, START } from './fixture.js';
 import { DAY, HOUR, itemOf, kernelOf, once, pass, range, SECOND } from './once-calls.js';
 
@@ -98,6 +100,61 @@ describe('The memory of items that count once', () => {
     change([{ pattern: '*', uniques: 5 }]);
     expect(once(kernel, 'seen', [99], now).statuses).toEqual([NOT_TRACKED]);
     expect(kernel.uniques('each', [{ name: 'seen' }]).answer?.counts[0]).toEqual({ status: OK, exact: true, count: 0 });
+  });
+});
+
+describe('Items that are brought from another partition', () => {
+  test('count again when they would have there, a second later at most, and none of them early', () => {
+    for (const [items, later] of [
+      [5, 0],
+      [40, 123],
+      [3_000, 999],
+      [20_000, 7],
+    ] as const) {
+      const old = kernelOf();
+      old.watched = false;
+      for (let i = 0; i < 10; i++) once(old, 'a', range((i * items) / 10, ((i + 1) * items) / 10), START + i * 777);
+      old.tick(START + 8_000 + later);
+      const fresh = kernelOf();
+      fresh.watched = false;
+      fresh.add({ operations: [{ key: { name: 'a' }, delta: BigInt(items) }] });
+      fresh.partition.startClock(old.partition.clock + 5);
+      const parts = [...old.partition.countedOnce()];
+      expect(parts.map(({ name }) => name)).toEqual(Array.from({ length: Math.ceil(items / 16_384) }, () => 'a'));
+      for (const { items } of parts) {
+        const body = new ByteWriter();
+        writeNameKey(body, 'a');
+        body.u64(BigInt(old.partition.clock));
+        body.bytes(items);
+        expect(fresh.call(Kind.KEEP, 0, NOBODY, START, body.copy())).toBe(OK);
+        expect([...fresh.partition.answer]).toEqual([OK]);
+      }
+      expect(once(fresh, 'a', range(0, items), START).counted).not.toContain(true);
+      const age = 8_000 + later;
+      let now = pass(fresh, START, DAY - age - 1);
+      expect(once(fresh, 'a', [0], now).counted).toEqual([false]);
+      now = pass(fresh, now, 2 * SECOND);
+      expect(once(fresh, 'a', [0, items - 1], now).counted).toEqual([true, false]);
+      now = pass(fresh, now, 9 * SECOND);
+      expect(once(fresh, 'a', [items - 1], now).counted).toEqual([true]);
+    }
+  });
+
+  test('go under no name that is not there, nor under a class that does not keep them, and by no other body', () => {
+    const kernel = kernelOf();
+    const bring = (name: string, more: Uint8Array) => {
+      const body = new ByteWriter();
+      writeNameKey(body, name);
+      body.bytes(more);
+      const status = kernel.call(Kind.KEEP, 0, NOBODY, START, body.copy());
+      return status === OK ? kernel.partition.answer[0] : status;
+    };
+    kernel.add({ operations: [{ key: { name: 'plain' }, delta: 1n }] });
+    expect(bring('nobody', new Uint8Array(20))).toBe(ABSENT);
+    expect(bring('plain', new Uint8Array(20))).toBe(NOT_TRACKED);
+    expect(bring('plain', new Uint8Array(21))).toBe(BAD_REQUEST);
+    expect(bring('plain', new Uint8Array(7))).toBe(BAD_REQUEST);
+    expect(kernel.partition.statistics).toMatchObject({ names: 1, tracks: 0 });
   });
 });
 

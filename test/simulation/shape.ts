@@ -27,12 +27,14 @@ export const CONFIGURATION = {
     { pattern: '*1*', windows: '1d', history: true, lateness: 'any' },
     { pattern: '*2*', windows: '1h' },
     { pattern: 'mixed3*', ttl: 700 },
+    { pattern: 'mixed*', once: 100, onceItems: 3 },
   ] satisfies CounterClass[],
 };
 
 export const MODEL_OPTIONS = {
   ...CONFIGURATION,
   lifeOf: (name: string) => (/^mixed3/.test(name) && !/[12]/.test(name) ? 700 : 0),
+  onceOf: (name: string) => (/^mixed[^3]/.test(name) && !/[12]/.test(name) ? { within: 100, items: 3 } : undefined),
 };
 
 /** So many names of a partition with a prefix. */
