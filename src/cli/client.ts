@@ -6,6 +6,7 @@ import type { CliIo } from './io.js';
 
 interface UniquesOptions {
   readonly read: 'durable' | 'latest';
+  readonly window?: string;
 }
 
 /** A number of unique items, as the SDK tells it. */

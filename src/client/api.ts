@@ -23,7 +23,7 @@ export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';
 export type { Statistics } from './sender.js';
 export type { CountedOnce, Item, OnceOptions, SeeOptions } from './sightings.js';
-export type { Uniques } from './uniques.js';
+export type { Uniques, UniquesOptions } from './uniques.js';
 export type { WindowOptions, WindowReading } from './windows.js';
 export type {
   Ack,

@@ -29,7 +29,7 @@ import type { Statistics } from './sender.js';
 import { type Environment, Session } from './session.js';
 import type { CountedOnce, Item, OnceOptions, SeeOptions } from './sightings.js';
 import { parseAddress } from './transport.js';
-import { type Uniques, UniquesReader } from './uniques.js';
+import { type Uniques, type UniquesOptions, UniquesReader } from './uniques.js';
 import { type WindowOptions, type WindowReading, Windows } from './windows.js';
 import type {
   Ack,
@@ -243,14 +243,14 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
 
   /**
    * How many different items were seen under a name, under each of several, or with `union` under any of them: exactly, or by an estimate that
-   * says so. Several are no consistent cut. NOT_TRACKED where the class of a name keeps no uniques.
+   * says so; with `window` in its last hours or days. Several are no consistent cut. NOT_TRACKED where the class of a name keeps no uniques.
    */
-  uniques(name: string, options?: ReadOptions): Promise<Uniques>;
-  uniques(names: readonly string[], options: ReadOptions & { readonly union: true }): Promise<Uniques>;
-  uniques(names: readonly string[], options?: ReadOptions & { readonly union?: false }): Promise<Uniques[]>;
+  uniques(name: string, options?: UniquesOptions): Promise<Uniques>;
+  uniques(names: readonly string[], options: UniquesOptions & { readonly union: true }): Promise<Uniques>;
+  uniques(names: readonly string[], options?: UniquesOptions & { readonly union?: false }): Promise<Uniques[]>;
   async uniques(
     names: string | readonly string[],
-    options: ReadOptions & { readonly union?: boolean } = {},
+    options: UniquesOptions & { readonly union?: boolean } = {},
   ): Promise<Uniques | Uniques[]> {
     if (typeof names === 'string') return this.#uniques.union([names], options);
     return options.union ? this.#uniques.union(names, options) : this.#uniques.each(names, options);

@@ -13,6 +13,7 @@ import {
 } from './layout';
 import { isUtf8 } from './names';
 import { MOST_ONCE } from './once-items';
+import { MOST_WINDOW_DAYS } from './unique-windows';
 
 /**
  * The classes: what is kept of the counters whose names match a pattern. The first that matches counts; number 0 is the default, which keeps
@@ -22,9 +23,9 @@ import { MOST_ONCE } from './once-items';
  *   | u32 keeps | u32 pattern | i64 ttl,| i64 lateness,   | u32 threshold   | u32 since | u32 untracked | …
  *   |           | bytes       | ms; 0 = | ms; -1 = any    | of exact uniques|           |               |
  *   |           |             | none    |                 |                 |           |               |
- *   36                     40                              48    64          128
- *   | u32 most items that  | i64 for how long an item is   | … 0 | pattern …  |
- *   | are counted once     | not counted again, ms         |     |            |
+ *   36                     40                              48    60             64          128
+ *   | u32 most items that  | i64 for how long an item is   | … 0 | u32 days of  | pattern …  |
+ *   | are counted once     | not counted again, ms         |     | uniques      |            |
  *
  * `since` is the first minute of which the class knows everything: the one behind the change that brought it, 0 where there were no names
  * then. A class keeps it through a change that leaves it and all classes before it as they were. `untracked` is the last minute of which
@@ -47,6 +48,7 @@ const BEHIND_MINUTES: u32 = 36;
 const MOST_ITEMS: u32 = 36;
 const WITHIN: u32 = 40;
 const RESERVED: u32 = 48;
+const UNIQUE_DAYS: u32 = 60;
 const PATTERN: u32 = 64;
 
 /** Bits of `keeps` */
@@ -56,9 +58,11 @@ export const HISTORY: u32 = 4;
 export const UNIQUES: u32 = 8;
 /** What comes too late is counted in the total alone instead of refused. */
 export const LATE_IN_TOTAL: u32 = 16;
+/** Unique items by hour and by day. */
+export const UNIQUE_WINDOWS: u32 = 128;
 /** Items that are counted once. */
 export const ONCE: u32 = 1024;
-const ALL: u32 = 31 | ONCE;
+const ALL: u32 = 31 | UNIQUE_WINDOWS | ONCE;
 
 const STAR: u32 = 0x2a;
 const TABLE_SHIFT: u32 = 7;
@@ -86,6 +90,11 @@ export function lifeOf(known: u32): i64 {
 /** How many different items are counted exactly. */
 export function thresholdOf(known: u32): u32 {
   return load<u32>(entryOf(known) + THRESHOLD);
+}
+
+/** For how many days unique items are known by day. */
+export function uniqueDaysOf(known: u32): u32 {
+  return load<u32>(entryOf(known) + UNIQUE_DAYS);
 }
 
 /** How many items that are counted once a counter has at a time. */
@@ -177,7 +186,8 @@ export function checkClasses(start: u32, end: u32): u32 {
     if (length < 1 || length > CLASS_BYTES - PATTERN) return BAD_REQUEST;
     const pattern = entry + PATTERN;
     if (!isUtf8(pattern, pattern + length) || !isZero(pattern + length, entry + CLASS_BYTES)) return BAD_REQUEST;
-    if (!isZero(entry + SINCE, entry + BEHIND_MINUTES) || !isZero(entry + RESERVED, pattern)) return BAD_REQUEST;
+    if (!isZero(entry + SINCE, entry + BEHIND_MINUTES) || !isZero(entry + RESERVED, entry + UNIQUE_DAYS))
+      return BAD_REQUEST;
     if (!isPossible(entry)) return BAD_REQUEST;
   }
   return load<u32>(H_TO_CLASSIFY) ? OVERLOADED : OK;
@@ -187,6 +197,8 @@ function isPossible(entry: u32): bool {
   const keeps = load<u32>(entry + KEEPS);
   if (keeps & ~ALL) return false;
   if (keeps & (DAYS | HISTORY) && !(keeps & WINDOWS)) return false;
+  const days = load<u32>(entry + UNIQUE_DAYS);
+  if (keeps & UNIQUE_WINDOWS ? !(keeps & UNIQUES) || days < 1 || days > MOST_WINDOW_DAYS : days !== 0) return false;
   if (!(keeps & ONCE)) {
     if (!isZero(entry + MOST_ITEMS, entry + RESERVED)) return false;
   } else {

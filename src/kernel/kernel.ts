@@ -296,10 +296,10 @@ export function history(length: u32): u32 {
   return status;
 }
 
-/** Answers a UNIQUES body at RECEIVE; changes nothing. OK or the status that refuses it. */
-export function uniques(length: u32): u32 {
+/** Answers a UNIQUES body at RECEIVE, as of a time in milliseconds; changes nothing. OK or the status that refuses it. */
+export function uniques(length: u32, milliseconds: f64): u32 {
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
-  const status = isConfigured() ? checkUniques(RECEIVE, RECEIVE + length) : BAD_REQUEST;
+  const status = isConfigured() ? checkUniques(RECEIVE, RECEIVE + length, <i64>milliseconds) : BAD_REQUEST;
   if (!status) {
     const answerLength = answerUniques(load<u8>(RECEIVE), load<u32>(REGISTER_NEXT));
     store<u32>(REGISTER_ANSWER_LENGTH, answerLength);

@@ -1,6 +1,7 @@
 import { DELTA, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
-import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
+import { classOf, keepsOf, markUntracked, thresholdOf, UNIQUE_WINDOWS, UNIQUES } from './classes';
+import { nowMinute } from './event-time';
 import { expireByClass } from './expiring';
 import {
   ABSENT,
@@ -17,8 +18,9 @@ import {
   VALUES,
 } from './layout';
 import { addName, findName, hasNameRoom, leftFor, unaddName } from './names';
-import { seenSet } from './sets';
+import { foldSets, openWindowsWord, seenSet } from './sets';
 import { dropIfIdle, openTrack } from './tracks';
+import { seeInWindows } from './unique-windows';
 import { NO_MEMORY, seeItem, touchItem, uniquesBlock } from './uniques';
 import { writeVarint } from './varint';
 
@@ -85,6 +87,12 @@ function seeUnder(record: u32, slot: u32): u32 {
   if (outcome & NO_MEMORY) {
     dropIfIdle(track);
     return MEMORY_FULL;
+  }
+  if (keepsOf(known) & UNIQUE_WINDOWS) {
+    const word = openWindowsWord(track);
+    if (word) seeInWindows(word, track, load<u64>(record + DELTA));
+    else markUntracked(known, nowMinute());
+    if (word && !load<u32>(word)) foldSets(track);
   }
   store<u32>(record + OUTCOME, outcome);
   store<u32>(record + SLOT, slot + 1);

@@ -1,4 +1,4 @@
-import { giveSized, hasSizedRoom, takeSized } from './blocks';
+import { giveSized, hasSizedRoom, sizedBytes, takeSized } from './blocks';
 import {
   addToBuckets,
   bucketItems,
@@ -48,6 +48,8 @@ export const DENSE: u32 = 3;
 const HEAD: u32 = 4;
 const FORM_SHIFT: u32 = 30;
 const COUNT_MASK: u32 = 0x3fffffff;
+/** An item of BUCKETS takes no more. */
+const BUCKETS_ITEM_BYTES: u32 = 16;
 
 /** What became of an item: whether it was new, and whether that is an estimate, which may take a new one for an old one. */
 export const NEW: u32 = 1;
@@ -225,4 +227,24 @@ export function dropUniques(set: u32): void {
   else if (form === DENSE) giveSized(block, SKETCH_BYTES);
   else if (block) giveSized(block, uniquesCount(set) << ENTRY_SHIFT);
   setForm(set, SORTED, 0, 0);
+}
+
+/** Bytes that a set takes; of buckets, the most that they do. */
+export function bytesOfSet(set: u32): u32 {
+  const form = uniquesForm(set);
+  if (form === DENSE) return SKETCH_BYTES;
+  if (form === BUCKETS) return bucketItems(uniquesBlock(set)) * BUCKETS_ITEM_BYTES;
+  const count = uniquesCount(set);
+  return count ? sizedBytes(count << (form === SORTED ? HASH_SHIFT : ENTRY_SHIFT)) : 0;
+}
+
+/** How many more the next item can make them, at most. */
+export function growthOfSet(set: u32): u32 {
+  const form = uniquesForm(set);
+  if (form === DENSE) return 0;
+  if (form === BUCKETS) return BUCKETS_ITEM_BYTES;
+  const count = uniquesCount(set);
+  if (form === SORTED && count === MOST_SORTED) return (MOST_SORTED + 1) * BUCKETS_ITEM_BYTES;
+  if (form === SPARSE && count === MOST_ENTRIES) return SKETCH_BYTES;
+  return sizedBytes((count + 1) << (form === SORTED ? HASH_SHIFT : ENTRY_SHIFT));
 }

@@ -1,6 +1,13 @@
 import { z } from 'zod';
 import { encodeUtf8 } from '../protocol/bytes.js';
-import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES, MOST_EXACT_UNIQUES, MOST_ONCE_ITEMS } from './classes.js';
+import {
+  type CounterClass,
+  MAX_CLASSES,
+  MAX_PATTERN_BYTES,
+  MOST_EXACT_UNIQUES,
+  MOST_ONCE_ITEMS,
+  MOST_UNIQUE_DAYS,
+} from './classes.js';
 
 /** Classes as people write them, in the configuration: durations are "90s", "15m", "6h", "30d". */
 
@@ -17,6 +24,14 @@ const duration = z.union([z.string(), z.number()]).transform((given, context) =>
   return z.NEVER;
 });
 
+/** "7d" becomes 7; a number is days already. */
+const days = z.union([z.string(), z.number()]).transform((given, context) => {
+  const count = typeof given === 'number' ? given : Number(/^([1-9][0-9]?)d$/.exec(given)?.[1]);
+  if (Number.isInteger(count) && count >= 1 && count <= MOST_UNIQUE_DAYS) return count;
+  context.addIssue({ code: 'custom', message: `"${given}" is not "1d" to "${MOST_UNIQUE_DAYS}d"` });
+  return z.NEVER;
+});
+
 const pattern = z
   .string()
   .refine((text) => text.length > 0 && encodeUtf8(text).length <= MAX_PATTERN_BYTES, `1 to ${MAX_PATTERN_BYTES} bytes`);
@@ -27,6 +42,7 @@ const counterClass = z
     windows: z.enum(['1h', '1d']).optional(),
     history: z.boolean().optional(),
     uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
+    uniquesWindows: days.optional(),
     once: duration.optional(),
     onceItems: z.number().int().min(1).max(MOST_ONCE_ITEMS).optional(),
     ttl: duration.optional(),
@@ -34,6 +50,10 @@ const counterClass = z
       .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
       .optional(),
     late: z.enum(['refuse', 'total']).optional(),
+  })
+  .refine(({ uniques, uniquesWindows }) => uniques !== undefined || uniquesWindows === undefined, {
+    path: ['uniquesWindows'],
+    message: 'goes with "uniques", which says how many are exact',
   })
   .refine(({ once, onceItems }) => once !== undefined || onceItems === undefined, {
     path: ['onceItems'],

@@ -13,6 +13,8 @@ export interface CounterClass {
   readonly history?: boolean;
   /** Whether unique items are counted: how many of them exactly, at most MOST_EXACT_UNIQUES. */
   readonly uniques?: number;
+  /** For how many days unique items are also counted by day, and for a day by hour: at most MOST_UNIQUE_DAYS. `uniques` goes with it. */
+  readonly uniquesWindows?: number;
   /**
    * Whether an increment can bring an item that counts once: for how long, in milliseconds. Then `onceItems` goes with it: how many items a counter
    * has at a time, at most MOST_ONCE_ITEMS.
@@ -30,12 +32,21 @@ export interface CounterClass {
 export const MAX_CLASSES = 63;
 export const MAX_PATTERN_BYTES = 64;
 export const MOST_EXACT_UNIQUES = 10_000_000;
+export const MOST_UNIQUE_DAYS = 90;
 export const MOST_ONCE_ITEMS = 1_000_000;
 /** Unless a class says otherwise. */
 export const ONCE_ITEMS = 100_000;
 const CLASS_BYTES = 128;
 const PATTERN = 64;
-const Keep = { WINDOWS: 1, DAYS: 2, HISTORY: 4, UNIQUES: 8, LATE_IN_TOTAL: 16, ONCE: 1024 } as const;
+const Keep = {
+  WINDOWS: 1,
+  DAYS: 2,
+  HISTORY: 4,
+  UNIQUES: 8,
+  LATE_IN_TOTAL: 16,
+  UNIQUE_WINDOWS: 128,
+  ONCE: 1024,
+} as const;
 const HOUR = 3_600_000;
 const ANY = -1n;
 
@@ -65,6 +76,7 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
   view.setBigInt64(8, BigInt(rule.ttl ?? 0), true);
   view.setBigInt64(16, rule.lateness === 'any' ? ANY : BigInt(rule.lateness ?? HOUR), true);
   view.setUint32(24, rule.uniques ?? 0, true);
+  view.setUint32(60, rule.uniquesWindows ?? 0, true);
   if (rule.once !== undefined) {
     view.setUint32(36, rule.onceItems ?? ONCE_ITEMS, true);
     view.setBigInt64(40, BigInt(rule.once), true);
@@ -72,13 +84,14 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
   bytes.set(pattern, PATTERN);
 }
 
-function keepsOf({ windows, history, uniques, late, once }: CounterClass): number {
+function keepsOf({ windows, history, uniques, uniquesWindows, late, once }: CounterClass): number {
   return (
     (windows || history ? Keep.WINDOWS : 0) |
     (windows === '1d' ? Keep.DAYS : 0) |
     (history ? Keep.HISTORY : 0) |
     (uniques === undefined ? 0 : Keep.UNIQUES) |
     (late === 'total' ? Keep.LATE_IN_TOTAL : 0) |
+    (uniquesWindows === undefined ? 0 : Keep.UNIQUE_WINDOWS) |
     (once === undefined ? 0 : Keep.ONCE)
   );
 }

@@ -84,7 +84,7 @@ interface KernelExports {
   expiries(length: number): number;
   list(length: number): number;
   window(length: number, milliseconds: number): number;
-  uniques(length: number): number;
+  uniques(length: number, milliseconds: number): number;
   history(length: number): number;
   lookUpProducer(): number;
   producerAt(producer: number): number;
@@ -203,10 +203,10 @@ export class Partition {
     return this.#kernel.expiries(body.length);
   }
 
-  /** Answers the body of a UNIQUES from memory; changes nothing. */
-  uniques(body: Uint8Array): number {
+  /** Answers the body of a UNIQUES from memory, as of a time; changes nothing. */
+  uniques(body: Uint8Array, milliseconds: number): number {
     this.#receive(body);
-    return this.#kernel.uniques(body.length);
+    return this.#kernel.uniques(body.length, milliseconds);
   }
 
   /**

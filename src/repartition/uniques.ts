@@ -59,7 +59,7 @@ function* mergesOfNames(partition: Partition, names: readonly string[]): Generat
 function ask(partition: Partition, wanted: Wanted, names: readonly string[]) {
   const body = new ByteWriter();
   encodeUniques(body, { wanted, keys: names.map((name) => ({ name })) });
-  const status = partition.uniques(body.view());
+  const status = partition.uniques(body.view(), partition.time);
   if (status !== OK) throw new TallystickError('INTERNAL', `The kernel answers ${codeOfStatus(status)}.`);
   return decodeUniquesAnswer(Uint8Array.from([...PROGRESS, ...partition.answer]), wanted);
 }

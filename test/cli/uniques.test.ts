@@ -30,6 +30,7 @@ it('uniques prints a number, a table of them, or that of the union', async () =>
   expect((await cli(['uniques', 'v', 'w', '--union'], { server })).out).toBe('~5\n');
   expect((await cli(['uniques', '-'], { server, stdin: 'v\n' })).out).toBe('v  2\n');
   expect(server.reads.every((read) => read === 'durable')).toBe(true);
+  expect((await cli(['uniques', 'v', '--window', '1h'], { server })).out).toBe('1\n');
   await cli(['uniques', 'v', '--latest'], { server });
   expect(server.reads.at(-1)).toBe('latest');
 });

@@ -73,6 +73,7 @@ export const WITHOUT_MODEL: readonly number[] = [
   Opcode.WINDOW,
   Opcode.MERGE,
   Opcode.HISTORY,
+  Opcode.ONCE,
 ];
 /** What is said of a sequence; its operations were not looked at. */
 const OF_SEQUENCES: ReadonlySet<number> = new Set([

@@ -46,6 +46,7 @@ import {
   type SeeRequest,
   type UniqueCount,
   type UniquesAnswer,
+  type UniquesWindow,
   type Wanted,
 } from '../../src/protocol/uniques.js';
 import { compileWasm } from '../../src/wasm.js';
@@ -217,8 +218,13 @@ export class Kernel implements Counters {
     });
   }
 
-  uniques(wanted: Wanted, keys: readonly Key[]): Outcome<Omit<UniquesAnswer, keyof Progress>> {
-    const status = this.partition.uniques(bodyOf(encodeUniques, { wanted, keys }));
+  uniques(
+    wanted: Wanted,
+    keys: readonly Key[],
+    window?: UniquesWindow,
+    now = START,
+  ): Outcome<Omit<UniquesAnswer, keyof Progress>> {
+    const status = this.partition.uniques(bodyOf(encodeUniques, { wanted, keys, ...(window && { window }) }), now);
     if (this.watched) expect(this.partition.stateHash, 'state after a UNIQUES').toBe(this.#lastHash);
     return this.#outcome(status, (bytes) => {
       const { position, flushed, ...answer } = decodeUniquesAnswer(bytes, wanted);

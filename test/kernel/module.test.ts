@@ -64,6 +64,7 @@ describe('The module', () => {
       'milliseconds: f64',
       'milliseconds: f64',
       'milliseconds: f64',
+      'milliseconds: f64',
     ]);
   });
 });

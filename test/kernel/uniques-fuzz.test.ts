@@ -5,7 +5,7 @@ import { encodeOnce } from '../../src/protocol/once.js';
 import { Opcode } from '../../src/protocol/opcode.js';
 import { SKETCH_BYTES } from '../../src/protocol/sketch.js';
 import { encodeMerge, encodeSee, encodeUniques, type UniqueItems } from '../../src/protocol/uniques.js';
-import { bodyOf, Kernel, NOBODY, replay } from './fixture.js';
+import { bodyOf, Kernel, NOBODY, replay, START } from './fixture.js';
 
 const key = fc.oneof(
   fc.record({ name: fc.constantFrom('exact', 'n', 'sketch', 'plain') }),
@@ -59,7 +59,7 @@ test('sightings, merges and questions of any bytes are answered or refused, leav
           continue;
         }
         const before = kernel.partition.stateHash;
-        const status = kernel.partition.uniques(sent);
+        const status = kernel.partition.uniques(sent, START);
         if (!how) expect(status).toBe(OK);
         expect(kernel.partition.stateHash).toBe(before);
       }

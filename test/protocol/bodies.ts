@@ -273,6 +273,10 @@ export const BODIES = [
       {
         after: fc.record({ epoch: fc.nat(0xffffffff), sequence: count }),
         wanted: fc.constantFrom('each', 'union', 'sketch'),
+        window: fc.record({
+          unit: fc.constantFrom('hours' as const, 'days' as const),
+          length: fc.integer({ min: 1, max: 100 }),
+        }),
         keys: many(key),
       },
       { requiredKeys: ['wanted', 'keys'] },
