@@ -100,6 +100,8 @@ export const ERRORS = {
     'refused',
     'A feed had more to tell than is kept for one reader. Begin it anew, or read faster.',
   ),
+  // Unique items
+  ITEMS_FULL: row(39, true, 'refused', 'The class keeps no more items within that time.'),
   // The client; these never cross the wire
   TIMEOUT: row(-1, true, 'unknown', 'No answer within the timeout.'),
   CONNECTION_LOST: row(-1, true, 'unknown', 'The connection was lost. Check that the server runs and the address.'),

@@ -270,11 +270,11 @@ describe('the hosts of HTTP', () => {
 describe('the classes', () => {
   const classes = [
     { pattern: 'views:*', windows: '1d', lateness: '90m', late: 'total' },
-    { pattern: '*', lateness: 'any', uniques: 0 },
+    { pattern: '*', lateness: 'any', uniques: 0, uniquesWindows: '7d', once: '24h', onceItems: 5 },
   ];
   const read = [
     { pattern: 'views:*', windows: '1d', lateness: 5_400_000, late: 'total' },
-    { pattern: '*', lateness: 'any', uniques: 0 },
+    { pattern: '*', lateness: 'any', uniques: 0, uniquesWindows: 7, once: 86_400_000, onceItems: 5 },
   ];
 
   it('are read from a file, from JSON in the environment, and from what was read before', () => {
@@ -292,6 +292,13 @@ describe('the classes', () => {
     [[{ pattern: '*', lateness: '1w' }], 'classes.0.lateness: neither "any" nor a duration'],
     [[{ pattern: '*', uniques: 10_000_001 }], 'classes.0.uniques: '],
     [[{ pattern: '*', late: 'never' }], 'classes.0.late: '],
+    [[{ pattern: '*', uniques: 9, uniquesWindows: '91d' }], 'classes.0.uniquesWindows: "91d" is not "1d" to "90d"'],
+    [[{ pattern: '*', uniques: 9, uniquesWindows: '12h' }], 'classes.0.uniquesWindows: '],
+    [[{ pattern: '*', uniquesWindows: '7d' }], 'classes.0.uniquesWindows: goes with "uniques"'],
+    [[{ pattern: '*', once: '1 day' }], 'classes.0.once: "1 day" is no duration'],
+    [[{ pattern: '*', once: '24h', onceItems: 0 }], 'classes.0.onceItems: '],
+    [[{ pattern: '*', once: '24h', onceItems: 1_000_001 }], 'classes.0.onceItems: '],
+    [[{ pattern: '*', onceItems: 10 }], 'classes.0.onceItems: goes with "once"'],
     [[{ pattern: '*', wnidows: '1h' }], 'wnidows'],
     [Array.from({ length: 64 }, () => ({ pattern: '*' })), 'classes: '],
   ])('are refused as %j, by what is wrong with them', (classes, why) => {

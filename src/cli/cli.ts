@@ -12,6 +12,7 @@ import { importCommand } from './import-command.js';
 import { ingestCommand } from './ingest-command.js';
 import type { CliIo, Output } from './io.js';
 import { listCommand } from './list-command.js';
+import { onceCommand } from './once-command.js';
 import { pingCommand } from './ping.js';
 import { statsCommand } from './stats.js';
 import { seeCommand, uniquesCommand } from './uniques.js';
@@ -71,6 +72,7 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     listCommand(io),
     watchCommand(io),
     tailCommand(io),
+    onceCommand(io),
     seeCommand(io),
     uniquesCommand(io),
     exportCommand(io),

@@ -7,6 +7,7 @@ import type { CliIo } from './io.js';
 
 interface UniquesOptions {
   readonly read: 'durable' | 'latest';
+  readonly window?: string;
 }
 
 /** A number of unique items, as the SDK tells it. */
@@ -40,6 +41,12 @@ export interface CliClient extends IngestTarget {
     names: readonly string[],
     options: { read: 'durable' | 'latest' },
   ): Promise<readonly { readonly name: string; readonly value: bigint }[]>;
+  /** Adds to a counter unless the item was counted already. */
+  incrementOnce(
+    name: string,
+    item: string,
+    options: { readonly delta?: bigint; readonly within?: string },
+  ): Promise<{ readonly counted: boolean; readonly value: bigint }>;
   /** For each item whether it was new. */
   see(name: string, items: readonly string[]): Promise<readonly { readonly isNew: boolean; readonly exact: boolean }[]>;
   uniques(names: readonly string[], options: UniquesOptions & { readonly union: true }): Promise<UniqueCount>;

@@ -37,6 +37,7 @@ Examples:
 
 interface UniquesOptions extends ConnectionOptions {
   readonly union?: boolean;
+  readonly window?: string;
   readonly json?: boolean;
   readonly latest?: boolean;
 }
@@ -46,6 +47,10 @@ export function uniquesCommand(io: CliIo): Command {
     .description('print how many different items were seen under names')
     .argument('<name...>', 'the counters, or - for names from stdin, one a line')
     .option('--union', 'under any of them, as one number')
+    .option(
+      '--window <length>',
+      'in the last hours, up to 24h, or days of UTC, such as 7d; all that was ever seen unless given',
+    )
     .option('--json', 'an object for each: names, count, exact, and the standard error of an estimate, relative to it')
     .option('--latest', 'what is applied in memory, at once; without it, what no crash takes back')
     .addHelpText(
@@ -55,7 +60,8 @@ An estimate has a ~ before it. Two of three are off by less than 0.82%, and 99 o
 
 Examples:
   tallystick uniques visitors:/
-  tallystick uniques visitors:/ visitors:/about --union`,
+  tallystick uniques visitors:/ visitors:/about --union
+  tallystick uniques visitors:/ --window 7d`,
     )
     .action((given: string[], options: UniquesOptions) =>
       withClient(
@@ -64,9 +70,10 @@ Examples:
         async (client) => {
           const names = [...new Set(isStdin(given) ? await linesFrom(io.stdin) : given)];
           const read = options.latest ? 'latest' : 'durable';
+          const how = { read, ...(options.window !== undefined && { window: options.window }) } as const;
           const counted = options.union
-            ? [await client.uniques(names, { union: true, read })]
-            : await client.uniques(names, { read });
+            ? [await client.uniques(names, { union: true, ...how })]
+            : await client.uniques(names, how);
           if (options.json) io.stdout.write(counted.map((one) => `${json(one)}\n`).join(''));
           else if (counted.length === 1 && !isStdin(given)) io.stdout.write(`${numberOf(counted[0] as UniqueCount)}\n`);
           else io.stdout.write(table(counted.map((one) => [one.names.map(escaped).join(' '), numberOf(one)])));
@@ -76,7 +83,7 @@ Examples:
     );
 }
 
-function isStdin(given: readonly string[]): boolean {
+export function isStdin(given: readonly string[]): boolean {
   return given.length === 1 && given[0] === '-';
 }
 

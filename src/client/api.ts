@@ -19,11 +19,10 @@ export type {
 } from './history.js';
 export type { Instant } from './instant.js';
 export type { ListedCounter, ListedPage, ListOptions, ListPageOptions } from './lister.js';
-export type { BatchOperation, OperationOptions } from './operation.js';
 export { Position } from './position.js';
 export type { Reading, ReadOptions } from './reader.js';
 export type { Statistics } from './sender.js';
-export type { Item, SeeOptions } from './sightings.js';
+export type { CountedOnce, Item, OnceOptions, SeeOptions } from './sightings.js';
 export type {
   Reset,
   SubscribeOptions,
@@ -32,14 +31,16 @@ export type {
   SubscriptionHandler,
   Update,
 } from './subscription.js';
-export type { Uniques } from './uniques.js';
+export type { Uniques, UniquesOptions } from './uniques.js';
 export type { WindowOptions, WindowReading } from './windows.js';
 export type {
   Ack,
+  BatchOperation,
   BatchOptions,
   BatchToOptions,
   Deleted,
   DeleteOptions,
   IncrementOptions,
+  OperationOptions,
   SetOptions,
-} from './writer.js';
+} from './write-options.js';

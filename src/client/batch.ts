@@ -2,6 +2,7 @@ import { ABSENT, codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import { decodeExpireAnswer } from '../protocol/expiry.js';
 import { finishFrame, writeHeader } from '../protocol/frame.js';
+import { decodeOnce, decodeOnceAnswer, writeCounting } from '../protocol/once.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import {
   decodeAdd,
@@ -30,6 +31,7 @@ export interface BatchKind {
   readonly opcode:
     | typeof Opcode.ADD
     | typeof Opcode.SEE
+    | typeof Opcode.ONCE
     | typeof Opcode.MERGE
     | typeof Opcode.SET
     | typeof Opcode.DELETE
@@ -40,6 +42,12 @@ export interface BatchKind {
   readonly applied: boolean;
   readonly cursor?: Uint8Array;
 }
+
+/** Batches whose bodies begin with how many operations they have. */
+const HAS_COUNT: ReadonlySet<number> = new Set([Opcode.ADD, Opcode.SEE, Opcode.ONCE]);
+
+/** The answer to one of them; `counted` is of a ONCE. */
+type BatchAnswer = AddAnswer & { readonly counted?: readonly boolean[] };
 
 const NONE: CounterList = { tables: [], rows: [] };
 
@@ -102,6 +110,14 @@ export class Batch {
     writeItem(this.payload, item);
   }
 
+  /** Writes an increment that counts once for its item; `waitFor` follows. */
+  writeOnce(source: Uint8Array, end: number, item: Uint8Array, delta: number | bigint, within: number): void {
+    const isExtended = within !== 0 || BigInt(delta) !== 1n;
+    writeNameBytesKey(this.payload, source, 0, end, isExtended);
+    writeItem(this.payload, item);
+    if (isExtended) writeCounting(this.payload, delta, within);
+  }
+
   /** Where a SET or DELETE is written, or sums, which `carry` follows. */
   get payload(): ByteWriter {
     return this.#payload as ByteWriter;
@@ -158,7 +174,7 @@ export class Batch {
     const { opcode, flags, cursor } = this.#kind;
     writeHeader(head, opcode, flags | Flag.SEQUENCED | (this.applied ? Flag.APPLIED : 0), partition, 0);
     writeSequence(head, this.sequence, unanswered, cursor);
-    if (opcode === Opcode.ADD || opcode === Opcode.SEE) head.varint(this.operations);
+    if (HAS_COUNT.has(opcode)) head.varint(this.operations);
     const start = ROOM - head.length;
     payload.buffer.set(head.view(), start);
     finishFrame(payload, start);
@@ -171,8 +187,8 @@ export class Batch {
     if (opcode === Opcode.SET || opcode === Opcode.DELETE) return this.#settleChange(body);
     if (opcode === Opcode.MERGE) return this.#settleMerge(body);
     if (opcode === Opcode.EXPIRE) return this.#settleExpire(body);
-    const decode = opcode === Opcode.ADD ? decodeAddAnswer : decodeOutcomes;
-    const answer = decode(body, this.operations, (flags & Flag.VALUES) !== 0);
+    const decode = opcode === Opcode.ADD ? decodeAddAnswer : opcode === Opcode.SEE ? decodeOutcomes : decodeOnceAnswer;
+    const answer: BatchAnswer = decode(body, this.operations, (flags & Flag.VALUES) !== 0);
     const operations = this.#isReported && answer.refused.length > 0 ? this.#decode() : undefined;
     for (const { index, status } of answer.refused) {
       const error = new TallystickError(codeOfStatus(status), undefined, { outcome: 'refused' });
@@ -182,7 +198,7 @@ export class Batch {
     }
     // a refused operation's waiter is settled by now
     for (let i = 0; i < this.#waiters.length; i++) {
-      this.#waiters[i]?.succeed(this.#indexes[i] as number, answer.values[i] ?? 0n, true);
+      this.#waiters[i]?.succeed(this.#indexes[i] as number, answer.values[i] ?? 0n, answer.counted?.[i] ?? true);
     }
     this.#promise();
     return answer;
@@ -307,6 +323,9 @@ export class Batch {
     body.varint(this.operations);
     body.bytes(this.payload.buffer, ROOM, this.payload.length);
     if (this.#kind.opcode === Opcode.ADD) return decodeAdd(body.view(), 0).operations as Operation[];
+    if (this.#kind.opcode === Opcode.ONCE) {
+      return decodeOnce(body.view(), 0).operations.map(({ key, delta = 1n }) => ({ key, delta }));
+    }
     return decodeSee(body.view(), 0).sightings.map(({ key }) => ({ key, delta: 0n }));
   }
 }

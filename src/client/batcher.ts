@@ -101,6 +101,19 @@ export class Batcher {
     this.#named.waitFor(waiter, index);
   }
 
+  /** Adds an increment that counts once for its item, which keeps its order with the others. */
+  once(
+    source: Uint8Array,
+    end: number,
+    { item, delta, within }: { readonly item: Uint8Array; readonly delta: number | bigint; readonly within: number },
+    kind: BatchKind,
+    waiter: Waiter,
+  ): void {
+    this.#named = this.#withRoom(this.#named, kind, end + item.length);
+    this.#named.writeOnce(source, end, item, delta, within);
+    this.#named.waitFor(waiter, 0);
+  }
+
   /** Adds the sighting of an item to the open batch of them. */
   see(source: Uint8Array, end: number, item: Uint8Array, kind: BatchKind, waiter: Waiter, index: number): void {
     this.#seen = this.#withRoom(this.#seen, kind, end + item.length);

@@ -66,7 +66,7 @@ export class Call<T> {
 /** Who waits for operations of a batch; `index` tells the waiter which of its own operations is meant. */
 export interface Waiter {
   readonly isSettled: boolean;
-  /** `existed` is false only for a DELETE or EXPIRE that found no counter, and a MERGE whose number is an estimate. */
+  /** `existed` is false only for a DELETE or EXPIRE that found no counter, and a MERGE whose number is an estimate, and a ONCE that did not count. */
   succeed(index: number, value: bigint, existed: boolean): void;
   fail(index: number, error: TallystickError): void;
 }
@@ -104,7 +104,7 @@ export class ValueCall<V> extends Call<V> implements Waiter {
   }
 }
 
-/** A caller of SET, DELETE, MERGE or EXPIRE. `toResult` makes what the caller gets; it may throw VALUE_UNSAFE. */
+/** A caller of SET, DELETE, MERGE, EXPIRE or one ONCE. `toResult` makes what the caller gets; it may throw VALUE_UNSAFE. */
 export class ChangeCall<R> extends Call<R> implements Waiter {
   readonly #toResult: (previous: bigint, existed: boolean) => R;
 

@@ -23,27 +23,26 @@ import {
 } from './history.js';
 import type { Instant } from './instant.js';
 import { type ListedCounter, type ListedPage, Lister, type ListOptions, type ListPageOptions } from './lister.js';
-import type { BatchOperation } from './operation.js';
 import type { Position } from './position.js';
 import { Reader, type Reading, type ReadOptions } from './reader.js';
 import type { Statistics } from './sender.js';
 import { type Environment, Session } from './session.js';
-import type { Item, SeeOptions } from './sightings.js';
+import type { CountedOnce, Item, OnceOptions, SeeOptions } from './sightings.js';
 import { type SubscribeOptions, Subscription } from './subscription.js';
 import { parseAddress } from './transport.js';
-import { type Uniques, UniquesReader } from './uniques.js';
+import { type Uniques, type UniquesOptions, UniquesReader } from './uniques.js';
 import { type WindowOptions, type WindowReading, Windows } from './windows.js';
-import {
-  type Ack,
-  type BatchAnswer,
-  type BatchOptions,
-  type BatchToOptions,
-  type Deleted,
-  type DeleteOptions,
-  type IncrementOptions,
-  type SetOptions,
-  Writer,
-} from './writer.js';
+import type {
+  Ack,
+  BatchOperation,
+  BatchOptions,
+  BatchToOptions,
+  Deleted,
+  DeleteOptions,
+  IncrementOptions,
+  SetOptions,
+} from './write-options.js';
+import { type BatchAnswer, Writer } from './writer.js';
 
 export interface ConnectOptions {
   /**
@@ -136,6 +135,15 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   /** Subtracts from a counter, 1 unless given, and answers its new value. */
   decrement(name: string, delta: bigint | number = 1, options: IncrementOptions = {}): Promise<V> {
     return this.#writer.increment(name, -delta, options);
+  }
+
+  /**
+   * Adds to a counter, 1 unless given, unless the item was counted under its name already within that time: a view once for each visitor and day, exactly. The
+   * counter's class says for how long (`once`) and how many items it has at a time: one more is refused with ITEMS_FULL, and none is forgotten early. A
+   * call that failed can be made again.
+   */
+  incrementOnce(name: string, item: Item, options: OnceOptions = {}): Promise<CountedOnce<V>> {
+    return this.#writer.once(name, item, options);
   }
 
   /**
@@ -243,14 +251,14 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
 
   /**
    * How many different items were seen under a name, under each of several, or with `union` under any of them: exactly, or by an estimate that
-   * says so. Several are no consistent cut. NOT_TRACKED where the class of a name keeps no uniques.
+   * says so; with `window` in its last hours or days. Several are no consistent cut. NOT_TRACKED where the class of a name keeps no uniques.
    */
-  uniques(name: string, options?: ReadOptions): Promise<Uniques>;
-  uniques(names: readonly string[], options: ReadOptions & { readonly union: true }): Promise<Uniques>;
-  uniques(names: readonly string[], options?: ReadOptions & { readonly union?: false }): Promise<Uniques[]>;
+  uniques(name: string, options?: UniquesOptions): Promise<Uniques>;
+  uniques(names: readonly string[], options: UniquesOptions & { readonly union: true }): Promise<Uniques>;
+  uniques(names: readonly string[], options?: UniquesOptions & { readonly union?: false }): Promise<Uniques[]>;
   async uniques(
     names: string | readonly string[],
-    options: ReadOptions & { readonly union?: boolean } = {},
+    options: UniquesOptions & { readonly union?: boolean } = {},
   ): Promise<Uniques | Uniques[]> {
     if (typeof names === 'string') return this.#uniques.union([names], options);
     return options.union ? this.#uniques.union(names, options) : this.#uniques.each(names, options);

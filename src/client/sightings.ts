@@ -4,7 +4,8 @@ import { Flag, Opcode } from '../protocol/opcode.js';
 import { type Seen, seenOfBits } from '../protocol/uniques.js';
 import type { BatchKind } from './batch.js';
 import { Call, type CallOptions, type Waiter } from './call.js';
-import type { Ack } from './writer.js';
+import { parseDuration } from './duration.js';
+import type { Ack } from './write-options.js';
 
 /** What is seen under a name: text, which counts as its UTF-8, or bytes; 1 to 1,024 of them. */
 export type Item = string | Uint8Array;
@@ -12,6 +13,29 @@ export type Item = string | Uint8Array;
 export interface SeeOptions extends CallOptions {
   /** The client's `ack` unless given. */
   readonly ack?: Ack;
+}
+
+export interface OnceOptions extends SeeOptions {
+  /** For how long the item is not to count again, "24h" or milliseconds: what the counter's class must say, else NOT_TRACKED. Unless given: whatever it says. */
+  readonly within?: string | number;
+  /** 1 unless given. */
+  readonly delta?: number | bigint;
+}
+
+/** What became of an increment that counts once for its item. */
+export interface CountedOnce<V> {
+  /** Whether it counted: false where the item had been counted already. */
+  readonly counted: boolean;
+  /** The counter's value after it. */
+  readonly value: V;
+}
+
+export const COUNTED: BatchKind = { opcode: Opcode.ONCE, flags: Flag.VALUES, applied: false };
+export const COUNTED_APPLIED: BatchKind = { ...COUNTED, applied: true };
+
+/** Milliseconds; 0 where it is not said. @throws TallystickError INVALID_ARGUMENT */
+export function withinOf({ within }: OnceOptions): number {
+  return within === undefined ? 0 : parseDuration(within);
 }
 
 export const SEEN: BatchKind = { opcode: Opcode.SEE, flags: Flag.VALUES, applied: false };

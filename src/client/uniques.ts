@@ -5,9 +5,11 @@ import {
   decodeUniquesAnswer,
   encodeUniques,
   MOST_UNIQUES,
+  MOST_UNIQUES_WITHIN,
   type UniqueCount,
   type UniqueItems,
   type UniquesAnswer,
+  type UniquesWindow,
   type Wanted,
 } from '../protocol/uniques.js';
 import { askParts, type Part, type PartAnswer, partsOf, type Question } from './parts.js';
@@ -29,6 +31,14 @@ export interface Uniques {
   readonly position: Position;
 }
 
+export interface UniquesOptions extends ReadOptions {
+  /**
+   * Only what was seen in the last so many hours, at most `'24h'`, or days of UTC, `'7d'`: the one that is now and those before it. NOT_TRACKED where the
+   * class keeps no such window, or does not know all of it yet.
+   */
+  readonly window?: string;
+}
+
 type Answer = PartAnswer<UniquesAnswer>;
 
 /** Asks how many different items were seen. */
@@ -42,7 +52,7 @@ export class UniquesReader {
   }
 
   /** The number of each name. */
-  async each(names: readonly string[], options: ReadOptions): Promise<Uniques[]> {
+  async each(names: readonly string[], options: UniquesOptions): Promise<Uniques[]> {
     const found: Uniques[] = new Array(names.length);
     for (const { part, answer, durable, position } of await this.#ask('each', names, options)) {
       if (answer.counts.length !== part.names.length) throw new TallystickError('BAD_REQUEST', 'A count is missing.');
@@ -55,8 +65,8 @@ export class UniquesReader {
   }
 
   /** The number of all names together: of one partition as the server says it, of several by their sketches. */
-  async union(names: readonly string[], options: ReadOptions): Promise<Uniques> {
-    const parts = this.#partsOf(names);
+  async union(names: readonly string[], options: UniquesOptions): Promise<Uniques> {
+    const parts = this.#partsOf(names, options);
     const wanted = parts.length > 1 ? 'sketch' : 'union';
     const answers = await this.#ask(wanted, names, options, parts);
     const durable = answers.every((answer) => answer.durable);
@@ -74,27 +84,39 @@ export class UniquesReader {
   }
 
   /** What the items of all names are, in parts that can be merged or united. */
-  async items(names: readonly string[], options: ReadOptions): Promise<UniqueItems[]> {
+  async items(names: readonly string[], options: UniquesOptions): Promise<UniqueItems[]> {
     return (await this.#ask('sketch', names, options)).map(({ answer, part }) => itemsOf(answer, part));
   }
 
-  #partsOf(names: readonly string[]): Part[] {
-    return partsOf(this.#session, names, MOST_UNIQUES);
+  #partsOf(names: readonly string[], { window }: UniquesOptions): Part[] {
+    return partsOf(this.#session, names, window === undefined ? MOST_UNIQUES : MOST_UNIQUES_WITHIN);
   }
 
   #ask(
     wanted: Wanted,
     names: readonly string[],
-    options: ReadOptions,
-    parts = this.#partsOf(names),
+    options: UniquesOptions,
+    parts = this.#partsOf(names, options),
   ): Promise<Answer[]> {
+    const window = options.window === undefined ? undefined : { window: windowOf(options.window) };
     const question: Question<UniquesAnswer> = {
       opcode: Opcode.UNIQUES,
-      encode: (writer, asked) => encodeUniques(writer, { ...asked, wanted }),
+      encode: (writer, asked) => encodeUniques(writer, { ...asked, wanted, ...window }),
       decode: (body) => decodeUniquesAnswer(body, wanted),
     };
     return askParts(this.#session, parts, question, options, this.#timeout);
   }
+}
+
+/** @throws TallystickError INVALID_ARGUMENT */
+function windowOf(window: string): UniquesWindow {
+  const [, length = '', unit = ''] = /^([1-9][0-9]{0,2})([hd])$/.exec(window) ?? [];
+  if (unit === 'd' || (unit === 'h' && Number(length) <= 24))
+    return { unit: unit === 'd' ? 'days' : 'hours', length: Number(length) };
+  throw new TallystickError(
+    'INVALID_ARGUMENT',
+    `"${window}" is no window of unique items such as "6h", "24h" or "7d".`,
+  );
 }
 
 function uniques(

@@ -23,53 +23,35 @@ import {
 import { type Counter, CounterHandle } from './counter.js';
 import { type Counters, CounterTable, toInt64 } from './counters.js';
 import { type Expiry, expiryOf, type ToldExpiry, toldExpiry } from './expiry.js';
-import { type BatchOperation, checkDelta, extensionOf, type OperationOptions } from './operation.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
-import { bytesOfItem, type Item, SEEN, SEEN_APPLIED, SeeCall, type SeeOptions } from './sightings.js';
-
-/** When a write is answered: in the log and flushed, or in memory. */
-export type Ack = 'durable' | 'applied';
-
-export interface IncrementOptions extends OperationOptions, CallOptions {
-  /** The client's `ack` unless given. */
-  readonly ack?: Ack;
-}
-
-export interface BatchOptions extends CallOptions {
-  /** All operations or none; their names must share a partition. */
-  readonly atomic?: boolean;
-  readonly ack?: Ack;
-  /** `false`: answers only what failed, which takes less time and memory in the client and the server. */
-  readonly values?: boolean;
-}
-
-export interface BatchToOptions extends BatchOptions {
-  /** At most 64 bytes that `client.cursors` gives back to the next session of a named producer. */
-  readonly cursor?: Uint8Array;
-}
-
-export interface SetOptions extends CallOptions {
-  /** 1 to 256 bytes of UTF-8 for the audit log. */
-  readonly reason: string;
-  /** Set only if the counter has this value, else EXPECTATION_FAILED. */
-  readonly expect?: number | bigint;
-}
-
-export interface DeleteOptions extends CallOptions {
-  /** 1 to 256 bytes of UTF-8 for the audit log. */
-  readonly reason: string;
-  /** Delete only if the counter has this value, else EXPECTATION_FAILED. An absent one has 0. */
-  readonly expect?: number | bigint;
-}
-
-/** What a delete found. */
-export interface Deleted<V> {
-  /** The value that it had, 0 where there was none. */
-  readonly previous: V;
-  /** Whether there was a counter. */
-  readonly existed: boolean;
-}
+import {
+  bytesOfItem,
+  COUNTED,
+  COUNTED_APPLIED,
+  type CountedOnce,
+  type Item,
+  type OnceOptions,
+  SEEN,
+  SEEN_APPLIED,
+  SeeCall,
+  type SeeOptions,
+  withinOf,
+} from './sightings.js';
+import {
+  type Ack,
+  type BatchOperation,
+  type BatchOptions,
+  type BatchToOptions,
+  checkDelta,
+  type Deleted,
+  type DeleteOptions,
+  extensionOf,
+  type IncrementOptions,
+  type OperationOptions,
+  reasonOf,
+  type SetOptions,
+} from './write-options.js';
 
 /** Names are loaded so many at a time before they are written: among a million, each would be a miss of its own. */
 const STAGE = 64;
@@ -149,6 +131,21 @@ export class Writer<V extends bigint | number> {
         batch.waitForCursor(call);
       }
       this.#start(call, options, () => this.#session.batcherOf(partition).send(batch));
+    });
+  }
+
+  once(name: string, item: Item, options: OnceOptions): Promise<CountedOnce<V>> {
+    return new Promise((resolve, reject) => {
+      const call = new ChangeCall((value, counted) => ({ counted, value: this.#toValue(value) }), resolve, reject);
+      const { delta = 1 } = options;
+      checkDelta(delta);
+      const operation = { item: bytesOfItem(item, this.#session.limits.name), delta, within: withinOf(options) };
+      const batcher = this.#session.batcherOf(this.partitionOf(name));
+      const kind = this.#isApplied(options) ? COUNTED_APPLIED : COUNTED;
+      this.#start(call, options, () => {
+        const end = this.#encode(name);
+        batcher.once(this.#name.buffer, end, operation, kind, call);
+      });
     });
   }
 
@@ -459,8 +456,4 @@ export class Writer<V extends bigint | number> {
     const told = this.#session.batchers.map(({ sender }) => [sender.partition, sender.position] as const);
     return new Position(this.#session.epoch, new Map(told.filter(([, position]) => position > 0)));
   }
-}
-
-function reasonOf({ reason, expect }: SetOptions | DeleteOptions): { reason: string; expect?: bigint } {
-  return { reason, ...(expect !== undefined && { expect: toInt64(expect) }) };
 }

@@ -65,6 +65,7 @@ export const OPERATION_ID_BYTES: u32 = 16;
 export const KEYS: u32 = 0;
 export const OPERATIONS: u32 = 1;
 export const ITEMS: u32 = 2;
+export const COUNTED_ITEMS: u32 = 3;
 
 /**
  * Decodes `count | items` up to `end` into SCRATCH and finds the slots: OK, or the status that refuses the whole request. The
@@ -79,15 +80,18 @@ export function decodeBatch(start: u32, end: u32, shape: u32): u32 {
   if (count > <u64>MAX_OPERATIONS) return TOO_MANY_OPERATIONS;
   let record = SCRATCH;
   store<u32>(REGISTER_OPERATION_IDS, 0);
+  const hasItems = shape === ITEMS || shape === COUNTED_ITEMS;
+  const mayExtend = shape === OPERATIONS || shape === COUNTED_ITEMS;
   for (let left = <u32>count; left; ) {
     const stage = min<u32>(left, STAGE);
     const stageEnd = record + stage * RECORD_BYTES;
     let names: u32 = 0;
     for (let r = record; r < stageEnd; r += RECORD_BYTES) {
-      p = shape === ITEMS ? decodeItem(p, end, r) : decodeKey(p, end, r);
+      p = hasItems ? decodeItem(p, end, r) : decodeKey(p, end, r);
       if (p > 1 && shape === OPERATIONS) p = decodeDelta(p, r);
+      if (p > 1 && shape === COUNTED_ITEMS && load<u32>(r + EXTENSION)) p = decodeCounting(p, r);
       if (p <= 1) return p ? NAME_INVALID : BAD_REQUEST;
-      if (p > end || (shape !== OPERATIONS && load<u32>(r + EXTENSION))) return BAD_REQUEST;
+      if (p > end || (!mayExtend && load<u32>(r + EXTENSION))) return BAD_REQUEST;
       names |= load<u32>(r + KEY_LENGTH);
     }
     if (names) {
@@ -177,6 +181,15 @@ function decodeItem(start: u32, end: u32, record: u32): u32 {
   if (p + <u32>length > end) return 0;
   store<u64>(record + DELTA, itemHash(p, <u32>length));
   return p + <u32>length;
+}
+
+/** Decodes `delta zigzag | within varint`, which follow an item of a key that is extended: where they end, 0 if they are malformed. */
+function decodeCounting(start: u32, record: u32): u32 {
+  store<u32>(record + EXTENSION, start);
+  readZigzag(start);
+  const p = load<u32>(REGISTER_NEXT);
+  if (!p || readVarint64(p) > <u64>MAX_TIME) return 0;
+  return load<u32>(REGISTER_NEXT);
 }
 
 /** Decodes what follows the key of an operation; 0 if it is malformed. */

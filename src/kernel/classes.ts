@@ -14,17 +14,22 @@ import {
   REGISTER_STRICT,
 } from './layout';
 import { isUtf8 } from './names';
+import { MOST_ONCE } from './once-items';
+import { MOST_WINDOW_DAYS } from './unique-windows';
 
 /**
  * The classes: what is kept of the counters whose names match a pattern. The first that matches counts; number 0 is the default, which keeps
  * totals only and has no entry. A table is as CLASSIFY brought it, but for the two minutes:
  *
- *   0           4             8         16                24                28          32              36    64          128
- *   | u32 keeps | u32 pattern | i64 ttl,| i64 lateness,   | u32 threshold   | u32 since | u32 untracked | … 0 | pattern …  |
- *   |           | bytes       | ms; 0 = | ms; -1 = any    | of exact uniques|           |               |     |            |
- *   |           |             | none    |                 |                 |           |               |     |            |
+ *   0           4             6             8         16              24                28          32              36
+ *   | u32 keeps | u16 pattern | u16 days of | i64 ttl,| i64 lateness, | u32 threshold   | u32 since | u32 untracked | …
+ *   |           | bytes       | uniques     | ms; 0 = | ms; -1 = any  | of exact uniques|           |               |
+ *   |           |             |             | none    |               |                 |           |               |
+ *   36                     40                              48              56            64          128
+ *   | u32 most items that  | i64 for how long an item is   | i64 day begin | i64 day end | pattern …  |
+ *   | are counted once     | not counted again, ms         |               |             |            |
  *
- * With ROLLOVER the i64 at 48 and 56 are where the present day begins and ends, which DAYS brings: 0 until then.
+ * The day is the present one of a class with ROLLOVER, in milliseconds since 1970. DAYS brings it: 0 until then.
  *
  * `since` is the first minute of which the class knows everything: the one behind the change that brought it, 0 where there were no names
  * then. A class keeps it through a change that leaves it and all classes before it as they were. `untracked` is the last minute of which
@@ -37,12 +42,16 @@ export const CLASS_BYTES: u32 = 128;
 const TABLE_BYTES: u32 = 64 * CLASS_BYTES;
 const KEEPS: u32 = 0;
 const PATTERN_LENGTH: u32 = 4;
+const UNIQUE_DAYS: u32 = 6;
 const LIFE: u32 = 8;
 const LATENESS: u32 = 16;
 const THRESHOLD: u32 = 24;
 const SINCE: u32 = 28;
 const UNTRACKED: u32 = 32;
-const RESERVED: u32 = 36;
+/** What is as it was given, behind the two minutes. */
+const BEHIND_MINUTES: u32 = 36;
+const MOST_ITEMS: u32 = 36;
+const WITHIN: u32 = 40;
 const DAY_BEGIN: u32 = 48;
 const DAY_END: u32 = 56;
 const PATTERN: u32 = 64;
@@ -54,13 +63,17 @@ export const HISTORY: u32 = 4;
 export const UNIQUES: u32 = 8;
 /** What comes too late is counted in the total alone instead of refused. */
 export const LATE_IN_TOTAL: u32 = 16;
-/** A counter begins at 0 with every day. */
-export const ROLLOVER: u32 = 2048;
+/** Unique items by hour and by day. */
+export const UNIQUE_WINDOWS: u32 = 128;
 /** For clients: what they may send on is answered from memory. */
 const RELAXED: u32 = 256;
 /** What changes a counter is answered when it is flushed, whatever was asked for. */
 const STRICT: u32 = 512;
-const ALL: u32 = 31 | RELAXED | STRICT | ROLLOVER;
+/** Items that are counted once. */
+export const ONCE: u32 = 1024;
+/** A counter begins at 0 with every day. */
+export const ROLLOVER: u32 = 2048;
+const ALL: u32 = 31 | UNIQUE_WINDOWS | RELAXED | STRICT | ONCE | ROLLOVER;
 
 const STAR: u32 = 0x2a;
 const TABLE_SHIFT: u32 = 7;
@@ -110,6 +123,21 @@ export function thresholdOf(known: u32): u32 {
   return load<u32>(entryOf(known) + THRESHOLD);
 }
 
+/** For how many days unique items are known by day. */
+export function uniqueDaysOf(known: u32): u32 {
+  return load<u16>(entryOf(known) + UNIQUE_DAYS);
+}
+
+/** How many items that are counted once a counter has at a time. */
+export function mostItemsOf(known: u32): u32 {
+  return load<u32>(entryOf(known) + MOST_ITEMS);
+}
+
+/** For how long an item that was counted is not counted again, in milliseconds. */
+export function withinOf(known: u32): i64 {
+  return load<i64>(entryOf(known) + WITHIN);
+}
+
 /** The first minute of which the history of a counter of the class knows everything. */
 export function historySince(known: u32): u32 {
   return load<u32>(entryOf(known) + SINCE);
@@ -134,7 +162,7 @@ export function classOf(name: u32, length: u32): u32 {
   const table = load<u32>(H_CLASS_TABLE) << TABLE_SHIFT;
   for (let number: u32 = 1; number <= classes; number++) {
     const entry = entryOf(table | number);
-    if (matchesPattern(entry + PATTERN, load<u32>(entry + PATTERN_LENGTH), name, length)) return table | number;
+    if (matchesPattern(entry + PATTERN, load<u16>(entry + PATTERN_LENGTH), name, length)) return table | number;
   }
   return 0;
 }
@@ -176,7 +204,7 @@ function hasSameEntry(entry: u32, old: u32, since: u32): bool {
   if (load<u32>(entry + SINCE) !== since) return false;
   const isSame =
     memory.compare(entry, old, SINCE) === 0 &&
-    memory.compare(entry + RESERVED, old + RESERVED, DAY_BEGIN - RESERVED) === 0 &&
+    memory.compare(entry + BEHIND_MINUTES, old + BEHIND_MINUTES, DAY_BEGIN - BEHIND_MINUTES) === 0 &&
     memory.compare(entry + PATTERN, old + PATTERN, CLASS_BYTES - PATTERN) === 0;
   return isSame && load<u32>(old + SINCE) === since;
 }
@@ -186,11 +214,12 @@ export function checkClasses(start: u32, end: u32): u32 {
   const bytes = end - start;
   if (bytes % CLASS_BYTES || bytes > MAX_CLASSES * CLASS_BYTES) return BAD_REQUEST;
   for (let entry = start; entry < end; entry += CLASS_BYTES) {
-    const length = load<u32>(entry + PATTERN_LENGTH);
+    const length = <u32>load<u16>(entry + PATTERN_LENGTH);
     if (length < 1 || length > CLASS_BYTES - PATTERN) return BAD_REQUEST;
     const pattern = entry + PATTERN;
     if (!isUtf8(pattern, pattern + length) || !isZero(pattern + length, entry + CLASS_BYTES)) return BAD_REQUEST;
-    if (!isZero(entry + SINCE, pattern) || !isPossible(entry)) return BAD_REQUEST;
+    if (!isZero(entry + SINCE, entry + BEHIND_MINUTES) || !isZero(entry + DAY_BEGIN, pattern)) return BAD_REQUEST;
+    if (!isPossible(entry)) return BAD_REQUEST;
   }
   return load<u32>(H_TO_CLASSIFY) ? OVERLOADED : OK;
 }
@@ -199,6 +228,15 @@ function isPossible(entry: u32): bool {
   const keeps = load<u32>(entry + KEEPS);
   if (keeps & ~ALL) return false;
   if (keeps & (DAYS | HISTORY) && !(keeps & WINDOWS)) return false;
+  const days = <u32>load<u16>(entry + UNIQUE_DAYS);
+  if (keeps & UNIQUE_WINDOWS ? !(keeps & UNIQUES) || days < 1 || days > MOST_WINDOW_DAYS : days !== 0) return false;
+  if (!(keeps & ONCE)) {
+    if (!isZero(entry + MOST_ITEMS, entry + DAY_BEGIN)) return false;
+  } else {
+    const most = load<u32>(entry + MOST_ITEMS);
+    const within = load<i64>(entry + WITHIN);
+    if (most < 1 || most > MOST_ONCE || within < 1 || within > MAX_TIME) return false;
+  }
   const life = load<i64>(entry + LIFE);
   if (life && keeps & ROLLOVER) return false;
   return life >= 0 && life <= MAX_TIME && load<i64>(entry + LATENESS) >= -1;

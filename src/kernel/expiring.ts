@@ -28,6 +28,7 @@ import {
   SCRATCH,
 } from './layout';
 import { deleteName } from './names';
+import { seenSet } from './sets';
 import { isWatched, touch } from './touched';
 import { dropIfIdle, openTrack } from './tracks';
 import { dropUniques } from './uniques';
@@ -171,13 +172,16 @@ export function stopRolling(slot: u32): void {
   dropIfIdle(track);
 }
 
-/** A new day: the counter goes on from 0, and what it has seen was seen yesterday. It has a place again when it is changed. */
+/**
+ * A new day: the counter goes on from 0, and what it has seen was seen yesterday. Items by hour and day, and those that count once, have times of their
+ * own and stay. It has a place again when it is changed.
+ */
 function rollOver(slot: u32): void {
   const address = slotAddress(slot);
   const track = trackAt(address);
   if (isWatched()) touch(slot + 1);
   writeValue(address, 0);
-  dropUniques(track);
+  dropUniques(seenSet(track));
   dropExpiry(track);
   dropIfIdle(track);
 }

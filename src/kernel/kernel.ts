@@ -1,5 +1,5 @@
 import { applyAdd } from './add';
-import { decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
+import { COUNTED_ITEMS, decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
 import { existsAt, nameAt, slotAddress, valueAt } from './cells';
 import { checkClasses, checkDays, isDayOver, setClasses, setDays } from './classes';
 import { clearEmitted } from './emitted';
@@ -37,6 +37,7 @@ import {
   H_TIME,
   H_VERSION,
   HEADER,
+  KEEP,
   KERNEL_VERSION,
   MAGIC,
   MAX_OPERATION_IDS,
@@ -44,6 +45,7 @@ import {
   MAX_PRODUCERS,
   MERGE,
   OK,
+  ONCE,
   OPEN,
   OPEN_PRODUCER,
   PAGE,
@@ -69,6 +71,8 @@ import { listCounters } from './list';
 import { growTo } from './memory';
 import { applyMerge, checkMerge } from './merging';
 import { nameBytes, nameLength } from './names';
+import { applyOnce } from './once';
+import { applyKeep, checkKeep, tellOnce } from './once-moving';
 import { expireOperations } from './operations';
 import {
   cursorOf,
@@ -85,6 +89,7 @@ import {
 import { applyDelete, applyOpen, applySet, checkDelete, checkOpen, checkSet, readValues } from './requests';
 import { applySee } from './seeing';
 import { admit, conclude } from './sequence';
+import { sweepSets } from './sets';
 import { applySteps, decodeSteps, STEP_BYTES, STEP_SLOT } from './steps';
 import { clearTouched, isWatched } from './touched';
 import { classifySlots, sweepTracks } from './tracking';
@@ -164,13 +169,15 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
     return checkDays(body, end);
   }
   if (kind === ADD) return checkAdd(flags, body, end);
-  if (kind === SEE) return checkSee(flags, body, end);
+  if (kind === SEE) return checkItems(flags, body, end, ITEMS);
+  if (kind === ONCE) return checkItems(flags, body, end, COUNTED_ITEMS);
   if (kind === MERGE) return checkMerge(body, end);
   if (kind === EXPIRE) return checkExpire(body, end);
   if (kind === SET) return checkSet(body, end);
   if (kind === DELETE) return checkDelete(body, end);
   if (kind === OPEN) return checkOpen(body, end);
   if (kind === TICK) return body === end ? OK : BAD_REQUEST;
+  if (kind === KEEP) return checkKeep(body, end);
   if (kind !== OPEN_PRODUCER) return UNKNOWN_OPCODE;
   if (end - body !== PRODUCER_ID_BYTES + 1) return BAD_REQUEST;
   return findProducer(body) || hasProducerRoom() ? OK : PRODUCERS_FULL;
@@ -182,9 +189,9 @@ function checkAdd(flags: u32, body: u32, end: u32): u32 {
   return isSteps ? OK : decodeBatch(body, end, OPERATIONS);
 }
 
-function checkSee(flags: u32, body: u32, end: u32): u32 {
+function checkItems(flags: u32, body: u32, end: u32, shape: u32): u32 {
   store<u32>(REGISTER_STEPS, 0);
-  return flags & ATOMIC ? BAD_REQUEST : decodeBatch(body, end, ITEMS);
+  return flags & ATOMIC ? BAD_REQUEST : decodeBatch(body, end, shape);
 }
 
 function change(kind: u32, flags: u32): u32 {
@@ -193,6 +200,7 @@ function change(kind: u32, flags: u32): u32 {
     return load<u32>(REGISTER_STEPS) ? applySteps(count, flags) : applyAdd(count, flags);
   }
   if (kind === SEE) return applySee(load<u32>(REGISTER_NEXT), flags);
+  if (kind === ONCE) return applyOnce(load<u32>(REGISTER_NEXT), flags);
   if (kind === MERGE) return applyMerge();
   if (kind === EXPIRE) return applyExpire();
   if (kind === SET) return applySet();
@@ -200,6 +208,7 @@ function change(kind: u32, flags: u32): u32 {
   if (kind === OPEN) return applyOpen(load<u32>(REGISTER_NEXT));
   if (kind === OPEN_PRODUCER) return describe(openProducer(RECEIVE, load<u8>(RECEIVE + PRODUCER_ID_BYTES) !== 0));
   if (kind === CONFIGURE) configure();
+  else if (kind === KEEP) return applyKeep();
   else if (kind === CLASSIFY) setClasses(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
   else if (kind === DAYS) setDays(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
   else tick();
@@ -212,6 +221,7 @@ function tick(): void {
   expireOperations(TICK_OPERATIONS);
   expireProducers();
   sweepTracks();
+  sweepSets();
   classifySlots();
 }
 
@@ -306,10 +316,10 @@ export function history(length: u32): u32 {
   return status;
 }
 
-/** Answers a UNIQUES body at RECEIVE; changes nothing. OK or the status that refuses it. */
-export function uniques(length: u32): u32 {
+/** Answers a UNIQUES body at RECEIVE, as of a time in milliseconds; changes nothing. OK or the status that refuses it. */
+export function uniques(length: u32, milliseconds: f64): u32 {
   store<u32>(REGISTER_ANSWER_LENGTH, 0);
-  const status = isConfigured() ? checkUniques(RECEIVE, RECEIVE + length) : BAD_REQUEST;
+  const status = isConfigured() ? checkUniques(RECEIVE, RECEIVE + length, <i64>milliseconds) : BAD_REQUEST;
   if (!status) {
     const answerLength = answerUniques(load<u8>(RECEIVE), load<u32>(REGISTER_NEXT));
     store<u32>(REGISTER_ANSWER_LENGTH, answerLength);
@@ -345,7 +355,7 @@ function describe(producer: u32): u32 {
   return 20 + cursorLength;
 }
 
-/** The slot + 1 of an operation of the ADD or SEE that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
+/** The slot + 1 of an operation of the ADD, SEE or ONCE that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
 export function slotOfOperation(index: u32): u32 {
   if (load<u32>(REGISTER_STEPS)) return load<u32>(SCRATCH + index * STEP_BYTES + STEP_SLOT);
   return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);
@@ -361,6 +371,11 @@ export function lookAt(slot: u32): u32 {
   const exists = slot < load<u32>(H_SLOTS) && existsAt(slotAddress(slot));
   store<i64>(REGISTER_VALUE, exists ? valueAt(slotAddress(slot)) : 0);
   return exists ? 1 : 0;
+}
+
+/** Writes items that a slot's counter has counted once to ANSWER (once-moving.ts): how many, and the next place in REGISTER_NEXT. */
+export function onceItems(slot: u32, from: u32): u32 {
+  return isConfigured() ? tellOnce(slot, from) : 0;
 }
 
 /** Copies the name in a slot to ANSWER: its length, 0 where there is none. */

@@ -77,14 +77,14 @@ export const REGISTER_OLDEST: u32 = 56; // u64: the oldest sequence that its cli
 export const REGISTER_PAYLOAD: u32 = 64; // u64: hash of what follows the prefix
 export const REGISTER_CURSOR: u32 = 72; // u32 address, u32 length
 export const REGISTER_BODY: u32 = 80; // u32: where the body goes on after the prefix
-export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD or SEE that was applied, whose records are in SCRATCH; else 0
+export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD, SEE or ONCE that was applied, whose records are in SCRATCH; else 0
 export const REGISTER_EMITTED: u32 = 92; // u32: bytes of the rows in EMITTED
 export const REGISTER_STRICT: u32 = 224; // u32: whether the body changed a counter of a strict class
 export const REGISTER_WATCHED: u32 = 512; // u32: set by the host where it follows counters: the calls then tell what they touch
 export const REGISTER_TOUCHED: u32 = 516; // u32: entries of TOUCHED
 export const REGISTER_GONE_BYTES: u32 = 520; // u32: bytes of names that are gone; beyond GONE_NAMES_BYTES some are not told
 export const REGISTER_VALUE: u32 = 528; // i64: of the counter that was looked at last
-export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at hand are those of steps.ts
+export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD, SEE or ONCE at hand are those of steps.ts
 
 /**
  * Header, from HEADER:
@@ -113,6 +113,7 @@ export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD at
  *   304 u32 slots to classify  308 u32 next of them   after a change of the classes; 0 = done
  *   312 u32 expiries       counters that have a time at which they end, or roll over
  *   320 i64 day end        the earliest at which the present day of a class ends; 1 = one is not known, 0 = no class has days
+ *   352 u32 sets           356 u32 hand    counters with more than one set of items (sets.ts), and the ring of what they have
  */
 export const H_MAGIC: u32 = HEADER;
 export const H_VERSION: u32 = HEADER + 4;
@@ -163,6 +164,8 @@ export const H_TO_CLASSIFY: u32 = HEADER + 304;
 export const H_CLASSIFIED: u32 = HEADER + 308;
 export const H_EXPIRIES: u32 = HEADER + 312;
 export const H_DAY_END: u32 = HEADER + 320;
+export const H_SETS: u32 = HEADER + 352;
+export const H_SETS_HAND: u32 = HEADER + 356;
 
 // Inside the header's page: directories of 1,024 segments each, 514 words for the holes between names (names.ts), the lists of
 // free blocks (blocks.ts), the classes (classes.ts).
@@ -187,11 +190,13 @@ export const DELETE: u32 = 9;
 export const SEE: u32 = 11;
 export const MERGE: u32 = 14;
 export const EXPIRE: u32 = 16;
+export const ONCE: u32 = 17;
 export const OPEN_PRODUCER: u32 = 64;
 export const TICK: u32 = 65;
 export const CONFIGURE: u32 = 66;
 export const CLASSIFY: u32 = 67;
 export const DAYS: u32 = 68;
+export const KEEP: u32 = 69;
 
 // Flags of a request (protocol.md)
 export const ATOMIC: u32 = 4;
@@ -225,6 +230,7 @@ export const OVERLOADED: u32 = 29;
 export const NOT_TRACKED: u32 = 35;
 export const TIME_TOO_OLD: u32 = 36;
 export const TIME_AHEAD: u32 = 37;
+export const ITEMS_FULL: u32 = 39;
 
 // What `apply` returns besides OK and the statuses
 export const UNCHANGED: u32 = 256; // nothing to log; the answer shows the present

@@ -5,6 +5,7 @@ import { expireByClass, hasClassRoom } from './expiring';
 import { HASH_SHIFT } from './items';
 import { ABSENT, ANSWER, BAD_REQUEST, MEMORY_FULL, NAME_INVALID, NOT_TRACKED, OK, SCRATCH } from './layout';
 import { addName, hasNameRoom, leftFor, unaddName } from './names';
+import { seenSet } from './sets';
 import { isSketch, SKETCH_BYTES } from './sketch';
 import { dropIfIdle, openTrack } from './tracks';
 import { absorbSketch, countItems, isExact, NO_MEMORY, seeItem } from './uniques';
@@ -49,8 +50,8 @@ export function applyMerge(): u32 {
   store<u8>(ANSWER, <u8>merged);
   if (merged) return 1;
   const track = trackAt(slotAddress(load<u32>(SCRATCH + SLOT) - 1));
-  store<u8>(ANSWER + 1, !track || isExact(track) ? 1 : 0);
-  return writeVarint(ANSWER + 2, track ? countItems(track) : 0) - ANSWER;
+  store<u8>(ANSWER + 1, !track || isExact(seenSet(track)) ? 1 : 0);
+  return writeVarint(ANSWER + 2, track ? countItems(seenSet(track)) : 0) - ANSWER;
 }
 
 /** Without memory for all of them some may be merged; none that was there is forgotten. */
@@ -61,7 +62,8 @@ function mergeInto(slot: u32): u32 {
   if (!hasClassRoom(slot + 1, known)) return MEMORY_FULL;
   const track = openTrack(slot);
   if (!track) return MEMORY_FULL;
-  const merged = load<u32>(FORM) === HASHES ? seeAll(track, thresholdOf(known)) : absorbSketch(track, load<u32>(ITEMS));
+  const set = seenSet(track);
+  const merged = load<u32>(FORM) === HASHES ? seeAll(set, thresholdOf(known)) : absorbSketch(set, load<u32>(ITEMS));
   dropIfIdle(track);
   if (merged) {
     writeValue(address, valueAt(address));
@@ -72,10 +74,10 @@ function mergeInto(slot: u32): u32 {
   return merged ? OK : MEMORY_FULL;
 }
 
-function seeAll(track: u32, threshold: u32): bool {
+function seeAll(set: u32, threshold: u32): bool {
   const hashes = load<u32>(ITEMS);
   for (let p = hashes, end = hashes + (load<u32>(COUNT) << HASH_SHIFT); p < end; p += 8) {
-    if (seeItem(track, load<u64>(p), threshold) & NO_MEMORY) return false;
+    if (seeItem(set, load<u64>(p), threshold) & NO_MEMORY) return false;
   }
   return true;
 }

@@ -1,6 +1,7 @@
 import { DELTA, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
-import { classOf, keepsOf, noteStrict, thresholdOf, UNIQUES } from './classes';
+import { classOf, keepsOf, markUntracked, noteStrict, thresholdOf, UNIQUE_WINDOWS, UNIQUES } from './classes';
+import { nowMinute } from './event-time';
 import { expireByClass, hasClassRoom } from './expiring';
 import {
   ABSENT,
@@ -17,7 +18,9 @@ import {
   VALUES,
 } from './layout';
 import { addName, findName, hasNameRoom, leftFor, unaddName } from './names';
+import { foldSets, openWindowsWord, seenSet } from './sets';
 import { dropIfIdle, openTrack } from './tracks';
+import { seeInWindows } from './unique-windows';
 import { NO_MEMORY, seeItem, touchItem, uniquesBlock } from './uniques';
 import { writeVarint } from './varint';
 
@@ -54,12 +57,12 @@ function touchStage(from: u32, to: u32): void {
   for (let record = from; record < to; record += RECORD_BYTES) {
     const slot = load<u32>(record + SLOT);
     const track = slot ? trackAt(slotAddress(slot - 1)) : 0;
-    if (track) sink += uniquesBlock(track);
+    if (track) sink += uniquesBlock(seenSet(track));
   }
   for (let record = from; record < to; record += RECORD_BYTES) {
     const slot = load<u32>(record + SLOT);
     const track = slot ? trackAt(slotAddress(slot - 1)) : 0;
-    if (track) sink += touchItem(track, load<u64>(record + DELTA));
+    if (track) sink += touchItem(seenSet(track), load<u64>(record + DELTA));
   }
   store<u32>(REGISTER_SINK, sink);
 }
@@ -81,10 +84,16 @@ function seeUnder(record: u32, slot: u32): u32 {
   if (!hasClassRoom(slot + 1, known)) return MEMORY_FULL;
   const track = openTrack(slot);
   if (!track) return MEMORY_FULL;
-  const outcome = seeItem(track, load<u64>(record + DELTA), thresholdOf(known));
+  const outcome = seeItem(seenSet(track), load<u64>(record + DELTA), thresholdOf(known));
   if (outcome & NO_MEMORY) {
     dropIfIdle(track);
     return MEMORY_FULL;
+  }
+  if (keepsOf(known) & UNIQUE_WINDOWS) {
+    const word = openWindowsWord(track);
+    if (word) seeInWindows(word, track, load<u64>(record + DELTA));
+    else markUntracked(known, nowMinute());
+    if (word && !load<u32>(word)) foldSets(track);
   }
   store<u32>(record + OUTCOME, outcome);
   store<u32>(record + SLOT, slot + 1);

@@ -11,6 +11,7 @@ import {
   MEMORY_FULL,
   MERGE,
   OK,
+  ONCE,
   REGISTER_ANSWER_LENGTH,
   REGISTER_BODY,
   REGISTER_CURSOR,
@@ -66,7 +67,8 @@ export function admit(kind: u32, flags: u32, producer: u32, incarnation: u32, st
 }
 
 function isSequenced(kind: u32): bool {
-  return kind === ADD || kind === SET || kind === DELETE || kind === SEE || kind === MERGE || kind === EXPIRE;
+  if (kind === ADD || kind === SEE || kind === ONCE) return true;
+  return kind === SET || kind === DELETE || kind === MERGE || kind === EXPIRE;
 }
 
 function repeat(window: u32, sequence: u64, payload: u64): u32 {

@@ -9,6 +9,7 @@ import {
   knownSince,
   markUntracked,
   noteStrict,
+  ONCE,
   ROLLOVER,
   UNIQUES,
   WINDOWS,
@@ -31,6 +32,7 @@ import {
   MINUTES_OF_HOUR,
   openWindow,
 } from './rings';
+import { dropSets } from './sets';
 import {
   BARE,
   dropIfIdle,
@@ -42,7 +44,6 @@ import {
   SPARSE,
   slotOfTrack,
 } from './tracks';
-import { dropUniques } from './uniques';
 
 /** How a counter's changes come to its window and history, and how time takes them away again. */
 
@@ -130,7 +131,7 @@ export function endTrack(slot: u32): void {
     closeNewestHour(track);
     dropWide(track);
   }
-  dropUniques(track);
+  dropSets(track, false, false);
   dropTrack(slot);
 }
 
@@ -153,11 +154,9 @@ function classifySlot(slot: u32): void {
   const fresh = classOf(nameBytes(name), nameLength(name));
   if (fresh === old) return;
   if (!isSameClass(old, fresh)) {
-    const seen = trackAt(address);
-    if (seen && !(keepsOf(fresh) & UNIQUES)) {
-      dropUniques(seen);
-      dropIfIdle(seen);
-    }
+    const keeps = keepsOf(fresh);
+    const sets = trackAt(address);
+    if (sets) dropSets(sets, (keeps & UNIQUES) !== 0, (keeps & ONCE) !== 0);
     const track = trackAt(address);
     if (track && formOf(track) >= SPARSE) endWindow(track);
     markUntracked(fresh, nowMinute());

@@ -1,6 +1,7 @@
 import { giveSized, hasSizedRoom, sizedBytes, takeSized } from './blocks';
 import { classAt, clearTrack, nameAt, setTrack, slotAddress, trackAt } from './cells';
 import { H_HAND, H_MAXIMUM_WINDOW_BYTES, H_TRACKS, H_WINDOW_BYTES } from './layout';
+import { linkNode, nextNode, replaceNode, unlinkNode } from './ring';
 
 /**
  * The tracks: what is kept of a counter besides its value. A counter has one while there is something to keep; it hangs between the slot and
@@ -21,10 +22,9 @@ import { H_HAND, H_MAXIMUM_WINDOW_BYTES, H_TRACKS, H_WINDOW_BYTES } from './layo
  */
 const NAME: u32 = 0;
 const SLOT: u32 = 4;
-const NEXT: u32 = 16;
-const PREVIOUS: u32 = 20;
+const LINKS: u32 = 16;
+/** The set of the items that were ever seen, or where there are other sets too, what sets.ts has of them. */
 export const UNIQUES: u32 = 8;
-export const UNIQUES_HEAD: u32 = 12;
 
 const EXPIRY: u32 = 24;
 
@@ -65,7 +65,7 @@ export function openTrack(slot: u32): u32 {
   const track = takeSized(BARE_BYTES);
   store<u32>(track + NAME, nameAt(address));
   store<u32>(track + SLOT, slot);
-  link(track);
+  linkNode(H_HAND, LINKS, track);
   setTrack(address, track);
   store<u32>(H_TRACKS, load<u32>(H_TRACKS) + 1);
   return track;
@@ -82,7 +82,7 @@ export function reform(track: u32, form: u32): u32 {
   memory.copy(fresh, track, min<u32>(bytes, bytesOf(old)));
   const slot = slotOfTrack(track);
   store<u32>(fresh + SLOT, slot | (form << FORM_SHIFT));
-  replace(track, fresh);
+  replaceNode(H_HAND, LINKS, track, fresh);
   setTrack(slotAddress(slot), fresh);
   giveSized(track, bytesOf(old));
   store<i64>(H_WINDOW_BYTES, load<i64>(H_WINDOW_BYTES) + more);
@@ -111,7 +111,7 @@ export function dropTrack(slot: u32): void {
   if (!track) return;
   const form = formOf(track);
   clearTrack(address, load<u32>(track + NAME));
-  unlink(track);
+  unlinkNode(H_HAND, LINKS, track);
   countWindowBytes(-(<i64>windowBytes(form)));
   giveSized(track, bytesOf(form));
   store<u32>(H_TRACKS, load<u32>(H_TRACKS) - 1);
@@ -138,44 +138,5 @@ export function dropIfIdle(track: u32): void {
 
 /** The next track of the round of ticks, and moves the hand on; 0 where there are no tracks. */
 export function nextTrack(): u32 {
-  const track = load<u32>(H_HAND);
-  if (track) store<u32>(H_HAND, load<u32>(track + NEXT));
-  return track;
-}
-
-/** Puts a track where the round comes last. */
-function link(track: u32): void {
-  const hand = load<u32>(H_HAND);
-  if (!hand) {
-    store<u32>(track + NEXT, track);
-    store<u32>(track + PREVIOUS, track);
-    store<u32>(H_HAND, track);
-    return;
-  }
-  const last = load<u32>(hand + PREVIOUS);
-  store<u32>(track + NEXT, hand);
-  store<u32>(track + PREVIOUS, last);
-  store<u32>(last + NEXT, track);
-  store<u32>(hand + PREVIOUS, track);
-}
-
-function unlink(track: u32): void {
-  const next = load<u32>(track + NEXT);
-  const previous = load<u32>(track + PREVIOUS);
-  store<u32>(previous + NEXT, next);
-  store<u32>(next + PREVIOUS, previous);
-  if (load<u32>(H_HAND) === track) store<u32>(H_HAND, next === track ? 0 : next);
-}
-
-/** Puts the copy of a track in its place in the ring. */
-function replace(track: u32, copy: u32): void {
-  const next = load<u32>(track + NEXT);
-  if (next === track) {
-    store<u32>(copy + NEXT, copy);
-    store<u32>(copy + PREVIOUS, copy);
-  } else {
-    store<u32>(load<u32>(track + PREVIOUS) + NEXT, copy);
-    store<u32>(next + PREVIOUS, copy);
-  }
-  if (load<u32>(H_HAND) === track) store<u32>(H_HAND, copy);
+  return nextNode(H_HAND, LINKS);
 }

@@ -2,13 +2,13 @@ import { blockHashes, blockItems, bucketsOf, chainOf, nextBlock } from './item-b
 import { HASH_SHIFT } from './items';
 import { hasSeen, SORTED, uniquesBlock, uniquesCount, uniquesForm } from './uniques';
 
-/** The union of exact sets, which are looked up in each other and stay as they are. The sets are a list of tracks, 4 bytes each. */
+/** The union of exact sets, which are looked up in each other and stay as they are. A list has the addresses of the sets, 4 bytes each. */
 
 /** How many items of the set at `place` are in none of those before it, from `first` on. */
 export function countNew(first: u32, place: u32): u32 {
-  const track = load<u32>(place);
-  const block = uniquesBlock(track);
-  if (uniquesForm(track) === SORTED) return writeUnseen(first, place, block, uniquesCount(track), 0);
+  const set = load<u32>(place);
+  const block = uniquesBlock(set);
+  if (uniquesForm(set) === SORTED) return writeUnseen(first, place, block, uniquesCount(set), 0);
   let count: u32 = 0;
   for (let bucket: u32 = 0, buckets = bucketsOf(block); bucket < buckets; bucket++) {
     for (let chain = chainOf(block, bucket); chain; chain = nextBlock(chain)) {
@@ -20,10 +20,9 @@ export function countNew(first: u32, place: u32): u32 {
 
 /** Writes the hashes of those items: where they end. */
 export function writeNew(first: u32, place: u32, to: u32): u32 {
-  const track = load<u32>(place);
-  const block = uniquesBlock(track);
-  if (uniquesForm(track) === SORTED)
-    return to + (writeUnseen(first, place, block, uniquesCount(track), to) << HASH_SHIFT);
+  const set = load<u32>(place);
+  const block = uniquesBlock(set);
+  if (uniquesForm(set) === SORTED) return to + (writeUnseen(first, place, block, uniquesCount(set), to) << HASH_SHIFT);
   let p = to;
   for (let bucket: u32 = 0, buckets = bucketsOf(block); bucket < buckets; bucket++) {
     for (let chain = chainOf(block, bucket); chain; chain = nextBlock(chain)) {

@@ -1,4 +1,4 @@
-import { giveSized, hasSizedRoom, takeSized } from './blocks';
+import { giveSized, hasSizedRoom, sizedBytes, takeSized } from './blocks';
 import {
   addToBuckets,
   bucketItems,
@@ -26,27 +26,30 @@ import {
   raiseEntries,
   raiseEntry,
 } from './sparse';
-import { UNIQUES, UNIQUES_HEAD } from './tracks';
 
 /**
- * How many different items were seen under a name. What a track has of it takes four forms, from the first item on:
+ * A set of items, of which it is known how many different ones there are. It takes four forms, from the first item on:
  *
  *   SORTED (items.ts)  ──►  BUCKETS (item-buckets.ts)        exact: which items, up to the threshold of the class
  *       │  └────────────────────────────┐  │
  *       ▼                               ▼  ▼
  *   SPARSE (sparse.ts)  ──────────►  DENSE (sketch.ts)       an estimate, for any number of them
  *
- *   head, beside the address of the form's block in the track:  | u2 form | u30 count: items of SORTED, entries of SPARSE |
+ *   0                           4        30                                           a set, wherever it lies (sets.ts)
+ *   | u32 block of the form, 0  | u30 count | u2 form |   items of SORTED, entries of SPARSE
  *
- * The head and address 0 are a set of no items. A form never goes back, and what follows from its block is the same whichever way led there:
+ * All of it 0 is a set of no items. A form never goes back, and what follows from its block is the same whichever way led there:
  * the registers are those of all items that were ever seen.
  */
 export const SORTED: u32 = 0;
 export const BUCKETS: u32 = 1;
 export const SPARSE: u32 = 2;
 export const DENSE: u32 = 3;
+const HEAD: u32 = 4;
 const FORM_SHIFT: u32 = 30;
 const COUNT_MASK: u32 = 0x3fffffff;
+/** An item of BUCKETS takes no more. */
+const BUCKETS_ITEM_BYTES: u32 = 16;
 
 /** What became of an item: whether it was new, and whether that is an estimate, which may take a new one for an old one. */
 export const NEW: u32 = 1;
@@ -58,86 +61,86 @@ export const NO_MEMORY: u32 = 4;
 const ENTRIES: u32 = SKETCHES + 0x4000;
 export const HISTOGRAM: u32 = SKETCHES + 0x6000;
 
-export function uniquesForm(track: u32): u32 {
-  return load<u32>(track + UNIQUES_HEAD) >> FORM_SHIFT;
+export function uniquesForm(set: u32): u32 {
+  return load<u32>(set + HEAD) >> FORM_SHIFT;
 }
 
 /** Items of SORTED, entries of SPARSE. */
-export function uniquesCount(track: u32): u32 {
-  return load<u32>(track + UNIQUES_HEAD) & COUNT_MASK;
+export function uniquesCount(set: u32): u32 {
+  return load<u32>(set + HEAD) & COUNT_MASK;
 }
 
-export function uniquesBlock(track: u32): u32 {
-  return load<u32>(track + UNIQUES);
+export function uniquesBlock(set: u32): u32 {
+  return load<u32>(set);
 }
 
-function setForm(track: u32, form: u32, count: u32, block: u32): void {
-  store<u32>(track + UNIQUES, block);
-  store<u32>(track + UNIQUES_HEAD, (form << FORM_SHIFT) | count);
+function setForm(set: u32, form: u32, count: u32, block: u32): void {
+  store<u32>(set, block);
+  store<u32>(set + HEAD, (form << FORM_SHIFT) | count);
 }
 
-export function isExact(track: u32): bool {
-  return uniquesForm(track) <= BUCKETS;
+export function isExact(set: u32): bool {
+  return uniquesForm(set) <= BUCKETS;
 }
 
 /** How many items there are of an exact set. */
-export function exactCount(track: u32): u32 {
-  return uniquesForm(track) === SORTED ? uniquesCount(track) : bucketItems(uniquesBlock(track));
+export function exactCount(set: u32): u32 {
+  return uniquesForm(set) === SORTED ? uniquesCount(set) : bucketItems(uniquesBlock(set));
 }
 
 /** How many items were seen, exactly or by estimate. */
-export function countItems(track: u32): u64 {
-  if (isExact(track)) return <u64>exactCount(track);
-  if (uniquesForm(track) === SPARSE) countEntryRanks(uniquesBlock(track), uniquesCount(track), HISTOGRAM);
-  else countRanks(uniquesBlock(track), HISTOGRAM);
+export function countItems(set: u32): u64 {
+  if (isExact(set)) return <u64>exactCount(set);
+  if (uniquesForm(set) === SPARSE) countEntryRanks(uniquesBlock(set), uniquesCount(set), HISTOGRAM);
+  else countRanks(uniquesBlock(set), HISTOGRAM);
   return estimate(HISTOGRAM);
 }
 
 /** Whether an exact set has an item. */
-export function hasSeen(track: u32, hash: u64): bool {
-  const block = uniquesBlock(track);
-  return uniquesForm(track) === SORTED ? hasItem(block, uniquesCount(track), hash) : bucketsHave(block, hash);
+export function hasSeen(set: u32, hash: u64): bool {
+  const block = uniquesBlock(set);
+  return uniquesForm(set) === SORTED ? hasItem(block, uniquesCount(set), hash) : bucketsHave(block, hash);
 }
 
 /** Loads from near where seeing an item will look: any word, which means nothing. */
-export function touchItem(track: u32, hash: u64): u32 {
-  const form = uniquesForm(track);
-  const block = uniquesBlock(track);
+export function touchItem(set: u32, hash: u64): u32 {
+  const form = uniquesForm(set);
+  const block = uniquesBlock(set);
   if (form === DENSE) return load<u8>(registerPlace(block, registerOf(hash)));
   if (form === BUCKETS) return touchBucket(bucketOf(block, hash));
-  const count = uniquesCount(track);
+  const count = uniquesCount(set);
   if (form === SORTED) return load<u32>(block + (guessItem(count, hash) << HASH_SHIFT));
   return load<u32>(block + (guessEntry(count, registerOf(hash)) << ENTRY_SHIFT));
 }
 
 /** Sees an item, of which at most `threshold` different ones are kept exactly: NEW, ESTIMATED, or NO_MEMORY. */
-export function seeItem(track: u32, hash: u64, threshold: u32): u32 {
-  const form = uniquesForm(track);
-  if (form === DENSE) return ESTIMATED | (raise(uniquesBlock(track), registerOf(hash), rankOf(hash)) ? NEW : 0);
-  if (form === SPARSE) return seeSparse(track, hash);
-  if (hasSeen(track, hash)) return 0;
-  if (exactCount(track) >= threshold)
-    return estimateFrom(track) ? NEW | (seeItem(track, hash, threshold) & NO_MEMORY) : NO_MEMORY;
-  if (form === SORTED && uniquesCount(track) === MOST_SORTED && !toBuckets(track)) return NO_MEMORY;
-  return add(track, hash) ? NEW : NO_MEMORY;
+export function seeItem(set: u32, hash: u64, threshold: u32): u32 {
+  const form = uniquesForm(set);
+  if (form === DENSE) return ESTIMATED | (raise(uniquesBlock(set), registerOf(hash), rankOf(hash)) ? NEW : 0);
+  if (form === SPARSE) return seeSparse(set, hash);
+  if (hasSeen(set, hash)) return 0;
+  if (exactCount(set) >= threshold)
+    return estimateFrom(set) ? NEW | (seeItem(set, hash, threshold) & NO_MEMORY) : NO_MEMORY;
+  if (form === SORTED && uniquesCount(set) === MOST_SORTED && !toBuckets(set)) return NO_MEMORY;
+  return add(set, hash) ? NEW : NO_MEMORY;
 }
 
 /** Adds an item to an exact set that does not have it: whether there was memory for it. */
-function add(track: u32, hash: u64): bool {
-  const count = uniquesCount(track);
-  if (uniquesForm(track) === SORTED) {
-    const block = addItem(uniquesBlock(track), count, hash);
-    if (block) setForm(track, SORTED, count + 1, block);
+function add(set: u32, hash: u64): bool {
+  const count = uniquesCount(set);
+  if (uniquesForm(set) === SORTED) {
+    const block = addItem(uniquesBlock(set), count, hash);
+    if (block) setForm(set, SORTED, count + 1, block);
     return block !== 0;
   }
-  const root = addToBuckets(uniquesBlock(track), hash);
-  if (root) setForm(track, BUCKETS, 0, root);
+  const root = addToBuckets(uniquesBlock(set), hash);
+  if (root) setForm(set, BUCKETS, 0, root);
   return root !== 0;
 }
 
-function seeSparse(track: u32, hash: u64): u32 {
-  const block = uniquesBlock(track);
-  const count = uniquesCount(track);
+function seeSparse(set: u32, hash: u64): u32 {
+  const block = uniquesBlock(set);
+  const count = uniquesCount(set);
   const judged = judgeEntry(block, count, hash);
   if (judged === KNOWN) return ESTIMATED;
   if (judged !== ADDED) {
@@ -145,31 +148,31 @@ function seeSparse(track: u32, hash: u64): u32 {
     return ESTIMATED | NEW;
   }
   if (count === MOST_ENTRIES) {
-    if (!toDense(track)) return NO_MEMORY;
-    raise(uniquesBlock(track), registerOf(hash), rankOf(hash));
+    if (!toDense(set)) return NO_MEMORY;
+    raise(uniquesBlock(set), registerOf(hash), rankOf(hash));
     return ESTIMATED | NEW;
   }
   const grown = addEntry(block, count, hash);
   if (!grown) return NO_MEMORY;
-  setForm(track, SPARSE, count + 1, grown);
+  setForm(set, SPARSE, count + 1, grown);
   return ESTIMATED | NEW;
 }
 
-function toBuckets(track: u32): bool {
-  const block = uniquesBlock(track);
-  const count = uniquesCount(track);
+function toBuckets(set: u32): bool {
+  const block = uniquesBlock(set);
+  const count = uniquesCount(set);
   const root = createBuckets(block, count);
   if (!root) return false;
   dropItems(block, count);
-  setForm(track, BUCKETS, 0, root);
+  setForm(set, BUCKETS, 0, root);
   return true;
 }
 
 /** Makes an exact set a sketch: whether there was memory for it. */
-function estimateFrom(track: u32): bool {
-  if (uniquesForm(track) === BUCKETS || uniquesCount(track) >= MOST_ENTRIES) return toDense(track);
-  const hashes = uniquesBlock(track);
-  const count = uniquesCount(track);
+function estimateFrom(set: u32): bool {
+  if (uniquesForm(set) === BUCKETS || uniquesCount(set) >= MOST_ENTRIES) return toDense(set);
+  const hashes = uniquesBlock(set);
+  const count = uniquesCount(set);
   let entries: u32 = 0;
   for (let p = hashes, end = hashes + (count << HASH_SHIFT); p < end; p += 8) {
     entries = putEntry(ENTRIES, entries, load<u64>(p));
@@ -181,47 +184,67 @@ function estimateFrom(track: u32): bool {
     memory.copy(block, ENTRIES, entries << ENTRY_SHIFT);
   }
   dropItems(hashes, count);
-  setForm(track, SPARSE, entries, block);
+  setForm(set, SPARSE, entries, block);
   return true;
 }
 
-/** Makes what a track has dense: whether there was memory for it. */
-function toDense(track: u32): bool {
-  const form = uniquesForm(track);
+/** Makes a set dense: whether there was memory for it. */
+function toDense(set: u32): bool {
+  const form = uniquesForm(set);
   if (form === DENSE) return true;
-  const kept = form === BUCKETS ? takeSketch(uniquesBlock(track)) : 0;
+  const kept = form === BUCKETS ? takeSketch(uniquesBlock(set)) : 0;
   if (!kept && !hasSizedRoom(SKETCH_BYTES)) return false;
   const sketch = kept ? kept : takeSized(SKETCH_BYTES);
-  if (!kept) raiseAll(sketch, track);
-  dropUniques(track);
-  setForm(track, DENSE, 0, sketch);
+  if (!kept) raiseAll(sketch, set);
+  dropUniques(set);
+  setForm(set, DENSE, 0, sketch);
   return true;
 }
 
-/** Raises the registers of a dense sketch to those of all items of a track, which stays as it is. */
-export function raiseAll(sketch: u32, track: u32): void {
-  const form = uniquesForm(track);
-  const block = uniquesBlock(track);
-  if (form === SORTED) raiseHashes(sketch, block, uniquesCount(track));
+/** Raises the registers of a dense sketch to those of all items of a set, which stays as it is. */
+export function raiseAll(sketch: u32, set: u32): void {
+  const form = uniquesForm(set);
+  const block = uniquesBlock(set);
+  if (form === SORTED) raiseHashes(sketch, block, uniquesCount(set));
   else if (form === BUCKETS) raiseBuckets(sketch, block);
-  else if (form === SPARSE) raiseEntries(sketch, block, uniquesCount(track));
+  else if (form === SPARSE) raiseEntries(sketch, block, uniquesCount(set));
   else mergeSketch(sketch, block);
 }
 
-/** Merges a dense sketch into what a track has, which is one then: whether there was memory for it. */
-export function absorbSketch(track: u32, sketch: u32): bool {
-  if (!toDense(track)) return false;
-  mergeSketch(uniquesBlock(track), sketch);
+/** Merges a dense sketch into a set, which is one then: whether there was memory for it. */
+export function absorbSketch(set: u32, sketch: u32): bool {
+  if (!toDense(set)) return false;
+  mergeSketch(uniquesBlock(set), sketch);
   return true;
 }
 
-/** Gives all that a track has of items back: none were seen. */
-export function dropUniques(track: u32): void {
-  const form = uniquesForm(track);
-  const block = uniquesBlock(track);
-  if (form === SORTED) dropItems(block, uniquesCount(track));
+/** Gives all memory of a set back: it has no items. */
+export function dropUniques(set: u32): void {
+  const form = uniquesForm(set);
+  const block = uniquesBlock(set);
+  if (form === SORTED) dropItems(block, uniquesCount(set));
   else if (form === BUCKETS) dropBuckets(block);
   else if (form === DENSE) giveSized(block, SKETCH_BYTES);
-  else if (block) giveSized(block, uniquesCount(track) << ENTRY_SHIFT);
-  setForm(track, SORTED, 0, 0);
+  else if (block) giveSized(block, uniquesCount(set) << ENTRY_SHIFT);
+  setForm(set, SORTED, 0, 0);
+}
+
+/** Bytes that a set takes; of buckets, the most that they do. */
+export function bytesOfSet(set: u32): u32 {
+  const form = uniquesForm(set);
+  if (form === DENSE) return SKETCH_BYTES;
+  if (form === BUCKETS) return bucketItems(uniquesBlock(set)) * BUCKETS_ITEM_BYTES;
+  const count = uniquesCount(set);
+  return count ? sizedBytes(count << (form === SORTED ? HASH_SHIFT : ENTRY_SHIFT)) : 0;
+}
+
+/** How many more the next item can make them, at most. */
+export function growthOfSet(set: u32): u32 {
+  const form = uniquesForm(set);
+  if (form === DENSE) return 0;
+  if (form === BUCKETS) return BUCKETS_ITEM_BYTES;
+  const count = uniquesCount(set);
+  if (form === SORTED && count === MOST_SORTED) return (MOST_SORTED + 1) * BUCKETS_ITEM_BYTES;
+  if (form === SPARSE && count === MOST_ENTRIES) return SKETCH_BYTES;
+  return sizedBytes((count + 1) << (form === SORTED ? HASH_SHIFT : ENTRY_SHIFT));
 }

@@ -1,5 +1,5 @@
 import { RECORD_BYTES, SLOT } from './batch';
-import { ADD, MERGE, REGISTER_NEXT, REGISTER_STEPS, REGISTER_TOUCHED, SCRATCH, SEE, SET } from './layout';
+import { ADD, MERGE, ONCE, REGISTER_NEXT, REGISTER_STEPS, REGISTER_TOUCHED, SCRATCH, SEE, SET } from './layout';
 import { STEP_BYTES, STEP_SLOT } from './steps';
 import { settle, touch } from './touched';
 
@@ -16,13 +16,14 @@ export function touchBefore(kind: u32): void {
 
 /** The slots of names that the body has added. */
 export function settleTouched(kind: u32): void {
-  const isOfRecords = kind === ADD ? !load<u32>(REGISTER_STEPS) : kind === SEE || kind === SET || kind === MERGE;
+  const isOfRecords =
+    kind === ADD ? !load<u32>(REGISTER_STEPS) : kind === SEE || kind === ONCE || kind === SET || kind === MERGE;
   const count = isOfRecords ? load<u32>(REGISTER_TOUCHED) : 0;
   for (let index: u32 = 0; index < count; index++) settle(index, load<u32>(SCRATCH + index * RECORD_BYTES + SLOT));
 }
 
 /** The records of a checked body that changes their counters, or takes new ones. */
 function recordsOf(kind: u32): u32 {
-  if (kind === ADD || kind === SEE) return load<u32>(REGISTER_NEXT);
+  if (kind === ADD || kind === SEE || kind === ONCE) return load<u32>(REGISTER_NEXT);
   return kind === SET || kind === MERGE ? 1 : 0;
 }

@@ -79,8 +79,9 @@ export class Reads {
   /** What a body reads, a view that is valid until the next one is read. @throws TallystickError what refuses it */
   #read({ opcode, partition: number }: Address, partition: Partition, body: Uint8Array): Uint8Array {
     if (opcode === Opcode.HISTORY) return this.#history.answer(number, partition, body);
-    if (opcode === Opcode.WINDOW) return shown(partition, partition.window(body, this.#clock.wallMilliseconds()));
-    if (opcode === Opcode.UNIQUES) return shown(partition, partition.uniques(body));
+    const now = this.#clock.wallMilliseconds();
+    if (opcode === Opcode.WINDOW) return shown(partition, partition.window(body, now));
+    if (opcode === Opcode.UNIQUES) return shown(partition, partition.uniques(body, now));
     return shown(partition, opcode === Opcode.EXPIRY ? partition.expiries(body) : partition.read(body));
   }
 

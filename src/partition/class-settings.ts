@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import { encodeUtf8 } from '../protocol/bytes.js';
 import { ACCURACIES } from '../protocol/control.js';
-import { type CounterClass, MAX_CLASSES, MAX_PATTERN_BYTES, MOST_EXACT_UNIQUES } from './classes.js';
+import {
+  type CounterClass,
+  MAX_CLASSES,
+  MAX_PATTERN_BYTES,
+  MOST_EXACT_UNIQUES,
+  MOST_ONCE_ITEMS,
+  MOST_UNIQUE_DAYS,
+} from './classes.js';
 
 /** Classes as people write them, in the configuration: durations are "90s", "15m", "6h", "30d". */
 
@@ -18,6 +25,14 @@ const duration = z.union([z.string(), z.number()]).transform((given, context) =>
   return z.NEVER;
 });
 
+/** "7d" becomes 7; a number is days already. */
+const days = z.union([z.string(), z.number()]).transform((given, context) => {
+  const count = typeof given === 'number' ? given : Number(/^([1-9][0-9]?)d$/.exec(given)?.[1]);
+  if (Number.isInteger(count) && count >= 1 && count <= MOST_UNIQUE_DAYS) return count;
+  context.addIssue({ code: 'custom', message: `"${given}" is not "1d" to "${MOST_UNIQUE_DAYS}d"` });
+  return z.NEVER;
+});
+
 const pattern = z
   .string()
   .refine((text) => text.length > 0 && encodeUtf8(text).length <= MAX_PATTERN_BYTES, `1 to ${MAX_PATTERN_BYTES} bytes`);
@@ -27,6 +42,9 @@ const counterClass = z.strictObject({
   windows: z.enum(['1h', '1d']).optional(),
   history: z.boolean().optional(),
   uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
+  uniquesWindows: days.optional(),
+  once: duration.optional(),
+  onceItems: z.number().int().min(1).max(MOST_ONCE_ITEMS).optional(),
   ttl: duration.optional(),
   lateness: z
     .union([z.literal('any'), duration], { error: 'neither "any" nor a duration such as "90s" or "6h"' })
@@ -37,12 +55,20 @@ const counterClass = z.strictObject({
   zone: z.string().refine(isZone, 'no time zone such as "Europe/Berlin"').optional(),
 });
 
-const usableClass = counterClass.check(({ value, issues }) => {
-  const fault =
-    (value.rollover && value.ttl !== undefined && 'a counter that begins anew with every day has no "ttl"') ||
-    (value.zone !== undefined && !value.rollover && 'a "zone" is that of a "rollover"');
-  if (fault) issues.push({ code: 'custom', message: fault, input: value });
-});
+const usableClass = counterClass
+  .refine(
+    ({ rollover, ttl }) => !rollover || ttl === undefined,
+    'a counter that begins anew with every day has no "ttl"',
+  )
+  .refine(({ rollover, zone }) => rollover || zone === undefined, 'a "zone" is that of a "rollover"')
+  .refine(({ uniques, uniquesWindows }) => uniques !== undefined || uniquesWindows === undefined, {
+    path: ['uniquesWindows'],
+    message: 'goes with "uniques", which says how many are exact',
+  })
+  .refine(({ once, onceItems }) => once !== undefined || onceItems === undefined, {
+    path: ['onceItems'],
+    message: 'goes with "once", which says for how long',
+  });
 
 function isZone(name: string): boolean {
   try {

@@ -14,6 +14,14 @@ export interface CounterClass {
   readonly history?: boolean;
   /** Whether unique items are counted: how many of them exactly, at most MOST_EXACT_UNIQUES. */
   readonly uniques?: number;
+  /** For how many days unique items are also counted by day, and for a day by hour: at most MOST_UNIQUE_DAYS. `uniques` goes with it. */
+  readonly uniquesWindows?: number;
+  /**
+   * Whether an increment can bring an item that counts once: for how long, in milliseconds. Then `onceItems` goes with it: how many items a counter
+   * has at a time, at most MOST_ONCE_ITEMS.
+   */
+  readonly once?: number;
+  readonly onceItems?: number;
   /** How long after its first change a counter ends, in milliseconds. Absent: it does not, unless an EXPIRE or an increment says so. */
   readonly ttl?: number;
   /** A counter begins at 0 with every day, of this zone: by default of UTC. The days that are over stay in its history. */
@@ -33,6 +41,10 @@ export interface CounterClass {
 export const MAX_CLASSES = 63;
 export const MAX_PATTERN_BYTES = 64;
 export const MOST_EXACT_UNIQUES = 10_000_000;
+export const MOST_UNIQUE_DAYS = 90;
+export const MOST_ONCE_ITEMS = 1_000_000;
+/** Unless a class says otherwise. */
+export const ONCE_ITEMS = 100_000;
 const CLASS_BYTES = 128;
 const PATTERN = 64;
 const Keep = {
@@ -41,8 +53,10 @@ const Keep = {
   HISTORY: 4,
   UNIQUES: 8,
   LATE_IN_TOTAL: 16,
+  UNIQUE_WINDOWS: 128,
   RELAXED: 256,
   STRICT: 512,
+  ONCE: 1024,
   ROLLOVER: 2048,
 } as const;
 const HOUR = 3_600_000;
@@ -72,22 +86,30 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   view.setUint32(0, keepsOf(rule), true);
-  view.setUint32(4, pattern.length, true);
+  view.setUint16(4, pattern.length, true);
+  view.setUint16(6, rule.uniquesWindows ?? 0, true);
   view.setBigInt64(8, BigInt(rule.ttl ?? 0), true);
   view.setBigInt64(16, rule.lateness === 'any' ? ANY : BigInt(rule.lateness ?? HOUR), true);
   view.setUint32(24, rule.uniques ?? 0, true);
+  if (rule.once !== undefined) {
+    view.setUint32(36, rule.onceItems ?? ONCE_ITEMS, true);
+    view.setBigInt64(40, BigInt(rule.once), true);
+  }
   bytes.set(pattern, PATTERN);
 }
 
-function keepsOf({ windows, history, uniques, late, rollover, accuracy }: CounterClass): number {
+function keepsOf(rule: CounterClass): number {
+  const { windows, history, uniques, uniquesWindows, late, once, rollover, accuracy } = rule;
   return (
     (windows || history ? Keep.WINDOWS : 0) |
     (windows === '1d' ? Keep.DAYS : 0) |
     (history ? Keep.HISTORY : 0) |
     (uniques === undefined ? 0 : Keep.UNIQUES) |
     (late === 'total' ? Keep.LATE_IN_TOTAL : 0) |
-    (rollover ? Keep.ROLLOVER : 0) |
-    (accuracy === 'relaxed' ? Keep.RELAXED : accuracy === 'strict' ? Keep.STRICT : 0)
+    (uniquesWindows === undefined ? 0 : Keep.UNIQUE_WINDOWS) |
+    (accuracy === 'relaxed' ? Keep.RELAXED : accuracy === 'strict' ? Keep.STRICT : 0) |
+    (once === undefined ? 0 : Keep.ONCE) |
+    (rollover ? Keep.ROLLOVER : 0)
   );
 }
 
@@ -99,7 +121,18 @@ export function hasClasses(table: Uint8Array, body: Uint8Array): boolean {
 
 /** Whether any class of a table of the kernel keeps uniques. */
 export function keepsUniques(table: Uint8Array): boolean {
-  return table.some((byte, index) => index % CLASS_BYTES === 0 && (byte & Keep.UNIQUES) !== 0);
+  return keepsAny(table, Keep.UNIQUES);
+}
+
+/** Whether any class of a table of the kernel has items that count once. */
+export function keepsOnce(table: Uint8Array): boolean {
+  return keepsAny(table, Keep.ONCE);
+}
+
+function keepsAny(table: Uint8Array, bit: number): boolean {
+  const view = new DataView(table.buffer, table.byteOffset, table.length);
+  for (let entry = 0; entry < table.length; entry += CLASS_BYTES) if (view.getUint32(entry, true) & bit) return true;
+  return false;
 }
 
 /** A table of the kernel as the body of a CLASSIFY. */

@@ -1,4 +1,4 @@
-/** The body of CONFIGURE, the first of a partition's log. */
+const CONFIGURATION_BYTES = 64;
 
 /** What a partition is told by the first body of its log, and what later ones may change (the limits). */
 export interface PartitionConfiguration {
@@ -17,9 +17,7 @@ export interface PartitionConfiguration {
   readonly windowBytes: number;
 }
 
-const CONFIGURATION_BYTES = 64;
-
-/** The bytes are drawn at `checkConfiguration` in src/kernel/kernel.ts. */
+/** The body of a CONFIGURE, the first of a partition's log, which is drawn at `checkConfiguration` in src/kernel/kernel.ts. */
 export function encodeConfiguration(configuration: PartitionConfiguration): Uint8Array {
   const body = new Uint8Array(CONFIGURATION_BYTES);
   const view = new DataView(body.buffer);

@@ -15,7 +15,7 @@ export interface KernelExports {
   expiries(length: number): number;
   list(length: number): number;
   window(length: number, milliseconds: number): number;
-  uniques(length: number): number;
+  uniques(length: number, milliseconds: number): number;
   history(length: number): number;
   lookUpProducer(): number;
   producerAt(producer: number): number;
@@ -23,6 +23,7 @@ export interface KernelExports {
   slotOfKey(index: number): number;
   lookAt(slot: number): number;
   nameOfSlot(slot: number): number;
+  onceItems(slot: number, from: number): number;
   stateBytes(): number;
   stateHash(): bigint;
   hashPages(first: number, count: number): bigint;

@@ -2,9 +2,11 @@ import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
 import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
 import type { KernelExports } from './kernel-exports.js';
+import type { KnownProducer, PartitionStatistics, ProducerState, TrackedCounter } from './partition-state.js';
 import { Touched } from './touched.js';
 
 export type { PartitionConfiguration } from './configuration.js';
+export type { KnownProducer, PartitionStatistics, ProducerState, TrackedCounter } from './partition-state.js';
 
 /**
  * The typed host of a kernel (src/kernel): one partition's linear memory and the calls into it. Synchronous and
@@ -12,7 +14,7 @@ export type { PartitionConfiguration } from './configuration.js';
  */
 
 /** Kinds of body that are no requests; requests have the kinds of their opcodes. */
-export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67, DAYS: 68 } as const;
+export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67, DAYS: 68, KEEP: 69 } as const;
 
 /** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */
 export const UNCHANGED = 256;
@@ -23,6 +25,7 @@ export const DUE = 258;
 export const KERNEL_VERSION = 4;
 
 // src/kernel/layout.ts; a test holds the two together.
+const REGISTER_NEXT = 16;
 const REGISTER_ANSWER_LENGTH = 20;
 const REGISTER_POSITION = 24;
 const REGISTER_EFFECT = 32;
@@ -44,8 +47,10 @@ const MAGIC = 0x6b795474;
 const H_SEQUENCE = HEADER + 8;
 const H_NEXT_PAGE = HEADER + 16;
 const H_MAXIMUM_PAGES = HEADER + 20;
+const H_SLOTS = HEADER + 64;
 const H_COUNTERS = HEADER + 68;
 const H_NAMES = HEADER + 100;
+const H_CLOCK = HEADER + 48;
 const H_TIME = HEADER + 56;
 const H_MAXIMUM_PRODUCERS = HEADER + 192;
 const H_INCARNATION = HEADER + 196;
@@ -73,50 +78,8 @@ const INITIAL_PAGES = 192;
 export const MAXIMUM_PAGES = 65_535;
 export const PAGE_BYTES = 65_536;
 const PRODUCER_ID_BYTES = 16;
-
-/** A producer as its partition knows it. */
-export interface ProducerState {
-  readonly producer: number;
-  readonly incarnation: number;
-  /** The next sequence. */
-  readonly next: number;
-  /** A copy; null if no batch carried one. */
-  readonly cursor: Uint8Array | null;
-}
-
-/** A producer as it is listed. */
-export interface KnownProducer extends ProducerState {
-  /** 16 bytes. */
-  readonly id: Uint8Array;
-  readonly isNamed: boolean;
-}
-
-/** A counter that has a history. */
-export interface TrackedCounter {
-  /** Undefined where it was never written, nor opened. */
-  readonly counter: { readonly slot: number; readonly generation: number } | undefined;
-  readonly exists: boolean;
-  readonly value: bigint;
-  /** The number of its class among the configured ones, from 1. */
-  readonly classNumber: number;
-  /** The first instant of which its class knows everything, in milliseconds since 1970. */
-  readonly since: number;
-}
-
-export interface PartitionStatistics {
-  readonly sequence: number;
-  readonly counters: number;
-  /** The counters, and names that were opened and not written. */
-  readonly names: number;
-  readonly producers: number;
-  readonly operationIds: number;
-  /** Counters of which more is kept than their values. */
-  readonly tracks: number;
-  readonly windowBytes: number;
-  readonly memoryBytes: number;
-  readonly applied: number;
-  readonly refused: number;
-}
+/** Of an item that counted once, where it is told. */
+const ONCE_ITEM_BYTES = 12;
 
 export class Partition {
   readonly #memory: WebAssembly.Memory;
@@ -182,10 +145,10 @@ export class Partition {
     return this.#kernel.expiries(body.length);
   }
 
-  /** Answers the body of a UNIQUES from memory; changes nothing. */
-  uniques(body: Uint8Array): number {
+  /** Answers the body of a UNIQUES from memory, as of a time; changes nothing. */
+  uniques(body: Uint8Array, milliseconds: number): number {
     this.#receive(body);
-    return this.#kernel.uniques(body.length);
+    return this.#kernel.uniques(body.length, milliseconds);
   }
 
   /**
@@ -225,7 +188,7 @@ export class Partition {
     return this.#u64(REGISTER_POSITION);
   }
 
-  /** How many operations the body had that was applied last; 0 where it was no ADD or SEE. */
+  /** How many operations the body had that was applied last; 0 where it was no ADD, SEE or ONCE. */
   get operations(): number {
     return this.#view.getUint32(REGISTER_OPERATIONS, true);
   }
@@ -361,6 +324,30 @@ export class Partition {
    */
   startIncarnations(after: number): void {
     this.#view.setUint32(H_INCARNATION, after, true);
+  }
+
+  /** Milliseconds that the kernel has seen pass. */
+  get clock(): number {
+    return this.#u64(H_CLOCK);
+  }
+
+  /** Sets that, for a partition in the making that takes what others keep for some time. */
+  startClock(milliseconds: number): void {
+    this.#view.setBigInt64(H_CLOCK, BigInt(milliseconds), true);
+  }
+
+  /** The items that counted once under each name, in parts, as KEEP takes them (src/kernel/once-moving.ts). */
+  *countedOnce(): Generator<{ readonly name: string; readonly items: Uint8Array }> {
+    const slots = this.#view.getUint32(H_SLOTS, true);
+    for (let slot = 0; slot < slots; slot++) {
+      const name = this.nameOfSlot(slot);
+      for (let from = 0; name !== undefined; ) {
+        const count = this.#kernel.onceItems(slot, from);
+        from = this.#view.getUint32(REGISTER_NEXT, true);
+        if (count > 0) yield { name, items: this.#bytes.slice(ANSWER, ANSWER + count * ONCE_ITEM_BYTES) };
+        if (from === 0) break;
+      }
+    }
   }
 
   /** Milliseconds of the last body. */

@@ -17,6 +17,7 @@ export const Opcode = {
   MERGE: 14,
   HISTORY: 15,
   EXPIRE: 16,
+  ONCE: 17,
   EXPIRY: 18,
   TAIL: 19,
   ERROR: 255,
@@ -101,6 +102,7 @@ const REQUEST_RULES = new Map<number, RequestRule>([
   [Opcode.UNIQUES, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.HISTORY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.EXPIRE, { addresses: 'partition', flags: Flag.APPLIED | Flag.SEQUENCED }],
+  [Opcode.ONCE, { addresses: 'partition', flags: Flag.APPLIED | Flag.VALUES | Flag.SEQUENCED }],
   [Opcode.EXPIRY, { addresses: 'partition', flags: Flag.LATEST | Flag.AFTER }],
   [Opcode.TAIL, { addresses: 'partition', flags: Flag.AFTER }],
 ]);

@@ -52,11 +52,20 @@ export interface SeeAnswer extends Progress {
 export type Wanted = 'each' | 'union' | 'sketch';
 const WANTED = ['each', 'union', 'sketch'] as const satisfies readonly Wanted[];
 
+/** The last so many hours, at most 24, or days of UTC: the one that is now and those before it. */
+export interface UniquesWindow {
+  readonly unit: 'hours' | 'days';
+  readonly length: number;
+}
+const UNITS = ['hours', 'days'] as const;
+
 export interface UniquesRequest {
   /** The position to wait for; present exactly when the frame has AFTER. */
   readonly after?: { readonly epoch: number; readonly sequence: number };
   readonly wanted: Wanted;
-  /** At most 256. */
+  /** Absent: all that was ever seen. */
+  readonly window?: UniquesWindow;
+  /** At most 256, or 16 within a window. */
   readonly keys: readonly Key[];
 }
 
@@ -92,13 +101,18 @@ export interface MergeRequest {
 export interface MergeAnswer extends Progress, UniqueCount {}
 
 /** The key of the item before. */
-const SAME_KEY = 0;
+export const SAME_KEY = 0;
 const NEW = 1;
 const ESTIMATED = 2;
 const HASHES = 0;
 const REGISTERS = 1;
 /** Most names of a UNIQUES. */
 export const MOST_UNIQUES = 256;
+export const MOST_UNIQUES_WITHIN = 16;
+/** Added to what is wanted where a window follows. */
+const WITHIN = 4;
+/** Longer than any class keeps. */
+const LONGEST_WINDOW = 100_000;
 
 /** `item length varint | item`, after a key. @throws TallystickError INVALID_ARGUMENT */
 export function writeItem(writer: ByteWriter, item: Uint8Array): void {
@@ -107,6 +121,13 @@ export function writeItem(writer: ByteWriter, item: Uint8Array): void {
   }
   writer.varint(item.length);
   writer.bytes(item);
+}
+
+/** What `writeItem` wrote. @throws TallystickError NAME_INVALID */
+export function readItem(reader: ByteReader): Uint8Array {
+  const bytes = reader.varint();
+  if (bytes >= 1 && bytes <= DEFAULT_LIMITS.name) return reader.copy(bytes);
+  throw new TallystickError('NAME_INVALID', `An item has 1 to ${DEFAULT_LIMITS.name} bytes.`);
 }
 
 /** The frame needs SEQUENCED exactly when the request has a sequence. An item with the very key of the one before takes a byte for it. */
@@ -130,11 +151,7 @@ export function decodeSee(body: Uint8Array, flags: number): SeeRequest {
   for (let count = reader.count(3); count > 0; count--) {
     const key = before && reader.peekU8() === SAME_KEY ? before : readItemKey(reader);
     if (key === before) reader.u8();
-    const bytes = reader.varint();
-    if (bytes < 1 || bytes > DEFAULT_LIMITS.name) {
-      throw new TallystickError('NAME_INVALID', `An item has 1 to ${DEFAULT_LIMITS.name} bytes.`);
-    }
-    sightings.push({ key, item: reader.copy(bytes) });
+    sightings.push({ key, item: readItem(reader) });
     before = key;
   }
   reader.end();
@@ -179,21 +196,35 @@ export function decodeSeeAnswer(body: Uint8Array, items: number, values: boolean
 }
 
 /** The frame needs AFTER exactly when the request has `after`. */
-export function encodeUniques(writer: ByteWriter, { after, wanted, keys }: UniquesRequest): void {
+export function encodeUniques(writer: ByteWriter, { after, wanted, window, keys }: UniquesRequest): void {
   if (after) writeAfter(writer, after.epoch, after.sequence);
-  writer.u8(WANTED.indexOf(wanted));
+  writer.u8(WANTED.indexOf(wanted) | (window ? WITHIN : 0));
+  if (window) {
+    writer.u8(UNITS.indexOf(window.unit));
+    writer.varint(window.length);
+  }
   writeKeys(writer, keys);
 }
 
 export function decodeUniques(body: Uint8Array, flags: number): UniquesRequest {
   const reader = new ByteReader(body);
   const after = flags & Flag.AFTER ? { after: readAfter(reader) } : undefined;
-  const wanted = WANTED[reader.u8()];
+  const asked = reader.u8();
+  const wanted = WANTED[asked & ~WITHIN];
   if (!wanted) throw new TallystickError('BAD_REQUEST', 'A UNIQUES wants something unknown.');
+  const window = asked & WITHIN ? { window: readWindow(reader) } : undefined;
   const keys = readKeys(reader);
-  if (keys.length > MOST_UNIQUES) throw new TallystickError('TOO_MANY_OPERATIONS', `At most ${MOST_UNIQUES} names.`);
+  const most = window ? MOST_UNIQUES_WITHIN : MOST_UNIQUES;
+  if (keys.length > most) throw new TallystickError('TOO_MANY_OPERATIONS', `At most ${most} names.`);
   reader.end();
-  return { ...after, wanted, keys };
+  return { ...after, wanted, ...window, keys };
+}
+
+function readWindow(reader: ByteReader): UniquesWindow {
+  const unit = UNITS[reader.u8()];
+  const length = reader.varint();
+  if (unit && length >= 1 && length <= LONGEST_WINDOW) return { unit, length };
+  throw new TallystickError('BAD_REQUEST', 'A window of unique items is some hours or days.');
 }
 
 export function encodeUniquesAnswer(writer: ByteWriter, answer: UniquesAnswer): void {

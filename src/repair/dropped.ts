@@ -2,6 +2,7 @@ import { nameOfId } from '../backup/partition-counters.js';
 import { EFFECT_BYTES } from '../lane/recovery.js';
 import type { LogEntry } from '../log/record.js';
 import type { Partition } from '../partition/partition.js';
+import { decodeOnce } from '../protocol/once.js';
 import { Opcode } from '../protocol/opcode.js';
 import { decodeAdd, decodeDelete, decodeSet, type Key } from '../protocol/request.js';
 import { decodeMerge, decodeSee } from '../protocol/uniques.js';
@@ -11,7 +12,7 @@ import { decodeMerge, decodeSee } from '../protocol/uniques.js';
 export interface DroppedCounter {
   /** Where no kept counter has its id: `id <slot>.<generation>`. */
   readonly name: string;
-  /** The sum of what was to be added, by SET and DELETE too; steps with bounds or an operation id may have been refused. */
+  /** The sum of what was to be added, by SET and DELETE too; steps with bounds or an operation id may have been refused, and items counted before. */
   readonly delta: bigint;
   readonly operations: number;
 }
@@ -61,6 +62,10 @@ export class DroppedEntries {
     } else if (kind === Opcode.SEE) {
       const request = decodeSee(body, flags);
       for (const { key } of request.sightings) this.#add(key, 0n);
+      if (request.sequence) this.#batch(producer, request.sequence.sequence);
+    } else if (kind === Opcode.ONCE) {
+      const request = decodeOnce(body, flags);
+      for (const { key, delta = 1n } of request.operations) this.#add(key, delta);
       if (request.sequence) this.#batch(producer, request.sequence.sequence);
     } else if (kind === Opcode.MERGE) {
       const request = decodeMerge(body, flags);

@@ -11,7 +11,7 @@ import { partitionOf } from '../protocol/partition-hash.js';
 import { writeExtendedDelta, writeNameKey, writeOperationByName, writeSequence } from '../protocol/request.js';
 import { compileWasm } from '../wasm.js';
 import { type NewCursor, newCursors } from './cursors.js';
-import { mergesOf, takeUniques } from './uniques.js';
+import { type Bringing, keepsOf, mergesOf, takeUniques } from './uniques.js';
 
 /** A data directory of another with other lanes, or other partitions. The old one is only read. */
 
@@ -48,7 +48,7 @@ const CLOCK_STEP_MILLISECONDS = 3_600_000;
 
 /**
  * Makes the directory `into`, under a new epoch. With as many partitions as before each partition is what it was. With another number
- * the counters go to where their names belong now, with their unique items, and the producers that have cursors with them; the sessions of all producers
+ * the counters go to where their names belong now, with their unique items and those that count once, and the producers that have cursors with them; the sessions of all producers
  * end, because what a client sends again of an old partition must not be counted by a new one.
  *
  * It takes the memory of all partitions and of one lane. If the process dies on the way, what is there is no directory that a
@@ -155,13 +155,15 @@ class Rebuilt {
   /** Of the partitions that keep uniques: all have the same, which the next start would give them. */
   #classes: Uint8Array = new Uint8Array(0);
   /** By new partition. */
-  readonly #merges: readonly Uint8Array[][];
+  readonly #bringings: readonly Bringing[][];
   #incarnation = 0;
+  /** The latest clock of the old partitions: what they keep for some time they keep by a clock of their own. */
+  #clock = 0;
 
   constructor(count: number, secret: Uint8Array, milliseconds: number) {
     this.#milliseconds = milliseconds;
     this.#batches = Array.from({ length: count }, () => ({ body: new ByteWriter(), operations: 0 }));
-    this.#merges = Array.from({ length: count }, () => []);
+    this.#bringings = Array.from({ length: count }, () => []);
     const kernel = compileWasm('kernel');
     for (let number = 0; number < count; number++) {
       const partition = new Partition(kernel);
@@ -187,10 +189,13 @@ class Rebuilt {
   take(number: number, partition: Partition): void {
     endDue(partition, this.#milliseconds);
     for (const counter of countersOf(partition)) this.#add(counter);
-    for (const { name, body } of mergesOf(partition)) {
-      this.#classes = partition.classes;
-      this.#merges[this.#partitionOf(name)]?.push(body);
+    for (const bringings of [mergesOf(partition), keepsOf(partition)]) {
+      for (const bringing of bringings) {
+        this.#classes = partition.classes;
+        this.#bringings[this.#partitionOf(bringing.name)]?.push(bringing);
+      }
     }
+    this.#clock = Math.max(this.#clock, partition.clock);
     this.#incarnation = Math.max(this.#incarnation, partition.incarnation);
     for (const { id, isNamed, cursor } of partition.producers()) {
       if (!cursor || !isNamed) continue; // nobody comes back as one without a name
@@ -205,8 +210,9 @@ class Rebuilt {
     const cursors = newCursors(this.#cursors, old, this.partitions.size);
     for (const [number, partition] of this.partitions) {
       this.#send(number);
-      const merges = this.#merges[number] ?? [];
-      if (merges.length > 0) takeUniques(partition, this.#classes, merges, this.#milliseconds);
+      partition.startClock(this.#clock);
+      const bringings = this.#bringings[number] ?? [];
+      if (bringings.length > 0) takeUniques(partition, this.#classes, bringings, this.#milliseconds);
     }
     for (const partition of this.partitions.values()) partition.startIncarnations(this.#incarnation);
     for (const cursor of cursors) this.#open(cursor);

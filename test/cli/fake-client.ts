@@ -66,15 +66,17 @@ export class FakeClient extends FakeTarget implements CliClient {
     return names.map((name) => ({ name, value: this.server.values.get(name) ?? 0n }));
   }
 
-  uniques(names: readonly string[], options: { read: string; union: true }): Promise<UniqueCount>;
-  uniques(names: readonly string[], options: { read: string }): Promise<UniqueCount[]>;
+  uniques(names: readonly string[], options: { read: string; window?: string; union: true }): Promise<UniqueCount>;
+  uniques(names: readonly string[], options: { read: string; window?: string }): Promise<UniqueCount[]>;
   async uniques(
     names: readonly string[],
-    { read, union }: { read: string; union?: true },
+    { read, union, window }: { read: string; union?: true; window?: string },
   ): Promise<UniqueCount | UniqueCount[]> {
     this.server.reads.push(read);
     const countOf = (names: readonly string[]): UniqueCount => {
-      const { size } = new Set(names.flatMap((name) => [...(this.server.uniques.get(name) ?? [])]));
+      // the last item of each is all that was seen lately
+      const lately = window === undefined ? 0 : -1;
+      const { size } = new Set(names.flatMap((name) => [...(this.server.uniques.get(name) ?? [])].slice(lately)));
       const exact = size <= this.server.exactUniques;
       return { names, count: size, exact, standardError: exact ? 0 : 0.008_123_4 };
     };

@@ -97,6 +97,19 @@ export class FakeTarget implements IngestTarget {
     return this.server.partitionOf(name);
   }
 
+  async incrementOnce(
+    name: string,
+    item: string,
+    { delta = 1n, within = '24h' }: { delta?: bigint; within?: string },
+  ): Promise<{ counted: boolean; value: bigint }> {
+    if (within !== '24h') throw new TallystickError('NOT_TRACKED');
+    const [seen] = await this.see(name, [item]);
+    const counted = seen?.isNew ?? false;
+    const value = (this.server.values.get(name) ?? 0n) + (counted ? delta : 0n);
+    this.server.values.set(name, value);
+    return { counted, value };
+  }
+
   async see(name: string, items: readonly string[]): Promise<{ isNew: boolean; exact: boolean }[]> {
     const seen = this.server.uniques.get(name) ?? new Set();
     this.server.uniques.set(name, seen);

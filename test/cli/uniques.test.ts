@@ -30,6 +30,7 @@ it('uniques prints a number, a table of them, or that of the union', async () =>
   expect((await cli(['uniques', 'v', 'w', '--union'], { server })).out).toBe('~5\n');
   expect((await cli(['uniques', '-'], { server, stdin: 'v\n' })).out).toBe('v  2\n');
   expect(server.reads.every((read) => read === 'durable')).toBe(true);
+  expect((await cli(['uniques', 'v', '--window', '1h'], { server })).out).toBe('1\n');
   await cli(['uniques', 'v', '--latest'], { server });
   expect(server.reads.at(-1)).toBe('latest');
 });
@@ -47,4 +48,18 @@ it('uniques prints an object a line for machines, and opens no producer', async 
     { names: ['w'], count: 4, exact: false, standardError: 0.008123 },
   ]);
   expect(connections[0]?.options.producer).toBe(false);
+});
+
+it('once prints how many of the items counted, and the value for machines', async () => {
+  const server = serverWith({});
+  expect(await cli(['once', 'v', 'a', '--within', '24h'], { server })).toMatchObject({ status: 0, out: '1\n' });
+  expect((await cli(['once', 'v', 'a'], { server })).out).toBe('0\n');
+  expect((await cli(['once', 'v', '-', '--by', '-5'], { server, stdin: 'b\na\nc\n' })).out).toBe('2\n');
+  expect((await cli(['once', 'v', 'c', 'd', '--json'], { server })).out).toBe(
+    '{"name":"v","counted":1,"value":"-8"}\n',
+  );
+  const refused = await cli(['once', 'v', 'e', '--within', '1h'], { server });
+  expect(refused).toMatchObject({ status: 1, out: '' });
+  expect(refused.err).toContain('NOT_TRACKED');
+  expect(await cli(['once', 'v'], { server })).toMatchObject({ status: 2 });
 });

@@ -74,6 +74,7 @@ export const WITHOUT_MODEL: readonly number[] = [
   Opcode.MERGE,
   Opcode.HISTORY,
   Opcode.TAIL,
+  Opcode.ONCE,
 ];
 /** What is said of a sequence; its operations were not looked at. */
 const OF_SEQUENCES: ReadonlySet<number> = new Set([

@@ -5,6 +5,7 @@ import { serverOfTest } from './server-process.js';
 const CLASSES = JSON.stringify([
   { pattern: 'exact:*', uniques: 10_000_000 },
   { pattern: 'visitors:*', uniques: 256 },
+  { pattern: 'daily:*', uniques: 256, uniquesWindows: '30d' },
 ]);
 const environment = { TALLYSTICK_CLASSES: CLASSES };
 
@@ -38,6 +39,32 @@ test('what was seen is counted once, told new once, and survives kill -9', async
   expect(after.map(({ count }) => count)).toEqual(before.map(({ count }) => count));
   expect(await again.get('visitors:/')).toBe(5n);
   expect((await again.see('exact:big', range(29_990, 30_010))).filter(({ isNew }) => isNew)).toHaveLength(10);
+});
+
+test('what was seen in the last hours and days is told as such, over partitions and kill -9', async () => {
+  const server = await serverOfTest({ lanes: 2, partitions: 4, environment });
+  const client = await clientOfTest(server);
+  const names = Array.from({ length: 40 }, (_, i) => `daily:${i}`);
+  await Promise.all(names.map((name, i) => client.see(name, range(i * 10, i * 10 + 20))));
+  await client.see('daily:big', range(0, 10_000));
+  await client.flush();
+  await server.kill('SIGKILL');
+  await server.start();
+  const again = await clientOfTest(server);
+  for (const window of ['24h', '2d', '30d']) {
+    const each = await again.uniques(names, { window });
+    expect(each.every(({ count, exact }) => exact && count === 20)).toBe(true);
+    expect(await again.uniques(names, { window, union: true })).toMatchObject({ count: 410, exact: true });
+    const { count, exact, standardError } = await again.uniques('daily:big', { window });
+    expect(exact).toBe(false);
+    expect(Math.abs(count / 10_000 - 1)).toBeLessThan(0.04);
+    expect(standardError).toBeCloseTo(0.00812, 5);
+    expect(await again.uniques('daily:none', { window })).toMatchObject({ count: 0, exact: true });
+  }
+  const codeOf = (window: string, name = 'daily:1') => again.uniques(name, { window }).catch(({ code }) => code);
+  expect(await codeOf('31d')).toBe('NOT_TRACKED');
+  expect(await codeOf('1d', 'visitors:/')).toBe('NOT_TRACKED');
+  for (const window of ['25h', '0d', '90m', '']) expect(await codeOf(window)).toBe('INVALID_ARGUMENT');
 });
 
 test('a union over partitions is that of the items, whichever lane is asked, and changes nothing', async () => {

@@ -10,6 +10,7 @@ import {
   UNCHANGED,
 } from '../../src/partition/partition.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
+import { decodeOnceAnswer, encodeOnce, type OnceAnswer, type OnceRequest } from '../../src/protocol/once.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
   type AddRequest,
@@ -45,6 +46,7 @@ import {
   type SeeRequest,
   type UniqueCount,
   type UniquesAnswer,
+  type UniquesWindow,
   type Wanted,
 } from '../../src/protocol/uniques.js';
 import { compileWasm } from '../../src/wasm.js';
@@ -189,6 +191,24 @@ export class Kernel implements Counters {
     });
   }
 
+  once(
+    request: OnceRequest,
+    flags = 0,
+    session = NOBODY,
+    milliseconds = START,
+  ): Outcome<Omit<OnceAnswer, keyof Progress>> {
+    const sequenced = request.sequence ? Flag.SEQUENCED : 0;
+    const status = this.call(Opcode.ONCE, flags | sequenced, session, milliseconds, bodyOf(encodeOnce, request));
+    return this.#outcome(status, (bytes) => {
+      const { refused, counted, values } = decodeOnceAnswer(
+        bytes,
+        request.operations.length,
+        (flags & Flag.VALUES) !== 0,
+      );
+      return { refused, counted, values };
+    });
+  }
+
   merge(request: MergeRequest, session = NOBODY, milliseconds = START): Outcome<UniqueCount> {
     const sequenced = request.sequence ? Flag.SEQUENCED : 0;
     const status = this.call(Opcode.MERGE, sequenced, session, milliseconds, bodyOf(encodeMerge, request));
@@ -198,8 +218,13 @@ export class Kernel implements Counters {
     });
   }
 
-  uniques(wanted: Wanted, keys: readonly Key[]): Outcome<Omit<UniquesAnswer, keyof Progress>> {
-    const status = this.partition.uniques(bodyOf(encodeUniques, { wanted, keys }));
+  uniques(
+    wanted: Wanted,
+    keys: readonly Key[],
+    window?: UniquesWindow,
+    now = START,
+  ): Outcome<Omit<UniquesAnswer, keyof Progress>> {
+    const status = this.partition.uniques(bodyOf(encodeUniques, { wanted, keys, ...(window && { window }) }), now);
     if (this.watched) expect(this.partition.stateHash, 'state after a UNIQUES').toBe(this.#lastHash);
     return this.#outcome(status, (bytes) => {
       const { position, flushed, ...answer } = decodeUniquesAnswer(bytes, wanted);

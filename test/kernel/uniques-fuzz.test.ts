@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { OK } from '../../src/errors.js';
+import { encodeOnce } from '../../src/protocol/once.js';
 import { Opcode } from '../../src/protocol/opcode.js';
 import { SKETCH_BYTES } from '../../src/protocol/sketch.js';
 import { encodeMerge, encodeSee, encodeUniques, type UniqueItems } from '../../src/protocol/uniques.js';
-import { bodyOf, Kernel, NOBODY, replay } from './fixture.js';
+import { bodyOf, Kernel, NOBODY, replay, START } from './fixture.js';
 
 const key = fc.oneof(
   fc.record({ name: fc.constantFrom('exact', 'n', 'sketch', 'plain') }),
@@ -15,7 +16,13 @@ const items: fc.Arbitrary<UniqueItems> = fc.oneof(
   fc.record({ hashes: fc.array(fc.bigInt(0n, 2n ** 64n - 1n), { maxLength: 400, size: 'max' }) }),
   fc.record({ registers: fc.uint8Array({ minLength: SKETCH_BYTES, maxLength: SKETCH_BYTES, max: 50 }) }),
 );
+const counting = fc
+  .tuple(key, item, fc.option(fc.record({ delta: fc.bigInt(-9n, 9n), within: fc.constantFrom(0, 0, 3_600_000) })))
+  .map(([key, item, extension]) => ({ key, item, ...extension }));
 const body = fc.oneof(
+  fc
+    .array(counting, { maxLength: 200, size: 'max' })
+    .map((operations) => [Opcode.ONCE, bodyOf(encodeOnce, { operations })] as const),
   fc
     .array(fc.record({ key, item }), { maxLength: 300, size: 'max' })
     .map((sightings) => [Opcode.SEE, bodyOf(encodeSee, { sightings })] as const),
@@ -41,9 +48,9 @@ test('sightings, merges and questions of any bytes are answered or refused, leav
     fc.property(fc.array(fc.tuple(body, damage), { maxLength: 40, size: 'max' }), (bodies) => {
       const kernel = new Kernel({ maximumPages: 170 });
       kernel.classify([
-        { pattern: 'exact', uniques: 10_000 },
+        { pattern: 'exact', uniques: 10_000, once: 3_600_000, onceItems: 100 },
         { pattern: 'n', uniques: 20 },
-        { pattern: 'sketch', uniques: 0 },
+        { pattern: 'sketch', uniques: 0, once: 60_000, onceItems: 10_000 },
       ]);
       for (const [[opcode, bytes], how] of bodies) {
         const sent = damaged(bytes, how);
@@ -52,7 +59,7 @@ test('sightings, merges and questions of any bytes are answered or refused, leav
           continue;
         }
         const before = kernel.partition.stateHash;
-        const status = kernel.partition.uniques(sent);
+        const status = kernel.partition.uniques(sent, START);
         if (!how) expect(status).toBe(OK);
         expect(kernel.partition.stateHash).toBe(before);
       }

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import type { ByteWriter } from '../../src/protocol/bytes.js';
 import * as expiry from '../../src/protocol/expiry.js';
 import * as history from '../../src/protocol/history.js';
+import * as once from '../../src/protocol/once.js';
 import { Flag } from '../../src/protocol/opcode.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
@@ -51,6 +52,11 @@ const sighting: fc.Arbitrary<uniques.Sighting> = fc.record({ key, item: bytes(1,
 /** Every other item has the very key of the one before. */
 const withRepeatedKeys = (sightings: readonly uniques.Sighting[]): uniques.Sighting[] =>
   sightings.map(({ item, key }, i) => ({ item, key: i % 2 ? (sightings[i - 1] as uniques.Sighting).key : key }));
+const counting: fc.Arbitrary<once.OnceOperation> = fc
+  .tuple(sighting, fc.option(fc.record({ delta: int64, within: instant }), { nil: undefined }))
+  .map(([plain, extension]) => ({ ...plain, ...extension }));
+const withRepeatedCountings = (operations: readonly once.OnceOperation[]): once.OnceOperation[] =>
+  operations.map((operation, i) => ({ ...operation, key: (operations[i - (i % 3)] as once.OnceOperation).key }));
 const uniqueCount: fc.Arbitrary<uniques.UniqueCount> = fc.oneof(
   fc.record({ status: fc.constant(0), exact: fc.boolean(), count }),
   fc.record({ status, exact: fc.constant(true), count: fc.constant(0) }),
@@ -262,6 +268,23 @@ export const BODIES = [
     uniques.encodeSeeAnswer,
     (encoded, value) => uniques.decodeSeeAnswer(encoded, 11, value.seen.length > 0),
   ),
+  body<once.OnceRequest>(
+    'ONCE',
+    fc.record({ sequence, operations: many(counting).map(withRepeatedCountings) }, { requiredKeys: ['operations'] }),
+    once.encodeOnce,
+    (encoded, value) => once.decodeOnce(encoded, sequenced(value)),
+  ),
+  body<once.OnceAnswer>(
+    'the answer to ONCE',
+    fc.record({
+      ...progress,
+      refused: many(fc.record({ index: fc.nat(10), status })),
+      counted: fc.array(fc.boolean(), { minLength: 11, maxLength: 11 }),
+      values: fc.oneof(fc.constant([]), fc.array(int64, { minLength: 11, maxLength: 11 })),
+    }),
+    once.encodeOnceAnswer,
+    (encoded, value) => once.decodeOnceAnswer(encoded, 11, value.values.length > 0),
+  ),
   body<uniques.MergeRequest>(
     'MERGE',
     fc.record({ sequence, key, items: hashes }, { requiredKeys: ['key', 'items'] }),
@@ -280,6 +303,10 @@ export const BODIES = [
       {
         after: fc.record({ epoch: fc.nat(0xffffffff), sequence: count }),
         wanted: fc.constantFrom('each', 'union', 'sketch'),
+        window: fc.record({
+          unit: fc.constantFrom('hours' as const, 'days' as const),
+          length: fc.integer({ min: 1, max: 100 }),
+        }),
         keys: many(key),
       },
       { requiredKeys: ['wanted', 'keys'] },

@@ -6,6 +6,7 @@ import * as control from '../../src/protocol/control.js';
 import * as expiry from '../../src/protocol/expiry.js';
 import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
 import * as history from '../../src/protocol/history.js';
+import * as once from '../../src/protocol/once.js';
 import { ANSWER, Flag, LANE, Opcode, requestRule } from '../../src/protocol/opcode.js';
 import { murmur3, partitionHash, partitionOf } from '../../src/protocol/partition-hash.js';
 import * as request from '../../src/protocol/request.js';
@@ -97,6 +98,11 @@ const CODECS: Record<string, Codec<unknown>> = {
   'answer HISTORY': codec(({ body }) => history.decodeHistoryAnswer(body), history.encodeHistoryAnswer),
   'request EXPIRE': codec(({ body, flags }) => expiry.decodeExpire(body, flags), expiry.encodeExpire),
   'answer EXPIRE': codec(({ body }) => expiry.decodeExpireAnswer(body), expiry.encodeExpireAnswer),
+  'request ONCE': codec(({ body, flags }) => once.decodeOnce(body, flags), once.encodeOnce),
+  'answer ONCE': codec(({ body }, meaning) => {
+    const { counted, values } = meaning.body as { counted: unknown[]; values: unknown[] };
+    return once.decodeOnceAnswer(body, counted.length, values.length > 0);
+  }, once.encodeOnceAnswer),
   'request EXPIRY': codec(({ body, flags }) => request.decodeGet(body, flags), request.encodeGet),
   'answer EXPIRY': codec(({ body }) => expiry.decodeExpiryAnswer(body), expiry.encodeExpiryAnswer),
   'request TAIL': codec(({ body, flags }) => tail.decodeTail(body, flags), tail.encodeTail),

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { spawnChild } from '../../load/child.mjs';
+import type { Client } from '../../src/client/client.js';
 import { clientOfTest } from '../integration/clients.js';
 import { startProgram } from '../integration/ingest-programs.js';
 import { RawClient } from '../integration/raw-client.js';
@@ -98,10 +99,11 @@ test('every counter keeps its value through other numbers of partitions and lane
   }
 }, 120_000);
 
-test('unique items go with their names, and are told new no more', async () => {
+test('unique items go with their names, and are told new, or count, no more', async () => {
   const classes = [
     { pattern: 'exact:*', uniques: 10_000 },
     { pattern: 'visitors:*', uniques: 256 },
+    { pattern: 'views:*', once: '24h' },
   ];
   const environment = { TALLYSTICK_CLASSES: JSON.stringify(classes) };
   const old = await serverOfTest({ lanes: 2, partitions: 4, environment });
@@ -110,6 +112,9 @@ test('unique items go with their names, and are told new no more', async () => {
   const itemsOf = (i: number) => Array.from({ length: i % 50 === 0 ? 2_000 : i % 5 }, (_, j) => `item ${i * j}`);
   await Promise.all(names.map((name, i) => client.see(name, itemsOf(i))));
   await client.increment('visitors:1', 7);
+  const views = (of: Client, item: string) =>
+    Promise.all(Array.from({ length: 40 }, (_, i) => of.incrementOnce(`views:${i}`, `${item} ${i % 3}`)));
+  for (let visitor = 0; visitor < 80; visitor++) await views(client, `visitor ${visitor}`);
   const before = await client.uniques(names);
   expect(new Set(before.map(({ exact }) => exact)).size).toBe(2);
   const union = await client.uniques(names, { union: true });
@@ -128,6 +133,11 @@ test('unique items go with their names, and are told new no more', async () => {
   expect(await again.uniques(names, { union: true })).toMatchObject({ count: union.count, exact: union.exact });
   expect(await again.get('visitors:1')).toBe(7n);
   expect((await again.see('exact:3', itemsOf(3))).some(({ isNew }) => isNew)).toBe(false);
+  for (let visitor = 0; visitor < 80; visitor++) {
+    const told = await views(again, `visitor ${visitor}`);
+    expect(told.every(({ counted, value }) => !counted && value === 80n)).toBe(true);
+  }
+  expect((await views(again, 'visitor 80')).every(({ counted, value }) => counted && value === 81n)).toBe(true);
 });
 
 test('nothing that a client sends again of an old partition counts', async () => {

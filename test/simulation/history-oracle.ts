@@ -7,7 +7,7 @@ import { Partition } from '../../src/partition/partition.js';
 import { MILLISECONDS, RESOLUTIONS } from '../../src/series/bucket.js';
 import { compileWasm } from '../../src/wasm.js';
 import type { SimHistoryDisk } from '../history/sim-tables.js';
-import type { Applied } from './partition-model.js';
+import type { Applied } from './model-results.js';
 
 const KERNEL = compileWasm('kernel');
 const codec = new RowCodec();

@@ -8,6 +8,7 @@ import { ByteReader } from '../../src/protocol/bytes.js';
 import { decodeHelloAnswer } from '../../src/protocol/control.js';
 import { decodeExpireAnswer } from '../../src/protocol/expiry.js';
 import type { FrameView } from '../../src/protocol/frame.js';
+import { decodeOnceAnswer } from '../../src/protocol/once.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
   decodeAddAnswer,
@@ -20,7 +21,8 @@ import {
   type Progress,
 } from '../../src/protocol/response.js';
 import { entriesOf } from './journal.js';
-import { type AddResult, type Applied, type ExpireResult, PartitionModel, type SetResult } from './partition-model.js';
+import type { AddResult, Applied, ExpireResult, OnceResult, SetResult } from './model-results.js';
+import { PartitionModel } from './partition-model.js';
 import type { Sent } from './requests.js';
 import { LANE_OF, MODEL_OPTIONS, PARTITIONS } from './shape.js';
 import type { World } from './world.js';
@@ -133,6 +135,7 @@ export class Oracle {
     if (opcode === Opcode.ERROR) this.#refused(sent, body);
     else if (this.#world.server.isAfterFailure) this.#wrong(`opcode ${opcode} is acknowledged after storage failed`);
     else if (sent.opcode === Opcode.ADD) this.#added(sent, flags, body);
+    else if (sent.opcode === Opcode.ONCE) this.#counted(sent, flags, body);
     else if (sent.opcode === Opcode.EXPIRE) this.#expires(sent, flags, body);
     else if (hasEffect(sent.opcode)) this.#wasSet(sent, flags, body);
     else if (sent.opcode === Opcode.GET) this.#read(sent, body);
@@ -165,6 +168,15 @@ export class Oracle {
     this.#written(sent, flags, answer, ({ result }) => {
       const { refused, values } = result as AddResult;
       return same(refused.flatMap(Object.values), answer.refused.flatMap(Object.values)) && same(values, answer.values);
+    });
+  }
+
+  #counted(sent: Sent, flags: number, body: Uint8Array): void {
+    const answer = decodeOnceAnswer(body, sent.count, (sent.flags & Flag.VALUES) !== 0);
+    this.#written(sent, flags, answer, ({ result }) => {
+      const { refused, counted, values } = result as OnceResult;
+      const isRefused = same(refused.flatMap(Object.values), answer.refused.flatMap(Object.values));
+      return isRefused && same(counted, answer.counted) && same(values, answer.values);
     });
   }
 
@@ -384,7 +396,7 @@ export class Oracle {
 }
 
 /** Requests that change counters, and may have a sequence. */
-const MAY_REPEAT: ReadonlySet<number> = new Set([Opcode.ADD, Opcode.SET, Opcode.DELETE, Opcode.EXPIRE]);
+const MAY_REPEAT: ReadonlySet<number> = new Set([Opcode.ADD, Opcode.SET, Opcode.DELETE, Opcode.EXPIRE, Opcode.ONCE]);
 
 function isWrite({ opcode }: Sent): boolean {
   return MAY_REPEAT.has(opcode);

@@ -4,6 +4,7 @@ import type { LogEntry } from '../../src/log/record.js';
 import { Kind } from '../../src/partition/partition.js';
 import { ByteReader } from '../../src/protocol/bytes.js';
 import { decodeExpire, type ExpireRequest } from '../../src/protocol/expiry.js';
+import { decodeOnce, type OnceOperation } from '../../src/protocol/once.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
   decodeAdd,
@@ -13,45 +14,13 @@ import {
   type Key,
   type Operation,
 } from '../../src/protocol/request.js';
+import type { AddResult, Applied, ExpireResult, OnceResult, SetResult } from './model-results.js';
 
 /**
  * What a partition is, from outside: a map of values, a set of batches that were applied, each once. It is fed the bodies in the
  * order in which the lane logged them, computes what each must have been answered, and can forget the newest ones, as a
  * crash does.
  */
-
-export interface AddResult {
-  readonly refused: readonly { readonly index: number; readonly status: number }[];
-  readonly values: readonly bigint[];
-}
-
-/** Of SET and DELETE. */
-export interface SetResult {
-  readonly status: number;
-  readonly previous: bigint;
-}
-
-/** Of EXPIRE. */
-export interface ExpireResult {
-  readonly status: number;
-  readonly expires: number;
-}
-
-/** A change of the partition, and what takes it back. */
-export interface Applied {
-  readonly position: number;
-  readonly kind: number;
-  readonly flags: number;
-  readonly body: Uint8Array;
-  /** As the log has it. */
-  readonly entry: LogEntry;
-  /** Of a sequenced one: `producer/incarnation/sequence`. */
-  readonly batch: string | undefined;
-  readonly result: AddResult | SetResult | ExpireResult | undefined;
-  /** How many counters came to their end. */
-  readonly ended: number;
-  readonly undo: (() => void)[];
-}
 
 export interface ModelProducer {
   readonly id: string;
@@ -108,6 +77,8 @@ export interface ModelOptions {
   readonly dayClassOf: (name: string) => number;
   /** Hours that the zones of those classes are ahead of UTC. */
   readonly hoursAhead: ReadonlyMap<number, number>;
+  /** For how long, in milliseconds, and how many items of a counter count once, by the class of its name. */
+  readonly onceOf: (name: string) => { readonly within: number; readonly items: number } | undefined;
 }
 
 export class PartitionModel {
@@ -122,6 +93,8 @@ export class PartitionModel {
   readonly #deletions = new Map<string, number[]>();
   /** The end of the present day of each class that has days. */
   readonly #dayEnds: Map<number, number>;
+  /** By name, when each item was counted last, by the kernel's clock. */
+  readonly #items = new Map<string, Map<string, number>>();
   #incarnation = 0;
   #time = 0;
   #clock = 0;
@@ -216,6 +189,7 @@ export class PartitionModel {
     this.#pass(entry.milliseconds, undo);
     let result: Applied['result'];
     if (kind === Opcode.ADD) result = this.#add(decodeAdd(body, flags).operations, flags, position, undo);
+    else if (kind === Opcode.ONCE) result = this.#once(decodeOnce(body, flags).operations, flags, position, undo);
     else if (kind === Opcode.EXPIRE) result = this.#expiry(decodeExpire(body, flags), position, undo);
     else if (hasEffect(kind)) {
       const changed = this.#change(entry, undo);
@@ -323,6 +297,37 @@ export class PartitionModel {
     return { status: OK, value: next };
   }
 
+  #once(operations: readonly OnceOperation[], flags: number, position: number, undo: (() => void)[]): OnceResult {
+    const results = operations.map((operation) => this.#count(operation, position, undo));
+    return {
+      refused: results.flatMap((result, index) => (result.status ? [{ index, status: result.status }] : [])),
+      counted: results.map(({ counted }) => counted),
+      values: flags & Flag.VALUES ? results.map(({ value }) => value) : [],
+    };
+  }
+
+  #count({ key, item, delta = 1n, within = 0 }: OnceOperation, position: number, undo: (() => void)[]) {
+    const name = this.nameOf(key, position);
+    if (name === undefined) return { status: status('ID_UNKNOWN'), counted: false, value: 0n };
+    const value = this.#valueOf(name) ?? 0n;
+    const rule = this.#options.onceOf(name);
+    if (!rule || (within !== 0 && within !== rule.within))
+      return { status: status('NOT_TRACKED'), counted: false, value };
+    const items = this.#items.get(name) ?? new Map<string, number>();
+    this.#items.set(name, items);
+    // Kept from the next whole second on
+    const live = [...items].filter(([, since]) => Math.ceil(since / 1_000) * 1_000 + rule.within > this.#clock);
+    const id = String(item);
+    if (live.some(([other]) => other === id)) return { status: OK, counted: false, value };
+    if (value + delta < MIN || value + delta > MAX) return { status: status('OVERFLOW'), counted: false, value };
+    if (live.length >= rule.items) return { status: status('ITEMS_FULL'), counted: false, value };
+    const before = items.get(id);
+    items.set(id, this.#clock);
+    undo.push(() => (before === undefined ? items.delete(id) : items.set(id, before)));
+    this.#write(name, value + delta, position, undo);
+    return { status: OK, counted: true, value: value + delta };
+  }
+
   /** SET or DELETE, and the delta that is logged behind it. */
   #change({ kind, flags, body, sequence }: LogEntry, undo: (() => void)[]): SetResult | string {
     const own = body.subarray(0, body.length - EFFECT_BYTES);
@@ -397,6 +402,9 @@ export class PartitionModel {
 
   #end(name: string, position: number, undo: (() => void)[]): void {
     this.#write(name, undefined, position, undo, 0);
+    const items = this.#items.get(name);
+    this.#items.delete(name);
+    if (items) undo.push(() => this.#items.set(name, items));
     const deletions = this.#deletions.get(name) ?? [];
     this.#deletions.set(name, deletions);
     deletions.push(position);

@@ -27,8 +27,9 @@ export const CONFIGURATION = {
     { pattern: '*1*', windows: '1d', history: true, lateness: 'any' },
     { pattern: '*2*', windows: '1h' },
     { pattern: 'mixed3*', ttl: 700 },
-    { pattern: 'mixed5*', rollover: 'daily' },
+    { pattern: 'mixed5*', rollover: 'daily', once: 100, onceItems: 3 },
     { pattern: 'mixed6*', rollover: 'daily', zone: 'Asia/Tokyo' },
+    { pattern: 'mixed*', once: 100, onceItems: 3 },
   ] satisfies CounterClass[],
 };
 
@@ -41,6 +42,7 @@ export const MODEL_OPTIONS = {
     [4, 0],
     [5, 9],
   ]),
+  onceOf: (name: string) => (/^mixed[^36]/.test(name) && !/[12]/.test(name) ? { within: 100, items: 3 } : undefined),
 };
 
 /** So many names of a partition with a prefix. */

@@ -6,8 +6,9 @@ import {
   type ProducerRef,
 } from '../../src/protocol/control.js';
 import { decodeExpireAnswer } from '../../src/protocol/expiry.js';
+import { decodeOnceAnswer } from '../../src/protocol/once.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
-import { decodeAddAnswer, decodeSetAnswer, decodeSyncAnswer } from '../../src/protocol/response.js';
+import { type AddAnswer, decodeAddAnswer, decodeSetAnswer, decodeSyncAnswer } from '../../src/protocol/response.js';
 import { bodyOf, Link, refusalOf } from './link.js';
 import type { Answer } from './requests.js';
 import { LANES, PARTITIONS, partitionsOf } from './shape.js';
@@ -237,13 +238,13 @@ export class SimClient {
   // --- batches ---
 
   #send(link: Link, stream: Stream, batch: Batch, applied: number): void {
-    const { opcode, flags, operations } = batch.content;
+    const { opcode, flags, operations, once } = batch.content;
     const body = batch.body(stream.unansweredBefore(batch));
     const { incarnation } = stream;
     batch.copies++;
     link.send(opcode, flags | applied | Flag.SEQUENCED, batch.partition, body, {
       batch: batch.key,
-      count: operations.length,
+      count: (once ?? operations).length,
       done: (answer) => {
         batch.copies--;
         if (stream.incarnation === incarnation) this.#ended(link, stream, batch, answer, applied === 0);
@@ -354,16 +355,26 @@ export const MAY_REFUSE: ReadonlySet<string> = new Set([
 ]);
 
 function endingOf(batch: Batch, { body }: Answer, life: number): { ending: Ending; flushed: number } {
-  const { opcode, operations, flags } = batch.content;
+  const { opcode, operations, flags, once } = batch.content;
+  const values = (flags & Flag.VALUES) !== 0;
   if (opcode === Opcode.EXPIRE) {
     const { position, flushed, status, expires } = decodeExpireAnswer(body);
     return { ending: { life, position, refused: new Set(), text: `${status} ${expires}` }, flushed };
+  }
+  if (once) {
+    const { position, flushed, ...answer } = decodeOnceAnswer(body, once.length, values);
+    const text = `${textOf(answer.refused)} ${answer.counted} ${answer.values}`;
+    return { ending: { life, position, refused: new Set(answer.refused.map(({ index }) => index)), text }, flushed };
   }
   if (opcode !== Opcode.ADD) {
     const { position, flushed, status, previous } = decodeSetAnswer(body);
     return { ending: { life, position, refused: new Set(), text: `${status} ${previous}` }, flushed };
   }
-  const { position, flushed, refused, values } = decodeAddAnswer(body, operations.length, (flags & Flag.VALUES) !== 0);
-  const text = `${refused.map(({ index, status }) => `${index}:${status}`)} ${values}`;
+  const { position, flushed, refused, ...answer } = decodeAddAnswer(body, operations.length, values);
+  const text = `${textOf(refused)} ${answer.values}`;
   return { ending: { life, position, refused: new Set(refused.map(({ index }) => index)), text }, flushed };
+}
+
+function textOf(refused: AddAnswer['refused']): string {
+  return refused.map(({ index, status }) => `${index}:${status}`).join();
 }

@@ -1,5 +1,6 @@
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { type ExpireRequest, encodeExpire } from '../../src/protocol/expiry.js';
+import { encodeOnce, type OnceOperation } from '../../src/protocol/once.js';
 import type { Opcode } from '../../src/protocol/opcode.js';
 import {
   type DeleteRequest,
@@ -13,13 +14,19 @@ import {
 /** What a session numbers its batches in: one partition under one incarnation. */
 
 export interface BatchContent {
-  readonly opcode: typeof Opcode.ADD | typeof Opcode.SET | typeof Opcode.DELETE | typeof Opcode.EXPIRE;
+  readonly opcode:
+    | typeof Opcode.ADD
+    | typeof Opcode.SET
+    | typeof Opcode.DELETE
+    | typeof Opcode.EXPIRE
+    | typeof Opcode.ONCE;
   /** ATOMIC and VALUES. */
   readonly flags: number;
   readonly operations: readonly Operation[];
   readonly set?: Omit<SetRequest, 'sequence'>;
   readonly delete?: Omit<DeleteRequest, 'sequence'>;
   readonly expire?: Omit<ExpireRequest, 'sequence'>;
+  readonly once?: readonly OnceOperation[];
   readonly cursor?: Uint8Array;
 }
 
@@ -132,13 +139,14 @@ export class Stream {
   }
 }
 
-function payloadOf({ operations, set, delete: deletion, expire, cursor }: BatchContent): Uint8Array {
+function payloadOf({ operations, set, delete: deletion, expire, once, cursor }: BatchContent): Uint8Array {
   const writer = new ByteWriter(64);
   writer.u8(cursor?.length ?? 0);
   if (cursor) writer.bytes(cursor);
   if (set) encodeSet(writer, set);
   else if (deletion) encodeDelete(writer, deletion);
   else if (expire) encodeExpire(writer, expire);
+  else if (once) encodeOnce(writer, { operations: once });
   else encodeAdd(writer, { operations });
   return writer.view();
 }

@@ -1,5 +1,6 @@
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { type ExpireRequest, encodeExpire } from '../../src/protocol/expiry.js';
+import { encodeOnce, type OnceOperation } from '../../src/protocol/once.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
   type DeleteRequest,
@@ -18,7 +19,7 @@ import {
 import { decodeListAnswer, decodeOpenAnswer } from '../../src/protocol/response.js';
 import { bodyOf, type Link, refusalOf } from './link.js';
 import type { Answer } from './requests.js';
-import { EPOCH, LEDGER_NAMES, MIXED_NAMES, PARTITIONS } from './shape.js';
+import { EPOCH, LEDGER_NAMES, MIXED_NAMES, MODEL_OPTIONS, PARTITIONS } from './shape.js';
 import { MAY_REFUSE, SimClient } from './sim-client.js';
 import type { Batch, BatchContent } from './stream.js';
 import type { World } from './world.js';
@@ -30,6 +31,7 @@ const ACTIONS = {
   'sequenced change': 5,
   'operation with an id': 8,
   'loose write': 6,
+  'counted once': 9,
   read: 14,
   open: 5,
   list: 2,
@@ -100,6 +102,7 @@ export class Workload {
     const link = client.link(partition);
     const action = random.weighted(ACTIONS);
     if (action === 'batch') this.#batch(client, partition);
+    else if (action === 'counted once') this.#countOnce(client, link, partition);
     else if (!link) return;
     else if (action === 'sequenced change') this.#sequencedChange(client, partition);
     else if (action === 'operation with an id') this.#identifiedOperation(link, partition);
@@ -227,6 +230,39 @@ export class Workload {
   #expireRequest(partition: number): Omit<ExpireRequest, 'sequence'> {
     const { key } = this.#deleteRequest(partition);
     return { key, expiry: this.#expiry() };
+  }
+
+  /** With a sequence or without. */
+  #countOnce(client: SimClient, link: Link | undefined, partition: number): void {
+    const { random } = this.#world;
+    const once = this.#counting(partition);
+    const flags = random.chance(0.5) ? Flag.VALUES : 0;
+    const isApplied = random.chance(0.3);
+    const stream = client.streams[partition];
+    if (random.chance(0.6) && stream && stream.kept.length < MOST_KEPT) {
+      this.#world.operations += once.length;
+      client.write(partition, { opcode: Opcode.ONCE, once, flags, operations: [] }, isApplied);
+    } else if (link) {
+      const body = bodyOf((writer) => encodeOnce(writer, { operations: once }));
+      this.#loose(link, partition, Opcode.ONCE, flags | (isApplied ? Flag.APPLIED : 0), body, once.length);
+    }
+  }
+
+  /** Few items, so that many were counted already, and more than a class keeps. */
+  #counting(partition: number): OnceOperation[] {
+    const { random } = this.#world;
+    return Array.from({ length: random.between(1, 4) }, () => {
+      const names = (MIXED_NAMES[partition] as string[]).filter(
+        (name) => MODEL_OPTIONS.onceOf(name) || random.chance(0.1),
+      );
+      const name = random.pick(names.length > 0 ? names : (MIXED_NAMES[partition] as string[]));
+      const key = (random.chance(0.3) ? this.#ids[partition]?.get(name) : undefined) ?? { name };
+      const extension = random.chance(0.4) && {
+        delta: BigInt(random.between(-5, 5)),
+        within: random.pick([0, 100, 200]),
+      };
+      return { key, item: Uint8Array.of(random.between(1, 5)), ...extension };
+    });
   }
 
   /** Of a counter that anybody may change, by its name or an id that may be no more; perhaps with an expectation. */

@@ -1,8 +1,12 @@
 import type { Extension } from '../protocol/request.js';
+import type { CallOptions } from './call.js';
 import { toInt64 } from './counters.js';
 import { type Expiry, expiryOf } from './expiry.js';
 import { type Instant, millisecondsOf } from './instant.js';
 import { operationId } from './operation-id.js';
+
+/** When a write is answered: in the log and flushed, or in memory. */
+export type Ack = 'durable' | 'applied';
 
 /** The conditions of one increment. */
 export interface OperationOptions {
@@ -28,12 +32,55 @@ export interface BatchOperation extends OperationOptions {
   readonly delta?: number | bigint;
 }
 
+export interface IncrementOptions extends OperationOptions, CallOptions {
+  /** The client's `ack` unless given. */
+  readonly ack?: Ack;
+}
+
+export interface BatchOptions extends CallOptions {
+  /** All operations or none; their names must share a partition. */
+  readonly atomic?: boolean;
+  readonly ack?: Ack;
+  /** `false`: answers only what failed, which takes less time and memory in the client and the server. */
+  readonly values?: boolean;
+}
+
+export interface BatchToOptions extends BatchOptions {
+  /** At most 64 bytes that `client.cursors` gives back to the next session of a named producer. */
+  readonly cursor?: Uint8Array;
+}
+
+export interface SetOptions extends CallOptions {
+  /** 1 to 256 bytes of UTF-8 for the audit log. */
+  readonly reason: string;
+  /** Set only if the counter has this value, else EXPECTATION_FAILED. */
+  readonly expect?: number | bigint;
+}
+
+export interface DeleteOptions extends CallOptions {
+  /** 1 to 256 bytes of UTF-8 for the audit log. */
+  readonly reason: string;
+  /** Delete only if the counter has this value, else EXPECTATION_FAILED. An absent one has 0. */
+  readonly expect?: number | bigint;
+}
+
+/** What a delete found. */
+export interface Deleted<V> {
+  /** The value that it had, 0 where there was none. */
+  readonly previous: V;
+  /** Whether there was a counter. */
+  readonly existed: boolean;
+}
+
 /** Throws INVALID_ARGUMENT for what is no safe integer of 64 bits. */
 export function checkDelta(delta: number | bigint): void {
   if (typeof delta !== 'number' || !Number.isSafeInteger(delta)) toInt64(delta);
 }
 
-/** What an operation needs its extended form for; undefined where it needs none. */
+export function reasonOf({ reason, expect }: SetOptions | DeleteOptions): { reason: string; expect?: bigint } {
+  return { reason, ...(expect !== undefined && { expect: toInt64(expect) }) };
+}
+
 export function extensionOf({ id, min, max, time, expiry }: OperationOptions): Extension | undefined {
   if (id === undefined && min === undefined && max === undefined && time === undefined && expiry === undefined)
     return undefined;

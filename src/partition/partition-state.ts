@@ -1,0 +1,45 @@
+/** What a partition tells of itself. */
+
+/** A producer as its partition knows it. */
+export interface ProducerState {
+  readonly producer: number;
+  readonly incarnation: number;
+  /** The next sequence. */
+  readonly next: number;
+  /** A copy; null if no batch carried one. */
+  readonly cursor: Uint8Array | null;
+}
+
+/** A producer as it is listed. */
+export interface KnownProducer extends ProducerState {
+  /** 16 bytes. */
+  readonly id: Uint8Array;
+  readonly isNamed: boolean;
+}
+
+/** A counter that has a history. */
+export interface TrackedCounter {
+  /** Undefined where it was never written, nor opened. */
+  readonly counter: { readonly slot: number; readonly generation: number } | undefined;
+  readonly exists: boolean;
+  readonly value: bigint;
+  /** The number of its class among the configured ones, from 1. */
+  readonly classNumber: number;
+  /** The first instant of which its class knows everything, in milliseconds since 1970. */
+  readonly since: number;
+}
+
+export interface PartitionStatistics {
+  readonly sequence: number;
+  readonly counters: number;
+  /** The counters, and names that were opened and not written. */
+  readonly names: number;
+  readonly producers: number;
+  readonly operationIds: number;
+  /** Counters of which more is kept than their values. */
+  readonly tracks: number;
+  readonly windowBytes: number;
+  readonly memoryBytes: number;
+  readonly applied: number;
+  readonly refused: number;
+}
