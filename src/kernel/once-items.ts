@@ -7,7 +7,8 @@ import { giveSized, hasSizedRoom, openGap, sizedBytes, takeSized } from './block
  *   | u64 hash  | u32 seconds of the | u32 next |      an entry
  *   |           | clock, rounded up  |          |
  *
- * That is the order in which they expire, since all of a class are kept for the same time, and the kernel's clock never goes back. An item's time is over when
+ * That is the order in which they expire: all of a class are kept for the same time, the kernel's clock never goes back, and none is kept from a second before
+ * that of the one before it (those that were brought from another partition may be a second ahead). An item's time is over when
  * the clock has come to its seconds and that time: never early, at most a second late. What is over is forgotten as others come, and by ticks; until
  * then it is passed over.
  *
@@ -23,8 +24,8 @@ import { giveSized, hasSizedRoom, openGap, sizedBytes, takeSized } from './block
  *          |                    |                    |                | next entry is |
  *   chunk  | u32 next chunk, 0 … 16 | entry × 63 |
  *
- * The index is linear hashing: a segment is 64 words, each the first entry of a chain through `next`; there are about as many chains as items, at least
- * half as many. An entry whose item came again after its time was over is on no chain, and DEAD. An item takes 16 to 20 bytes in a small set, 20.3 in a large
+ * The index is linear hashing: a segment is 64 words, each the first entry of a chain through `next`; there are about as many chains as items, at most
+ * twice as many. An entry whose item came again after its time was over is on no chain, and DEAD. An item takes 16 to 20 bytes in a small set, 20.3 in a large
  * one that has been filled.
  */
 export const ENTRY_BYTES: u32 = 16;
@@ -108,7 +109,7 @@ export function addOnce(set: u32, hash: u64, clock: i64): bool {
   return appendOnce(set, hash, <u32>((clock + 999) / 1000));
 }
 
-/** The same by the seconds that an item is kept from. */
+/** The same by the seconds that an item is kept from, unless the last one's are later. */
 export function appendOnce(set: u32, hash: u64, seconds: u32): bool {
   if (!isLarge(set)) {
     const old = entryOf(set, hash);
@@ -200,7 +201,8 @@ function addSmall(set: u32, hash: u64, seconds: u32): bool {
     store<u32>(set, block);
   }
   store<u32>(set + HEAD, (count + 1) | (fresh << ROOM_SHIFT));
-  putEntry(block + count * ENTRY_BYTES, hash, seconds);
+  const entry = block + count * ENTRY_BYTES;
+  putEntry(entry, hash, count ? max<u32>(seconds, onceSeconds(entry - ENTRY_BYTES)) : seconds);
   return true;
 }
 
@@ -263,6 +265,7 @@ function toLarge(set: u32): bool {
 /** Appends an entry that is on no chain yet: where it is, 0 without memory. */
 function append(root: u32, hash: u64, seconds: u32): u32 {
   const last = load<u32>(root + LAST_CHUNK);
+  const from = last ? max<u32>(seconds, onceSeconds(load<u32>(root + END) - ENTRY_BYTES)) : seconds;
   if (load<u32>(root + END) === (last ? last + CHUNK_BYTES : 0)) {
     if (!hasSizedRoom(CHUNK_BYTES)) return 0;
     const chunk = takeSized(CHUNK_BYTES);
@@ -277,7 +280,7 @@ function append(root: u32, hash: u64, seconds: u32): u32 {
   }
   const entry = load<u32>(root + END);
   store<u32>(root + END, entry + ENTRY_BYTES);
-  putEntry(entry, hash, seconds);
+  putEntry(entry, hash, from);
   return entry;
 }
 

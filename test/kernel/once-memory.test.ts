@@ -140,6 +140,35 @@ describe('Items that are brought from another partition', () => {
     }
   });
 
+  test('are not forgotten for one that came after them and is over before them', () => {
+    for (const items of [2, 100]) {
+      const fresh = kernelOf();
+      fresh.add({
+        operations: [
+          { key: { name: 'few' }, delta: 0n },
+          { key: { name: 'a' }, delta: 0n },
+        ],
+      });
+      const name = items > 3 ? 'a' : 'few';
+      const within = items > 3 ? DAY : 10 * SECOND;
+      const old = kernelOf();
+      once(old, name, range(0, items - 1), START + 1); // kept from second 1 of a clock of 1 ms
+      fresh.partition.startClock(1);
+      const [part] = [...old.partition.countedOnce()];
+      const body = new ByteWriter();
+      writeNameKey(body, name);
+      body.u64(0n); // a clock that is a second behind
+      body.bytes(part?.items ?? new Uint8Array());
+      expect(fresh.call(Kind.KEEP, 0, NOBODY, START, body.copy())).toBe(OK);
+      once(fresh, name, [items], START); // kept from second 1, those before it from second 2
+      const now = pass(fresh, START, within + 1_100);
+      once(fresh, name, [items], now);
+      expect(once(fresh, name, range(0, items - 1), now).counted).not.toContain(true);
+      const later = pass(fresh, now, 2 * SECOND);
+      expect(once(fresh, name, range(0, items - 1), later).counted).not.toContain(false);
+    }
+  });
+
   test('go under no name that is not there, nor under a class that does not keep them, and by no other body', () => {
     const kernel = kernelOf();
     const bring = (name: string, more: Uint8Array) => {

@@ -1,8 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { OK } from '../../src/errors.js';
+import { Kind } from '../../src/partition/partition.js';
+import { ByteWriter } from '../../src/protocol/bytes.js';
 import { encodeOnce } from '../../src/protocol/once.js';
 import { Opcode } from '../../src/protocol/opcode.js';
+import { writeNameKey } from '../../src/protocol/request.js';
 import { SKETCH_BYTES } from '../../src/protocol/sketch.js';
 import { encodeMerge, encodeSee, encodeUniques, type UniqueItems } from '../../src/protocol/uniques.js';
 import { bodyOf, Kernel, NOBODY, replay, START } from './fixture.js';
@@ -19,7 +22,17 @@ const items: fc.Arbitrary<UniqueItems> = fc.oneof(
 const counting = fc
   .tuple(key, item, fc.option(fc.record({ delta: fc.bigInt(-9n, 9n), within: fc.constantFrom(0, 0, 3_600_000) })))
   .map(([key, item, extension]) => ({ key, item, ...extension }));
+/** What a partition in the making is brought, from any clock. */
+const keeping = fc
+  .tuple(fc.constantFrom('exact', 'sketch', 'plain'), fc.uint8Array({ minLength: 8, maxLength: 600, size: 'max' }))
+  .map(([name, bytes]) => {
+    const writer = new ByteWriter();
+    writeNameKey(writer, name);
+    writer.bytes(bytes.subarray(0, bytes.length - ((bytes.length - 8) % 12)));
+    return [Kind.KEEP, writer.copy()] as const;
+  });
 const body = fc.oneof(
+  { weight: 1, arbitrary: keeping },
   fc
     .array(counting, { maxLength: 200, size: 'max' })
     .map((operations) => [Opcode.ONCE, bodyOf(encodeOnce, { operations })] as const),
@@ -28,7 +41,15 @@ const body = fc.oneof(
     .map((sightings) => [Opcode.SEE, bodyOf(encodeSee, { sightings })] as const),
   fc.record({ key, items }).map((request) => [Opcode.MERGE, bodyOf(encodeMerge, request)] as const),
   fc
-    .record({ wanted: fc.constantFrom('each' as const, 'union' as const, 'sketch' as const), keys: fc.array(key) })
+    .record({
+      wanted: fc.constantFrom('each' as const, 'union' as const, 'sketch' as const),
+      keys: fc.array(key),
+      window: fc.option(
+        fc.record({ unit: fc.constantFrom('hours' as const, 'days' as const), length: fc.integer({ min: 1, max: 9 }) }),
+        { nil: undefined },
+      ),
+    })
+    .map(({ window, ...rest }) => ({ ...rest, ...(window && { window }) }))
     .map((request) => [Opcode.UNIQUES, bodyOf(encodeUniques, request)] as const),
 );
 const damage = fc.option(fc.record({ at: fc.nat(), byte: fc.nat(255), cut: fc.boolean() }), {
@@ -49,7 +70,7 @@ test('sightings, merges and questions of any bytes are answered or refused, leav
       const kernel = new Kernel({ maximumPages: 170 });
       kernel.classify([
         { pattern: 'exact', uniques: 10_000, once: 3_600_000, onceItems: 100 },
-        { pattern: 'n', uniques: 20 },
+        { pattern: 'n', uniques: 20, uniquesWindows: 3 },
         { pattern: 'sketch', uniques: 0, once: 60_000, onceItems: 10_000 },
       ]);
       for (const [[opcode, bytes], how] of bodies) {
