@@ -70,7 +70,12 @@ export class HttpServer {
     this.#state = 'draining';
     const drained = this.#next();
     this.#worker.postMessage({ kind: 'drain' } satisfies ToHttp);
-    await drained;
+    try {
+      await drained;
+    } catch (error) {
+      await this.#worker.terminate();
+      throw error;
+    }
     await this.#exited;
   }
 

@@ -109,12 +109,14 @@ export function refuse(error: z.ZodError): never {
 }
 
 function describe(issues: readonly z.core.$ZodIssue[]): string {
-  return issues.map((issue) => `${issue.path.join('.') || 'the request'}: ${messageOf(issue)}`).join('; ');
+  return issues.map((issue) => meantBy(issue) ?? `${pathOf(issue)}: ${issue.message}`).join('; ');
 }
 
-/** Of a choice that nothing fits, what is wrong with the choice that was likely meant. */
-function messageOf(issue: z.core.$ZodIssue): string {
-  if (issue.code !== 'invalid_union' || issue.message !== 'Invalid input') return issue.message;
+const pathOf = ({ path }: z.core.$ZodIssue): string => path.join('.') || 'the request';
+
+/** Of a choice that nothing fits, what is wrong with the choice that was likely meant: with the fewest mistakes. */
+function meantBy(issue: z.core.$ZodIssue): string | undefined {
+  if (issue.code !== 'invalid_union' || issue.path.length > 0) return undefined;
   const [likely] = [...issue.errors].sort((a, b) => a.length - b.length);
-  return likely ? describe(likely) : issue.message;
+  return likely && describe(likely);
 }

@@ -85,6 +85,22 @@ describe('a thread of HTTP that breaks', () => {
     expect(server.stderr).toContain('INTERNAL: The thread of HTTP broke: Error: broken.');
   });
 
+  test('while it ends does not keep the lanes from ending in order', async () => {
+    const program = patchedProgram(
+      'http/http-thread.js',
+      'await backend.close();\n        tell(',
+      "throw new Error('stuck'); tell(",
+    );
+    const server = await serverOfTest({ flags: ['--http-port', '0'], program });
+    const http = await httpOf(server);
+    expect((await http.post('/v1/increment', { name: 'a', ack: 'applied' })).status).toBe(200);
+    const exit = await server.kill('SIGTERM');
+    expect(exit).not.toEqual({ code: 0, signal: null });
+    expect(server.stderr).toContain('stuck');
+    const again = await serverOfTest({ dataDir: server.dataDir });
+    expect(await (await clientOfTest(again)).get('a')).toBe(1n);
+  });
+
   test('before it serves stops the start', async () => {
     const program = patchedProgram('http/http-thread.js', 'run().catch(fail);', 'process.exit(0);');
     await expect(serverOfTest({ flags: ['--http-port', '0'], program })).rejects.toThrow(
