@@ -215,8 +215,12 @@ describe('a service that ends', () => {
     const before = await http.post('/v1/increment', { name: 'last' });
     expect(before.headers.connection).toBe('keep-alive');
     service.admission.enter('write');
-    const closed = listener.close();
-    await expect(http.get('/livez')).rejects.toThrow();
+    let isClosed = false;
+    const closed = listener.close().then(() => {
+      isClosed = true;
+    });
+    for (let i = 0; i < 10; i++) await expect(http.get('/livez')).rejects.toThrow();
+    expect(isClosed).toBe(false);
     service.admission.leave();
     await closed;
     const exchange = service.begin({ method: 'GET', target: '/livez', host: 'localhost' } as never);
