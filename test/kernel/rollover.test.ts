@@ -76,6 +76,38 @@ describe('A counter that rolls over', () => {
     expect(host.kernel.partition.statistics.tracks).toBe(0);
   });
 
+  test('forgets with its day what it has seen, not what it has seen by day, nor what counts once', () => {
+    const host = new Host(MIDNIGHT, [
+      {
+        pattern: 'daily:*',
+        rollover: 'daily',
+        zone: ZONE,
+        uniques: 10,
+        uniquesWindows: 7,
+        once: 48 * HOUR,
+        onceItems: 10,
+      },
+    ]);
+    const { kernel } = host;
+    const key = { name: 'daily:a' };
+    const see = { sightings: [{ key, item: Uint8Array.of(1) }] };
+    const count = { operations: [{ key, item: Uint8Array.of(1) }] };
+    const noon = MIDNIGHT + 12 * HOUR;
+    host.settle(noon);
+    kernel.see(see, 0, NOBODY, noon);
+    expect(kernel.once(count, Flag.VALUES, NOBODY, noon).answer).toMatchObject({ counted: [true], values: [1n] });
+    const next = NEXT_MIDNIGHT + HOUR;
+    host.settle(next);
+    expect(kernel.once(count, Flag.VALUES, NOBODY, next).answer).toMatchObject({ counted: [false], values: [0n] });
+    expect(kernel.uniques('each', [key]).answer?.counts[0]?.count).toBe(0);
+    expect(kernel.uniques('each', [key], { unit: 'days', length: 2 }, next).answer?.counts[0]?.count).toBe(1);
+    host.settle(next + 1);
+    const other = { operations: [{ key, item: Uint8Array.of(2) }] };
+    expect(kernel.once(other, Flag.VALUES, NOBODY, next + 1).answer).toMatchObject({ counted: [true], values: [1n] });
+    expect(host.value('daily:a', NEXT_MIDNIGHT + 25 * HOUR)).toBe(0n);
+    expect(replay(kernel.log).stateHash).toBe(kernel.partition.stateHash);
+  });
+
   test('after days without a server has the value of the day that is', () => {
     const host = new Host(MIDNIGHT);
     host.step('daily:a', 5n, MIDNIGHT + HOUR);

@@ -19,6 +19,7 @@ import {
 } from '../../src/protocol/control.js';
 import { encodeExpire } from '../../src/protocol/expiry.js';
 import { encodeFrame } from '../../src/protocol/frame.js';
+import { encodeOnce } from '../../src/protocol/once.js';
 import { DEFAULT_LIMITS, Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { partitionOf } from '../../src/protocol/partition-hash.js';
 import {
@@ -293,6 +294,14 @@ export class TestClient {
   expire(partition: number, expiry: Expiry, flags = 0): number {
     return this.send(Opcode.EXPIRE, flags, partition, (writer) =>
       encodeExpire(writer, { key: { name: NAME[partition] as string }, expiry }),
+    );
+  }
+
+  /** Counts an item once, for the name of a partition. */
+  once(partition: number, item: number, flags = 0): number {
+    const key = { name: NAME[partition] as string };
+    return this.send(Opcode.ONCE, flags, partition, (writer) =>
+      encodeOnce(writer, { operations: [{ key, item: Uint8Array.of(item) }] }),
     );
   }
 

@@ -191,6 +191,19 @@ describe('A feed that is resumed', () => {
   });
 });
 
+it('An item that counts once is told, and again it is not', async () => {
+  const harness = await LaneHarness.start({ classes: [{ pattern: 'name*', once: MINUTE, onceItems: 10 }] });
+  const client = await harness.client();
+  const feed = tailNames(client, 0, [NAME[0]]);
+  await harness.flush();
+  client.once(0, 1);
+  client.once(0, 1);
+  await harness.flush();
+  client.once(0, 2);
+  await harness.flush();
+  expect(told(client, feed)).toEqual([`[${NAME[0]} absent.`, `${NAME[0]}=1(1).`, `${NAME[0]}=2(1).`]);
+});
+
 describe('What time brings', () => {
   it('is told of a counter that ends, whoever meets it first', async () => {
     const harness = await LaneHarness.start();
