@@ -8,6 +8,7 @@ const report = process.env.TALLYSTICK_TEST_REPORT;
  * of the kernel and a short simulation). A file that is not named here runs on each version.
  */
 const ONE_NODE = [
+  'test/examples/*.test.ts',
   'test/fuzz/fuzz.test.ts',
   'test/history/crash.test.ts',
   'test/history/history.test.ts',
@@ -21,6 +22,8 @@ const ONE_NODE = [
   'test/integration/history.test.ts',
   'test/integration/ingest-*.test.ts',
   'test/integration/kill.test.ts',
+  'test/integration/http.test.ts',
+  'test/integration/once.test.ts',
   'test/integration/operations.test.ts',
   'test/integration/readme.test.ts',
   'test/integration/rollover.test.ts',
@@ -29,9 +32,13 @@ const ONE_NODE = [
   'test/integration/transfer.test.ts',
   'test/integration/uniques.test.ts',
   'test/integration/windows.test.ts',
+  'test/http/generated.test.ts',
   'test/kernel/fuzz.test.ts',
   'test/kernel/memory.test.ts',
+  'test/kernel/once-memory.test.ts',
+  'test/kernel/once.test.ts',
   'test/kernel/replay.test.ts',
+  'test/kernel/unique-windows.test.ts',
   'test/kernel/uniques-fuzz.test.ts',
   'test/kernel/uniques.test.ts',
   'test/kernel/windows.test.ts',

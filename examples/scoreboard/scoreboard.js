@@ -3,8 +3,8 @@ import { connect } from './tallystick.js';
 /** A page that shows counters as they are, for as long as it is open: it goes on by itself when its server was away. */
 
 const TEAMS = ['red', 'green', 'blue'];
-/** The server may be named: ?server=ws://127.0.0.1:7071 */
-const url = new URLSearchParams(location.search).get('server') ?? `ws://${location.hostname}:7071`;
+/** The server may be named: ?server=ws://127.0.0.1:7090 */
+const url = new URLSearchParams(location.search).get('server') ?? `ws://${location.hostname}:7090`;
 
 const state = document.querySelector('#state');
 const body = document.querySelector('#scores');
@@ -34,10 +34,16 @@ function addRow(team, onClick) {
 
 const client = await connect(url, { timeout: 60_000 });
 for (const team of TEAMS) {
-  // Sent again under its number until it is answered: a click counts once, whatever becomes of the connection.
-  addRow(team, () => client.increment(nameOf(team)).catch((error) => show('waiting', String(error))));
+  addRow(team, async () => {
+    show('waiting', 'saving');
+    // Sent again under its number until it is answered: a click counts once, whatever becomes of the connection.
+    await client.increment(nameOf(team)).then(
+      () => show('live', 'saved'),
+      (error) => show('waiting', String(error)),
+    );
+  });
 }
-show('live', 'live');
+show('live', 'connected');
 for await (const update of client.subscribe({ names: TEAMS.map(nameOf), interval: 50 })) {
   if (update.kind === 'reset') continue; // the values come anew
   document.getElementById(update.name).textContent = String(update.value);

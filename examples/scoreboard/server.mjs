@@ -42,7 +42,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     options: { 'data-dir': { type: 'string', default: 'scoreboard-data' }, port: { type: 'string', default: '8080' } },
   });
   const { startServer } = await import('tallystick/server');
-  const counters = await startServer({ dataDir: values['data-dir'], port: 7070, wsPort: 7071 });
+  const counters = await startServer({ dataDir: values['data-dir'], port: 7070, wsPort: 7090 });
   const page = await servePage(Number(values.port));
   console.log(`Open ${page.url} in as many windows as you like. Ctrl-C ends it.`);
   process.once('SIGINT', async () => {
