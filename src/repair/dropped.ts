@@ -2,9 +2,10 @@ import { nameOfId } from '../backup/partition-counters.js';
 import { EFFECT_BYTES } from '../lane/recovery.js';
 import type { LogEntry } from '../log/record.js';
 import type { Partition } from '../partition/partition.js';
+import { decodeExpire } from '../protocol/expiry.js';
 import { decodeOnce } from '../protocol/once.js';
 import { Opcode } from '../protocol/opcode.js';
-import { decodeAdd, decodeDelete, decodeSet, type Key } from '../protocol/request.js';
+import { decodeAdd, decodeDelete, decodeSet, type Key, type Sequence } from '../protocol/request.js';
 import { decodeMerge, decodeSee } from '../protocol/uniques.js';
 
 /** What the entries that are not kept asked for. */
@@ -55,29 +56,9 @@ export class DroppedEntries {
     this.#sequences.add(sequence);
     const [first, last] = this.#times ?? [milliseconds, milliseconds];
     this.#times = [Math.min(first, milliseconds), Math.max(last, milliseconds)];
-    if (kind === Opcode.ADD) {
-      const request = decodeAdd(body, flags);
-      for (const { key, delta } of request.operations) this.#add(key, delta);
-      if (request.sequence) this.#batch(producer, request.sequence.sequence);
-    } else if (kind === Opcode.SEE) {
-      const request = decodeSee(body, flags);
-      for (const { key } of request.sightings) this.#add(key, 0n);
-      if (request.sequence) this.#batch(producer, request.sequence.sequence);
-    } else if (kind === Opcode.ONCE) {
-      const request = decodeOnce(body, flags);
-      for (const { key, delta = 1n } of request.operations) this.#add(key, delta);
-      if (request.sequence) this.#batch(producer, request.sequence.sequence);
-    } else if (kind === Opcode.MERGE) {
-      const request = decodeMerge(body, flags);
-      this.#add(request.key, 0n);
-      if (request.sequence) this.#batch(producer, request.sequence.sequence);
-    } else if (kind === Opcode.SET || kind === Opcode.DELETE) {
-      const end = body.length - EFFECT_BYTES;
-      const effect = new DataView(body.buffer, body.byteOffset + end, EFFECT_BYTES).getBigInt64(0, true);
-      const request = (kind === Opcode.SET ? decodeSet : decodeDelete)(body.subarray(0, end), flags);
-      this.#add(request.key, effect);
-      if (request.sequence) this.#batch(producer, request.sequence.sequence);
-    }
+    const { counters, batch } = askedBy(kind, flags, body);
+    for (const { key, delta } of counters) this.#add(key, delta);
+    if (batch) this.#batch(producer, batch.sequence);
   }
 
   /** @param known the last sequence that anything tells of besides the entries */
@@ -107,5 +88,42 @@ export class DroppedEntries {
     found.batches++;
     found.sequences = [Math.min(found.sequences[0], sequence), Math.max(found.sequences[1], sequence)];
     this.#producers.set(producer, found);
+  }
+}
+
+interface Asked {
+  readonly counters: readonly { readonly key: Key; readonly delta: bigint }[];
+  readonly batch?: Sequence | undefined;
+}
+
+/** What a body asks of counters: nothing where it is no request. */
+function askedBy(kind: number, flags: number, body: Uint8Array): Asked {
+  switch (kind) {
+    case Opcode.ADD: {
+      const { operations, sequence } = decodeAdd(body, flags);
+      return { counters: operations, batch: sequence };
+    }
+    case Opcode.ONCE: {
+      const { operations, sequence } = decodeOnce(body, flags);
+      return { counters: operations.map(({ key, delta = 1n }) => ({ key, delta })), batch: sequence };
+    }
+    case Opcode.SEE: {
+      const { sightings, sequence } = decodeSee(body, flags);
+      return { counters: sightings.map(({ key }) => ({ key, delta: 0n })), batch: sequence };
+    }
+    case Opcode.MERGE:
+    case Opcode.EXPIRE: {
+      const { key, sequence } = (kind === Opcode.MERGE ? decodeMerge : decodeExpire)(body, flags);
+      return { counters: [{ key, delta: 0n }], batch: sequence };
+    }
+    case Opcode.SET:
+    case Opcode.DELETE: {
+      const end = body.length - EFFECT_BYTES;
+      const delta = new DataView(body.buffer, body.byteOffset + end, EFFECT_BYTES).getBigInt64(0, true);
+      const { key, sequence } = (kind === Opcode.SET ? decodeSet : decodeDelete)(body.subarray(0, end), flags);
+      return { counters: [{ key, delta }], batch: sequence };
+    }
+    default:
+      return { counters: [] };
   }
 }
