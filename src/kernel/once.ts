@@ -6,16 +6,13 @@ import { expireByClass, hasClassRoom } from './expiring';
 import {
   ABSENT,
   ANSWER,
-  H_APPLIED,
   H_CLOCK,
-  H_REFUSED,
   ITEMS_FULL,
   MEMORY_FULL,
   NOT_TRACKED,
   OK,
   OVERFLOW,
   REGISTER_NEXT,
-  REGISTER_OPERATIONS,
   REGISTER_SINK,
   SCRATCH,
   STAGE,
@@ -23,10 +20,11 @@ import {
 } from './layout';
 import { addName, findName, hasNameRoom, leftFor, unaddName } from './names';
 import { addOnce, hasCounted, onceCount, sweepOnce, touchOnce } from './once-items';
+import { noteOperations, writeBits, writeRefused } from './outcomes';
 import { foldSets, onceSet, openOnceSet } from './sets';
 import { trackChange } from './tracking';
 import { openTrack } from './tracks';
-import { readVarint64, readZigzag, writeVarint, writeZigzag } from './varint';
+import { readVarint64, readZigzag, writeZigzag } from './varint';
 
 /**
  * ONCE: increments that count unless the item with which they come was counted already, within the time of the counter's class. Each is an operation
@@ -50,9 +48,7 @@ export function applyOnce(count: u32, flags: u32): u32 {
       if (status) refused++;
     }
   }
-  store<u32>(REGISTER_OPERATIONS, count);
-  store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
-  store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
+  noteOperations(count, refused);
   return writeAnswer(end, refused, (flags & VALUES) !== 0);
 }
 
@@ -158,24 +154,7 @@ function countUnderNew(record: u32): u32 {
 
 /** `refused | refused × (index, status) | a bit an operation, the first in the lowest bit | with VALUES: the values` */
 function writeAnswer(end: u32, refused: u32, values: bool): u32 {
-  let p = writeVarint(ANSWER, refused);
-  if (refused) {
-    for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
-      const status = load<u32>(record + STATUS);
-      if (!status) continue;
-      p = writeVarint(p, (record - SCRATCH) / RECORD_BYTES);
-      store<u8>(p++, <u8>status);
-    }
-  }
-  let bits: u32 = 0;
-  let shift: u32 = 0;
-  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
-    bits |= load<u32>(record + MARKS) << shift;
-    shift = (shift + 1) & 7;
-    if (shift && record + RECORD_BYTES < end) continue;
-    store<u8>(p++, <u8>bits);
-    bits = 0;
-  }
+  let p = writeBits(writeRefused(end, refused), end, MARKS, 1);
   if (values) {
     for (let record = SCRATCH; record < end; record += RECORD_BYTES) p = writeZigzag(p, load<i64>(record + VALUE));
   }

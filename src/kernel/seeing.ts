@@ -3,26 +3,13 @@ import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
 import { classOf, keepsOf, markUntracked, noteStrict, thresholdOf, UNIQUE_WINDOWS, UNIQUES } from './classes';
 import { nowMinute } from './event-time';
 import { expireByClass, hasClassRoom } from './expiring';
-import {
-  ABSENT,
-  ANSWER,
-  H_APPLIED,
-  H_REFUSED,
-  MEMORY_FULL,
-  NOT_TRACKED,
-  OK,
-  REGISTER_OPERATIONS,
-  REGISTER_SINK,
-  SCRATCH,
-  STAGE,
-  VALUES,
-} from './layout';
+import { ABSENT, ANSWER, MEMORY_FULL, NOT_TRACKED, OK, REGISTER_SINK, SCRATCH, STAGE, VALUES } from './layout';
 import { addName, findName, hasNameRoom, leftFor, unaddName } from './names';
+import { noteOperations, writeBits, writeRefused } from './outcomes';
 import { foldSets, openWindowsWord, seenSet } from './sets';
 import { dropIfIdle, openTrack } from './tracks';
 import { seeInWindows } from './unique-windows';
 import { NO_MEMORY, seeItem, touchItem, uniquesBlock } from './uniques';
-import { writeVarint } from './varint';
 
 /**
  * SEE: items that were seen under names. Each is an operation with a record as batch.ts draws it; in the place of the delta is the item's
@@ -45,9 +32,7 @@ export function applySee(count: u32, flags: u32): u32 {
       refused++;
     }
   }
-  store<u32>(REGISTER_OPERATIONS, count);
-  store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
-  store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
+  noteOperations(count, refused);
   return writeAnswer(end, refused, (flags & VALUES) !== 0);
 }
 
@@ -119,24 +104,6 @@ function seeUnderNew(record: u32): u32 {
 
 /** Two bits an item, the first in the lowest bits. */
 function writeAnswer(end: u32, refused: u32, outcomes: bool): u32 {
-  let p = writeVarint(ANSWER, refused);
-  if (refused) {
-    for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
-      const status = load<u32>(record + STATUS);
-      if (!status) continue;
-      p = writeVarint(p, (record - SCRATCH) / RECORD_BYTES);
-      store<u8>(p++, <u8>status);
-    }
-  }
-  if (!outcomes) return p - ANSWER;
-  let bits: u32 = 0;
-  let shift: u32 = 0;
-  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
-    bits |= load<u32>(record + OUTCOME) << shift;
-    shift = (shift + 2) & 7;
-    if (shift && record + RECORD_BYTES < end) continue;
-    store<u8>(p++, <u8>bits);
-    bits = 0;
-  }
-  return p - ANSWER;
+  const p = writeRefused(end, refused);
+  return (outcomes ? writeBits(p, end, OUTCOME, 2) : p) - ANSWER;
 }
