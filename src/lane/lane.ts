@@ -94,7 +94,8 @@ export class Lane implements MeshHandler {
     const { partitions, clock, hotPerSecond, onHot } = parts;
     const hot = new HotNames({ partitions, clock, threshold: hotPerSecond, warn: onHot });
     this.#hot = hot;
-    this.#feeds = new Feeds({ ...parts, epoch: parts.map.epoch });
+    const settle = (number: number) => this.#ticks.settle(number, parts.partitions.get(number) as Partition);
+    this.#feeds = new Feeds({ ...parts, epoch: parts.map.epoch, settle });
     this.#ticks = new Ticks(
       parts,
       () => this.#obstacle,
@@ -188,11 +189,14 @@ export class Lane implements MeshHandler {
   #apply(from: Requester, frame: FrameView): void {
     const partition = this.#parts.partitions.get(frame.partition);
     if (!partition) throw new TallystickError('WRONG_PARTITION');
-    const isRead = WAITING_READS.has(frame.opcode) || frame.opcode === Opcode.LIST || frame.opcode === Opcode.TAIL;
+    if (frame.opcode === Opcode.TAIL) {
+      this.#feeds.request(from, frame);
+      return;
+    }
+    const isRead = WAITING_READS.has(frame.opcode) || frame.opcode === Opcode.LIST;
     if (isRead || !this.#obstacle) this.#ticks.settle(frame.partition, partition);
     if (!isRead) this.#write(from, frame, partition);
     else if (frame.opcode === Opcode.LIST) this.#reads.list(from, frame, partition);
-    else if (frame.opcode === Opcode.TAIL) this.#feeds.request(from, frame);
     else this.#reads.get(from, frame, partition);
   }
 

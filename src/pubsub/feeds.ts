@@ -38,6 +38,8 @@ export interface FeedsParts {
   /** The life of the directory in which positions are valid. */
   readonly epoch: number;
   readonly isPoisoned: () => boolean;
+  /** Ends the counters of a partition that are past their time, before a feed begins. Throws why that cannot be. */
+  readonly settle: (partition: number) => void;
 }
 
 /** A feed, and what it is fed by. */
@@ -134,6 +136,7 @@ export class Feeds {
   }
 
   #begin(from: Subscriber, frame: FrameView, request: Extract<TailRequest, { interval: number }>): void {
+    this.#parts.settle(frame.partition);
     const source = this.#sources.get(frame.partition) as PartitionFeeds;
     const ofClient = this.#clients.get(from.identity) ?? new Map<number, Entry>();
     if (ofClient.has(frame.requestId)) throw new TallystickError('BAD_REQUEST', 'The request id is that of a feed.');

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { EPOCH, LaneHarness, NAME, namesOf } from '../lane/lane-harness.js';
-import { framesOfFeed, tail, tailNames, told } from './follower.js';
+import { FLUSH_MILLISECONDS } from '../log/lane-bench.js';
+import { codeOfEnd, framesOfFeed, tail, tailNames, told } from './follower.js';
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -226,6 +227,26 @@ describe('What time brings', () => {
       `${a} gone(-3).`,
       `${b} gone(-3).`,
     ]);
+  });
+
+  it('keeps no feed from going on or ending where it cannot be written; none begins', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    client.add(0, { operations: [{ key: { name: NAME[0] }, delta: 3n, expiry: { in: MINUTE } }] });
+    await harness.flush();
+    const feed = tailNames(client, 0, [NAME[0]], { credit: 1 });
+    await harness.flush();
+    harness.log.script.push(...Array.from({ length: 50 }, () => ({ kind: 'full' }) as const));
+    client.add(1, {});
+    await harness.flush();
+    harness.clock.stepWall(MINUTE);
+    const begin = tailNames(client, 0, [NAME[0]]);
+    const more = tail(client, 0, { kind: 'more', feed, credit: 1 });
+    const end = tail(client, 0, { kind: 'end', feed });
+    await harness.pass(FLUSH_MILLISECONDS);
+    expect(client.refusal(begin)).toBe('STORAGE_FULL refused');
+    expect([more, end].map((id) => codeOfEnd(client, id))).toEqual([undefined, undefined]);
+    expect([more, end].map((id) => client.isAnswered(id))).toEqual([true, true]);
   });
 
   it('is told of a counter that begins a new day', async () => {
