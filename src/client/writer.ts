@@ -141,7 +141,7 @@ export class Writer<V extends bigint | number> {
       checkDelta(delta);
       const operation = { item: bytesOfItem(item, this.#session.limits.name), delta, within: withinOf(options) };
       const batcher = this.#session.batcherOf(this.partitionOf(name));
-      const kind = this.#isApplied(options) ? COUNTED_APPLIED : COUNTED;
+      const kind = this.#isAppliedFor(name, options) ? COUNTED_APPLIED : COUNTED;
       this.#start(call, options, () => {
         const end = this.#encode(name);
         batcher.once(this.#name.buffer, end, operation, kind, call);
@@ -155,7 +155,7 @@ export class Writer<V extends bigint | number> {
       const call = new SeeCall(items.length, resolve, reject);
       const bytes = items.map((item) => bytesOfItem(item, this.#session.limits.name));
       const batcher = this.#session.batcherOf(this.partitionOf(name));
-      const kind = this.#isApplied(options) ? SEEN_APPLIED : SEEN;
+      const kind = this.#isAppliedFor(name, options) ? SEEN_APPLIED : SEEN;
       this.#start(call, options, () => {
         const end = this.#encode(name);
         for (const [i, item] of bytes.entries()) batcher.see(this.#name.buffer, end, item, kind, call, i);
@@ -288,11 +288,15 @@ export class Writer<V extends bigint | number> {
   }
 
   /** Of one operation: the accuracy of its name decides what the caller did not. */
-  #kindFor(name: string, { ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {
+  #isAppliedFor(name: string, { ack }: { readonly ack?: Ack | undefined }): boolean {
     const accuracy = this.#session.accuracyOf(name);
-    if (accuracy === 'strict') return this.#kindOf({ ack: 'durable', values });
-    const isFree = accuracy === 'relaxed' && ack === undefined && !this.#session.isAckGiven;
-    return this.#kindOf({ values, ...(isFree ? { ack: 'applied' } : ack !== undefined && { ack }) });
+    if (accuracy === 'strict') return false;
+    if (accuracy === 'relaxed' && ack === undefined && !this.#session.isAckGiven) return true;
+    return this.#isApplied({ ack });
+  }
+
+  #kindFor(name: string, { ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {
+    return this.#kindOf({ ack: this.#isAppliedFor(name, { ack }) ? 'applied' : 'durable', values });
   }
 
   #kindOf({ ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {

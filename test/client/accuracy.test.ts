@@ -31,6 +31,27 @@ it('a relaxed name is answered from memory unless the caller or the client says 
   expect(await askedApplied(undefined, 'durable')).toEqual([false, false, false, false]);
 });
 
+it('items that are seen or counted once ask as increments of their names do', async () => {
+  const world = new Harness({ lanes: 1, partitions: 1 });
+  world.server.accuracy = ACCURACY;
+  const client = await world.connect();
+  world.server.script = ({ opcode }) =>
+    opcode === Opcode.SEE || opcode === Opcode.ONCE ? { refuse: 'NOT_TRACKED' } : undefined;
+  const asked = async (opcode: number, name: string, call: Promise<unknown>) => {
+    await world.until(call.catch(() => {}));
+    const flags = world.server.seen.findLast((request) => request.opcode === opcode)?.flags ?? 0;
+    return [name, (flags & Flag.APPLIED) !== 0];
+  };
+  for (const [name, applied] of [
+    ['views:/', true],
+    ['views:about', false],
+    ['stock:1', false],
+  ] as const) {
+    expect(await asked(Opcode.SEE, name, client.see(name, 'x'))).toEqual([name, applied]);
+    expect(await asked(Opcode.ONCE, name, client.incrementOnce(name, 'x'))).toEqual([name, applied]);
+  }
+});
+
 it('a batch of names of each asks for each as is right for it', async () => {
   const world = new Harness({ lanes: 1, partitions: 1 });
   world.server.accuracy = ACCURACY;

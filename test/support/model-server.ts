@@ -16,6 +16,7 @@ import {
   type ProducerPartition,
 } from '../../src/protocol/control.js';
 import { encodeFrame, FrameReader, type FrameView } from '../../src/protocol/frame.js';
+import { decodeOnce } from '../../src/protocol/once.js';
 import { ANSWER, DEFAULT_LIMITS, Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import {
   decodeAdd,
@@ -36,6 +37,7 @@ import {
   encodeSyncAnswer,
   errorAnswer,
 } from '../../src/protocol/response.js';
+import { decodeSee } from '../../src/protocol/uniques.js';
 import { ModelPartition } from './model-partition.js';
 
 /** What happens to a request instead of a plain answer. */
@@ -418,6 +420,8 @@ export class ModelConnection {
 function sequenceOf(opcode: number, flags: number, body: Uint8Array): Sequence | undefined {
   if (!(flags & Flag.SEQUENCED)) return undefined;
   if (opcode === Opcode.SET) return decodeSet(body, flags).sequence;
+  if (opcode === Opcode.SEE) return decodeSee(body, flags).sequence;
+  if (opcode === Opcode.ONCE) return decodeOnce(body, flags).sequence;
   return opcode === Opcode.DELETE ? decodeDelete(body, flags).sequence : decodeAdd(body, flags).sequence;
 }
 
