@@ -15,7 +15,8 @@ import { LiveLines, LiveTable } from './live.js';
 interface FollowOptions extends ConnectionOptions {
   readonly prefix?: string;
   readonly interval: number;
-  readonly limit: number;
+  /** None unless given. */
+  readonly limit?: number;
 }
 
 interface WatchOptions extends FollowOptions {
@@ -99,7 +100,7 @@ function followCommand(name: string, io: CliIo, interval: number): Command {
       parseMilliseconds,
       interval,
     )
-    .option('--limit <n>', 'end after so many changes', parseLimit, Number.POSITIVE_INFINITY);
+    .option('--limit <n>', 'end after so many changes', parseLimit);
 }
 
 type What = Parameters<CliClient['subscribe']>[0];
@@ -108,7 +109,7 @@ type What = Parameters<CliClient['subscribe']>[0];
 async function follow(
   client: CliClient,
   what: Omit<What, 'interval'>,
-  { interval, limit }: FollowOptions,
+  { interval, limit = Number.POSITIVE_INFINITY }: FollowOptions,
   take: (event: ToldEvent) => Promise<boolean>,
 ): Promise<void> {
   let left = limit;
