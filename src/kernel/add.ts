@@ -1,4 +1,5 @@
 import {
+  classOfRecord,
   DELTA,
   EXTENSION,
   HAS_EXPIRY,
@@ -266,9 +267,7 @@ function applyExtended(record: u32, atomic: bool): u32 {
 function stepTimed(record: u32, slot: u32, low: i64, high: i64, atomic: bool): u32 {
   const extension = load<u32>(record + EXTENSION);
   if (load<u8>(extension) & (HAS_TIME | HAS_EXPIRY) && (slot || load<u32>(record + STATUS) !== ID_UNKNOWN)) {
-    const known = slot
-      ? classAt(slotAddress(slot - 1))
-      : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+    const known = classOfRecord(record, slot);
     const hasNoEnd = (load<u8>(extension) & HAS_EXPIRY) !== 0 && (keepsOf(known) & ROLLOVER) !== 0;
     const status = hasNoEnd ? NOT_TRACKED : checkTime(known, extension);
     if (status) {

@@ -1,4 +1,5 @@
-import { generationAt, nameAt, slotAddress, slotOfId, touchSlot } from './cells';
+import { classAt, generationAt, nameAt, slotAddress, slotOfId, touchSlot } from './cells';
+import { classOf } from './classes';
 import { isExpiry } from './expiring';
 import { itemHash, sipHash } from './hash';
 import { bucketOf, candidate } from './index';
@@ -60,6 +61,11 @@ export const HAS_TIME: u32 = 8;
 export const HAS_EXPIRY: u32 = 16;
 const ALL_FIELDS: u32 = 31;
 export const OPERATION_ID_BYTES: u32 = 16;
+
+/** The class of the name of a record, whose slot + 1 is 0 where it has none. */
+export function classOfRecord(record: u32, slot: u32): u32 {
+  return slot ? classAt(slotAddress(slot - 1)) : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+}
 
 /** What the items of a request are besides their keys. */
 export const KEYS: u32 = 0;

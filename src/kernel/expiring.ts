@@ -140,11 +140,17 @@ export function expireStepped(record: u32): bool {
   return expire(slot);
 }
 
+/** What every change of a counter brings with it besides a value: its time, by its class, and that the host is told of a strict one. */
+export function noteChange(slot: u32, known: u32): void {
+  noteStrict(known);
+  expireByClass(slot, known);
+}
+
 /**
  * Gives a counter that was changed the time of its class, if that has one: with a time to live where the counter has none, and not without
  * memory; with days always, for which hasClassRoom() was asked.
  */
-export function expireByClass(slot: u32, known: u32): void {
+function expireByClass(slot: u32, known: u32): void {
   if (keepsOf(known) & ROLLOVER) {
     if (!rollWithDay(slot, known)) unreachable();
     return;

@@ -1,6 +1,6 @@
-import { KEY, KEY_LENGTH, SLOT } from './batch';
-import { classAt, existsAt, generationAt, slotAddress, trackAt, valueAt } from './cells';
-import { classOf, HISTORY, historySince, keepsOf, numberOf } from './classes';
+import { classOfRecord, KEY_LENGTH, SLOT } from './batch';
+import { existsAt, generationAt, slotAddress, trackAt, valueAt } from './cells';
+import { HISTORY, historySince, keepsOf, numberOf } from './classes';
 import { clearEmitted } from './emitted';
 import { ANSWER, BAD_REQUEST, ID_UNKNOWN, NOT_TRACKED, OK, SCRATCH } from './layout';
 import { emitOpenHour } from './rings';
@@ -29,7 +29,7 @@ export function answerHistory(count: u32): u32 {
   const length = load<u32>(SCRATCH + KEY_LENGTH);
   if (!slot && !length) return ID_UNKNOWN;
   const cell = slot ? slotAddress(slot - 1) : 0;
-  const known = slot ? classAt(cell) : classOf(load<u32>(SCRATCH + KEY), length);
+  const known = classOfRecord(SCRATCH, slot);
   if (!(keepsOf(known) & HISTORY)) return NOT_TRACKED;
   memory.fill(ANSWER, 0, HISTORY_ANSWER_BYTES);
   store<u32>(ANSWER + SINCE, historySince(known));

@@ -95,11 +95,6 @@ export function bucketItems(root: u32): u32 {
   return load<u32>(root + ITEMS);
 }
 
-/** The dense sketch of the set; 0 where it keeps none. */
-export function bucketSketch(root: u32): u32 {
-  return load<u32>(root + SKETCH);
-}
-
 export function bucketsHave(root: u32, hash: u64): bool {
   for (let block = bucketOf(root, hash); block; block = load<u32>(block + OVERFLOW)) {
     const end = block + HASHES + (load<u32>(block) << HASH_SHIFT);

@@ -1,7 +1,7 @@
 import { decodeKey, EXTENSION, findStage, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
-import { classOf, keepsOf, noteStrict, thresholdOf, UNIQUES } from './classes';
-import { expireByClass, hasClassRoom } from './expiring';
+import { classOf, keepsOf, thresholdOf, UNIQUES } from './classes';
+import { hasClassRoom, noteChange } from './expiring';
 import { HASH_SHIFT } from './items';
 import { ABSENT, ANSWER, BAD_REQUEST, MEMORY_FULL, NAME_INVALID, NOT_TRACKED, OK, SCRATCH } from './layout';
 import { addName, hasNameRoom, leftFor, unaddName } from './names';
@@ -67,8 +67,7 @@ function mergeInto(slot: u32): u32 {
   dropIfIdle(track);
   if (merged) {
     writeValue(address, valueAt(address));
-    expireByClass(slot, known);
-    noteStrict(known);
+    noteChange(slot, known);
   }
   store<u32>(SCRATCH + SLOT, slot + 1);
   return merged ? OK : MEMORY_FULL;

@@ -1,8 +1,8 @@
 import { DELTA, EXTENSION, HASH, KEY, KEY_LENGTH, MARKS, RECORD_BYTES, SLOT, STATUS, VALUE } from './batch';
 import { classAt, overflows, slotAddress, trackAt, valueAt, writeValue } from './cells';
-import { classOf, keepsOf, mostItemsOf, noteStrict, ONCE, withinOf } from './classes';
+import { classOf, keepsOf, mostItemsOf, ONCE, withinOf } from './classes';
 import { nowMinute } from './event-time';
-import { expireByClass, hasClassRoom } from './expiring';
+import { hasClassRoom, noteChange } from './expiring';
 import {
   ABSENT,
   ANSWER,
@@ -113,8 +113,7 @@ function countUnder(record: u32, slot: u32): u32 {
   store<i64>(record + VALUE, value + delta);
   writeValue(address, value + delta);
   trackChange(slot, delta, nowMinute(), nowMinute());
-  expireByClass(slot, known);
-  noteStrict(known);
+  noteChange(slot, known);
   return OK;
 }
 

@@ -1,4 +1,5 @@
 import {
+  classOfRecord,
   decodeBatch,
   decodeKey,
   EXTENSION,
@@ -12,9 +13,9 @@ import {
   STATUS,
 } from './batch';
 import { classAt, existsAt, generationAt, slotAddress, valueAt, writeValue } from './cells';
-import { classOf, noteStrict } from './classes';
+import { noteStrict } from './classes';
 import { nowMinute } from './event-time';
-import { expireByClass, hasClassRoom } from './expiring';
+import { hasClassRoom, noteChange } from './expiring';
 import {
   ABSENT,
   ANSWER,
@@ -133,12 +134,6 @@ function statusOf(previous: i64): u32 {
   return load<i64>(EXPECTED) === previous ? status : EXPECTATION_FAILED;
 }
 
-/** The class of the counter of a record, which may be absent. */
-function classOfKey(record: u32): u32 {
-  const slot = load<u32>(record + SLOT);
-  return slot ? classAt(slotAddress(slot - 1)) : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
-}
-
 /** Sets the counter of a checked SET; the length of the answer. The delta that it caused goes to REGISTER_EFFECT. */
 export function applySet(): u32 {
   const slot = load<u32>(SCRATCH + SLOT);
@@ -146,14 +141,13 @@ export function applySet(): u32 {
   const value = load<i64>(SET_VALUE);
   let status = statusOf(previous);
   if (status === ABSENT) status = hasNameRoom(load<u32>(SCRATCH + KEY_LENGTH)) ? OK : MEMORY_FULL;
-  if (!status && !hasClassRoom(slot, classOfKey(SCRATCH))) status = MEMORY_FULL;
+  if (!status && !hasClassRoom(slot, classOfRecord(SCRATCH, slot))) status = MEMORY_FULL;
   if (!status) {
     const slot = openName(SCRATCH) - 1;
     store<u32>(SCRATCH + SLOT, slot + 1);
     writeValue(slotAddress(slot), value);
     trackChange(slot, value - previous, nowMinute(), nowMinute());
-    expireByClass(slot, classAt(slotAddress(slot)));
-    noteStrict(classAt(slotAddress(slot)));
+    noteChange(slot, classAt(slotAddress(slot)));
   }
   return answerChange(status, previous, status ? 0 : value - previous);
 }

@@ -1,8 +1,8 @@
 import { DELTA, HASH, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, slotAddress, trackAt, valueAt, writeValue } from './cells';
-import { classOf, keepsOf, markUntracked, noteStrict, thresholdOf, UNIQUE_WINDOWS, UNIQUES } from './classes';
+import { classOf, keepsOf, markUntracked, thresholdOf, UNIQUE_WINDOWS, UNIQUES } from './classes';
 import { nowMinute } from './event-time';
-import { expireByClass, hasClassRoom } from './expiring';
+import { hasClassRoom, noteChange } from './expiring';
 import { ABSENT, ANSWER, MEMORY_FULL, NOT_TRACKED, OK, REGISTER_SINK, SCRATCH, STAGE, VALUES } from './layout';
 import { addName, findName, hasNameRoom, leftFor, unaddName } from './names';
 import { noteOperations, writeBits, writeRefused } from './outcomes';
@@ -83,8 +83,7 @@ function seeUnder(record: u32, slot: u32): u32 {
   store<u32>(record + OUTCOME, outcome);
   store<u32>(record + SLOT, slot + 1);
   writeValue(address, valueAt(address));
-  expireByClass(slot, known);
-  noteStrict(known);
+  noteChange(slot, known);
   return OK;
 }
 

@@ -8,7 +8,6 @@ import {
   keepsOf,
   knownSince,
   markUntracked,
-  noteStrict,
   ONCE,
   ROLLOVER,
   UNIQUES,
@@ -16,7 +15,7 @@ import {
 } from './classes';
 import { emitMinute } from './emitted';
 import { minuteOfExtension, nowMinute } from './event-time';
-import { expireByClass, rollWithDay, stopRolling } from './expiring';
+import { noteChange, rollWithDay, stopRolling } from './expiring';
 import { dropExpiry } from './expiry';
 import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS } from './layout';
 import { nameBytes, nameLength } from './names';
@@ -65,8 +64,7 @@ export function trackRecord(record: u32, now: u32): void {
   if (!known) return;
   const minute = extension ? minuteOfExtension(known, extension) : now + 1;
   if (minute) trackChange(slot, load<i64>(record + DELTA), minute - 1, now);
-  expireByClass(slot, known);
-  noteStrict(known);
+  noteChange(slot, known);
 }
 
 /** Brings a change of a counter to its window, if its class keeps one. */

@@ -1,6 +1,6 @@
-import { decodeBatch, KEY, KEY_LENGTH, KEYS, RECORD_BYTES, SLOT, STATUS } from './batch';
-import { classAt, existsAt, slotAddress, trackAt } from './cells';
-import { classOf, keepsOf, UNIQUE_WINDOWS, UNIQUES } from './classes';
+import { classOfRecord, decodeBatch, KEYS, RECORD_BYTES, SLOT, STATUS } from './batch';
+import { existsAt, slotAddress, trackAt } from './cells';
+import { keepsOf, UNIQUE_WINDOWS, UNIQUES } from './classes';
 import { minuteOf } from './event-time';
 import {
   ABSENT,
@@ -114,9 +114,7 @@ function statusOf(record: u32): u32 {
   const slot = load<u32>(record + SLOT);
   const status = load<u32>(record + STATUS);
   if (!slot && status !== ABSENT) return status;
-  const known = slot
-    ? classAt(slotAddress(slot - 1))
-    : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+  const known = classOfRecord(record, slot);
   if (!(keepsOf(known) & UNIQUES) || !isKnown(slot, known)) return NOT_TRACKED;
   return slot && existsAt(slotAddress(slot - 1)) ? OK : ABSENT;
 }

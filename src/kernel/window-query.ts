@@ -1,6 +1,6 @@
-import { KEY, KEY_LENGTH, RECORD_BYTES, SLOT } from './batch';
-import { classAt, overflows, slotAddress, trackAt } from './cells';
-import { classOf, DAYS, keepsOf, knownSince, WINDOWS } from './classes';
+import { classOfRecord, KEY_LENGTH, RECORD_BYTES, SLOT } from './batch';
+import { overflows, slotAddress, trackAt } from './cells';
+import { DAYS, keepsOf, knownSince, WINDOWS } from './classes';
 import { ANSWER, BAD_REQUEST, ID_UNKNOWN, MAX_TIME, NOT_TRACKED, OK, OVERFLOW, REGISTER_NEXT, SCRATCH } from './layout';
 import { hourSum, hoursSince, MINUTES_OF_HOUR, minuteSum, minutesSince } from './rings';
 import { formOf, SPARSE } from './tracks';
@@ -67,7 +67,7 @@ function answerKey(p: u32, record: u32): u32 {
     return p + 1;
   }
   const cell = slot ? slotAddress(slot - 1) : 0;
-  const known = slot ? classAt(cell) : classOf(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+  const known = classOfRecord(record, slot);
   const track = slot ? trackAt(cell) : 0;
   const status = sumUp(known, track && formOf(track) >= SPARSE ? track : 0, record);
   store<u8>(p++, <u8>status);
