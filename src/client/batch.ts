@@ -112,7 +112,7 @@ export class Batch {
 
   /** Writes an increment that counts once for its item; `waitFor` follows. */
   writeOnce(source: Uint8Array, end: number, item: Uint8Array, delta: number | bigint, within: number): void {
-    const isExtended = within !== 0 || BigInt(delta) !== 1n;
+    const isExtended = within !== 0 || (delta !== 1 && delta !== 1n);
     writeNameBytesKey(this.payload, source, 0, end, isExtended);
     writeItem(this.payload, item);
     if (isExtended) writeCounting(this.payload, delta, within);

@@ -141,7 +141,7 @@ export class Writer<V extends bigint | number> {
       checkDelta(delta);
       const operation = { item: bytesOfItem(item, this.#session.limits.name), delta, within: withinOf(options) };
       const batcher = this.#session.batcherOf(this.partitionOf(name));
-      const kind = this.#isAppliedFor(name, options) ? COUNTED_APPLIED : COUNTED;
+      const kind = this.#isAppliedFor(name, options.ack) ? COUNTED_APPLIED : COUNTED;
       this.#start(call, options, () => {
         const end = this.#encode(name);
         batcher.once(this.#name.buffer, end, operation, kind, call);
@@ -155,7 +155,7 @@ export class Writer<V extends bigint | number> {
       const call = new SeeCall(items.length, resolve, reject);
       const bytes = items.map((item) => bytesOfItem(item, this.#session.limits.name));
       const batcher = this.#session.batcherOf(this.partitionOf(name));
-      const kind = this.#isAppliedFor(name, options) ? SEEN_APPLIED : SEEN;
+      const kind = this.#isAppliedFor(name, options.ack) ? SEEN_APPLIED : SEEN;
       this.#start(call, options, () => {
         const end = this.#encode(name);
         for (const [i, item] of bytes.entries()) batcher.see(this.#name.buffer, end, item, kind, call, i);
@@ -283,26 +283,20 @@ export class Writer<V extends bigint | number> {
     return this.#table;
   }
 
-  #isApplied({ ack }: { readonly ack?: Ack | undefined }): boolean {
+  #isApplied(ack: Ack | undefined): boolean {
     return ack === undefined ? this.#session.applied : ack === 'applied';
   }
 
   /** Of one operation: the accuracy of its name decides what the caller did not. */
-  #isAppliedFor(name: string, { ack }: { readonly ack?: Ack | undefined }): boolean {
+  #isAppliedFor(name: string, ack: Ack | undefined): boolean {
     const accuracy = this.#session.accuracyOf(name);
     if (accuracy === 'strict') return false;
     if (accuracy === 'relaxed' && ack === undefined && !this.#session.isAckGiven) return true;
-    return this.#isApplied({ ack });
+    return this.#isApplied(ack);
   }
 
   #kindFor(name: string, { ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {
-    return this.#kindOf({ ack: this.#isAppliedFor(name, { ack }) ? 'applied' : 'durable', values });
-  }
-
-  #kindOf({ ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {
-    const applied = this.#isApplied({ ack });
-    if (values) return applied ? VALUED_APPLIED : VALUED;
-    return applied ? PLAIN_APPLIED : PLAIN;
+    return kindOf(this.#isAppliedFor(name, ack), values);
   }
 
   #batchCall(
@@ -400,7 +394,7 @@ export class Writer<V extends bigint | number> {
       throw new TallystickError('INVALID_ARGUMENT', `A cursor has at most ${cursorLimit} bytes.`);
     }
     if (operations.length > limits.operations) throw new TallystickError('TOO_MANY_OPERATIONS');
-    const { opcode, flags, applied } = this.#kindOf(options);
+    const { opcode, flags, applied } = kindOf(this.#isApplied(options.ack), options.values ?? true);
     const kind: BatchKind = {
       opcode,
       flags: flags | (options.atomic ? Flag.ATOMIC : 0),
@@ -460,4 +454,9 @@ export class Writer<V extends bigint | number> {
     const told = this.#session.batchers.map(({ sender }) => [sender.partition, sender.position] as const);
     return new Position(this.#session.epoch, new Map(told.filter(([, position]) => position > 0)));
   }
+}
+
+function kindOf(applied: boolean, values: boolean): BatchKind {
+  if (values) return applied ? VALUED_APPLIED : VALUED;
+  return applied ? PLAIN_APPLIED : PLAIN;
 }

@@ -93,10 +93,6 @@ export class PartitionFeeds {
     return gathered && !(gathered.isEmpty && !gathered.isGiving) ? gathered.position : this.#published;
   }
 
-  get feeds(): ReadonlySet<Feed> {
-    return this.#feeds;
-  }
-
   get follows(): FollowSet {
     return this.#follows;
   }
