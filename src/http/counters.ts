@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { BatchOperation, Client, OperationResult } from '../client/index.js';
+import type { BatchOperation, Client, OperationResult, Reading } from '../client/index.js';
 import type { TallystickError } from '../errors.js';
 import { operationIdOf } from './idempotency.js';
 import { BatchError, errorObject } from './problem.js';
@@ -99,9 +99,7 @@ export const counterRoutes: readonly Route[] = [
     answer: reading,
     handle: ({ gatherer, name, query }) => {
       const toOut = valueWriter(query);
-      return gatherer
-        .read(name, query.read ?? 'durable')
-        .then(({ value, exists, durable }) => ({ name, value: toOut(value), exists, durable }));
+      return gatherer.read(name, query.read ?? 'durable').then((found) => tellReading(name, found, toOut));
     },
   }),
   route({
@@ -148,13 +146,7 @@ export const counterRoutes: readonly Route[] = [
     handle: async ({ client, query, body }) => {
       const toOut = valueWriter(query);
       const readings = await client.read(body.names, given({ read: body.read }));
-      const counters = readings.map(({ name, value, exists, durable }) => ({
-        name,
-        value: toOut(value),
-        exists,
-        durable,
-      }));
-      return { counters };
+      return { counters: readings.map((each) => tellReading(each.name, each, toOut)) };
     },
   }),
   route({
@@ -169,8 +161,7 @@ export const counterRoutes: readonly Route[] = [
     answer: z.strictObject({ name: counterName, previous: int64Out }),
     codes: ['EXPECTATION_FAILED', 'QUOTA_EXCEEDED'],
     handle: async ({ client, query, body: { name, value, reason, expect } }) => {
-      const options = expect === undefined ? { reason } : { reason, expect: toBigint(expect) };
-      const { previous } = await client.set(name, toBigint(value), options);
+      const { previous } = await client.set(name, toBigint(value), conditionsOf(reason, expect));
       return { name, previous: valueWriter(query)(previous) };
     },
   }),
@@ -202,14 +193,24 @@ export const counterRoutes: readonly Route[] = [
   }),
 ];
 
+const tellReading = (name: string, { value, exists, durable }: Reading<bigint>, toOut: ToOut) => ({
+  name,
+  value: toOut(value),
+  exists,
+  durable,
+});
+
+/** Of a SET or DELETE. */
+const conditionsOf = (reason: string, expect: string | number | undefined) =>
+  expect === undefined ? { reason } : { reason, expect: toBigint(expect) };
+
 async function remove(
   client: Client,
   name: string,
   { reason, expect }: { readonly reason: string; readonly expect?: string | number | undefined },
   toOut: ToOut,
 ) {
-  const options = expect === undefined ? { reason } : { reason, expect: toBigint(expect) };
-  const { previous, existed } = await client.delete(name, options);
+  const { previous, existed } = await client.delete(name, conditionsOf(reason, expect));
   return { name, previous: toOut(previous), existed };
 }
 

@@ -42,23 +42,18 @@ export const read = z
   .enum(['durable', 'latest'])
   .meta({ description: 'Show what is flushed (`durable`, the default), or all that was applied so far.' });
 
-/** An instant; the client's library says what counts as one. */
+const instantMeta = {
+  description: 'Milliseconds since 1970, or a time in ISO 8601 with its zone.',
+  examples: ['2020-01-01T12:00:00Z'],
+};
+
+/** An instant in a query; the client's library says what counts as one. */
+export const instantText = z.string().min(1).max(64).meta(instantMeta);
+
+/** The same in a body. */
 export const instant = z
   .union([z.int().min(0), z.string().min(1).max(64)], { error: 'a time such as "2026-11-27T12:00:00Z"' })
-  .meta({
-    description: 'Milliseconds since 1970, or a time in ISO 8601 with its zone.',
-    examples: ['2020-01-01T12:00:00Z'],
-  });
-
-/** The same in a query. */
-export const instantText = z
-  .string()
-  .min(1)
-  .max(64)
-  .meta({
-    description: 'Milliseconds since 1970, or a time in ISO 8601 with its zone.',
-    examples: ['2020-01-01T12:00:00Z'],
-  });
+  .meta(instantMeta);
 
 export const errorOut = z
   .strictObject({
