@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createViteServer } from 'vitest/node';
 import { connect } from '../dist/client/index.js';
+import { openSources } from '../scripts/sources.mjs';
 import { freePorts } from './ports.mjs';
 import { startServerProcess } from './server.mjs';
 
@@ -41,15 +41,7 @@ if (!Number.isSafeInteger(seed)) throw new Error(`--seed is a whole number, not 
 const began = performance.now();
 /** Of each lane the last progress, and when it was. */
 const last = new Map();
-// The frames, their model and their oracle are of the tests, in TypeScript.
-const vite = await createViteServer({
-  root: new URL('..', import.meta.url).pathname,
-  configFile: false,
-  appType: 'custom',
-  logLevel: 'error',
-  optimizeDeps: { noDiscovery: true },
-  server: { middlewareMode: true, hmr: false, watch: null, ws: false },
-});
+const sources = await openSources();
 // Most frames are refused by an error; what is wrong is said by its message.
 Error.stackTraceLimit = 0;
 const report = {};
@@ -61,7 +53,7 @@ try {
   console.log(values.json ? JSON.stringify(report) : table(report));
   process.exitCode = isRight(report) ? 0 : 1;
 } finally {
-  await vite.close();
+  await sources.close();
 }
 
 function isWanted(part) {
@@ -69,7 +61,7 @@ function isWanted(part) {
 }
 
 async function atTheKernel() {
-  const { fuzzKernel } = await vite.ssrLoadModule('/test/fuzz/kernel-fuzz.ts');
+  const { fuzzKernel } = await sources.ssrLoadModule('/test/fuzz/kernel-fuzz.ts');
   const total = {};
   for (let next = seed; (total.frames ?? 0) < frames; next++) {
     const left = frames - (total.frames ?? 0);
@@ -84,7 +76,7 @@ async function atTheKernel() {
 
 /** @param isForwarded on a connection to another lane, which has to pass everything on */
 async function atTheSocket(isForwarded) {
-  const { fuzzForwarded, fuzzLanes, SERVER_ENVIRONMENT } = await vite.ssrLoadModule('/test/fuzz/socket-fuzz.ts');
+  const { fuzzForwarded, fuzzLanes, SERVER_ENVIRONMENT } = await sources.ssrLoadModule('/test/fuzz/socket-fuzz.ts');
   Object.assign(process.env, SERVER_ENVIRONMENT);
   const dataDir = mkdtempSync(join(tmpdir(), 'tallystick-fuzz-'));
   const flags = ['--port', String(await freePorts(LANES)), '--lanes', String(LANES), '--partitions', String(LANES)];

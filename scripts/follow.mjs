@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { createViteServer } from 'vitest/node';
+import { openSources } from './sources.mjs';
 
 /**
  * The model of readers that follow (test/pubsub/follow-model.ts), for longer than the test suite plays it:
@@ -14,15 +14,8 @@ const seeds = Number(values.seeds ?? (values.seed === undefined ? 500 : 1));
 if (!Number.isSafeInteger(first) || !(Number.isSafeInteger(seeds) && seeds > 0))
   throw new Error('--seed and --seeds are whole numbers.');
 
-// The sources are TypeScript; the server of the test runner loads them as the tests do.
-const vite = await createViteServer({
-  root: new URL('..', import.meta.url).pathname,
-  configFile: false,
-  appType: 'custom',
-  server: { middlewareMode: true, hmr: false, watch: null, ws: false },
-  optimizeDeps: { noDiscovery: true },
-});
-const { follow } = await vite.ssrLoadModule('/test/pubsub/follow-model.ts');
+const sources = await openSources();
+const { follow } = await sources.ssrLoadModule('/test/pubsub/follow-model.ts');
 
 const sums = {};
 try {
@@ -34,4 +27,4 @@ try {
   console.error(error);
   process.exitCode = 1;
 }
-await vite.close();
+await sources.close();

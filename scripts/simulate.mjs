@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import cliProgress from 'cli-progress';
-import { createViteServer } from 'vitest/node';
+import { openSources } from './sources.mjs';
 
 /**
  * The simulation of test/simulation, for longer than the test suite runs it:
@@ -35,16 +35,9 @@ const deadline = performance.now() + (minutes ?? (limit === Number.POSITIVE_INFI
 const firstSeed = values.seed === undefined ? randomInt(2 ** 47) : Number(values.seed);
 if (!Number.isSafeInteger(firstSeed)) throw new Error(`--seed is a whole number, not ${values.seed}.`);
 
-// The sources are TypeScript; the server of the test runner loads them as the tests do.
-const vite = await createViteServer({
-  root: new URL('..', import.meta.url).pathname,
-  configFile: false,
-  appType: 'custom',
-  server: { middlewareMode: true, hmr: false, watch: null, ws: false },
-  optimizeDeps: { noDiscovery: true },
-});
-const { simulate } = await vite.ssrLoadModule('/test/simulation/simulation.ts');
-const { FAULTS, addFaults, noFaults } = await vite.ssrLoadModule('/test/simulation/faults.ts');
+const sources = await openSources();
+const { simulate } = await sources.ssrLoadModule('/test/simulation/simulation.ts');
+const { FAULTS, addFaults, noFaults } = await sources.ssrLoadModule('/test/simulation/faults.ts');
 
 const began = performance.now();
 const total = {
@@ -73,7 +66,7 @@ const seconds = (performance.now() - began) / 1_000;
 if (values.json)
   console.log(JSON.stringify({ firstSeed, seconds, seedsPerSecond: total.seeds / seconds, ...total, failed }));
 else print();
-await vite.close();
+await sources.close();
 process.exitCode = failed ? 1 : 0;
 
 /** How far the run is, from 0 to 1. */
