@@ -7,6 +7,7 @@ import {
   ABSENT,
   BAD_REQUEST,
   H_SLOTS,
+  H_TRACKS,
   ID_UNKNOWN,
   MAX_NAME,
   MAX_OPERATIONS,
@@ -22,6 +23,7 @@ import {
   TOO_MANY_OPERATIONS,
 } from './layout';
 import { checkNewName, findName, nameEquals } from './names';
+import { touchTrack } from './tracks';
 import { readVarint, readVarint64, readZigzag, TOO_LONG, VALUE_MASK } from './varint';
 
 /**
@@ -33,7 +35,7 @@ import { readVarint, readVarint64, readZigzag, TOO_LONG, VALUE_MASK } from './va
  *
  * By name, key and length are the address and length of its bytes; by id, the slot and 0.
  *
- * Operations go through in stages of 64: hash all, then touch all buckets, then all slots, then all names, and only then compare. The loads
+ * Operations go through in stages of 64: hash all, then touch all buckets, then all slots, then all tracks, then all names, and only then compare. The loads
  * of one stage do not depend on each other, so the cache misses of 64 operations overlap.
  */
 export const RECORD_BYTES: u32 = 40;
@@ -243,12 +245,18 @@ function findIds(from: u32, to: u32): void {
     const slot = load<u32>(r + KEY);
     if (slot < slots) sink += generationAt(slotAddress(slot));
   }
-  store<u32>(REGISTER_SINK, sink);
   for (let r = from; r < to; r += RECORD_BYTES) {
     const slot = slotOfId(load<u32>(r + KEY), load<u32>(r + GENERATION));
     store<u32>(r + SLOT, slot);
     if (!slot) store<u32>(r + STATUS, ID_UNKNOWN);
   }
+  if (load<u32>(H_TRACKS)) {
+    for (let r = from; r < to; r += RECORD_BYTES) {
+      const slot = load<u32>(r + SLOT);
+      if (slot) sink += touchTrack(slotAddress(slot - 1));
+    }
+  }
+  store<u32>(REGISTER_SINK, sink);
 }
 
 /** Finds the slots of the records of a stage: OK, or the status that refuses the request. */
@@ -269,6 +277,12 @@ export function findStage(from: u32, to: u32): u32 {
       if (item) sink += touchSlot(slotAddress(item - 1));
     } else if (load<u32>(r + KEY) < slots) {
       sink += generationAt(slotAddress(load<u32>(r + KEY)));
+    }
+  }
+  if (load<u32>(H_TRACKS)) {
+    for (let r = from; r < to; r += RECORD_BYTES) {
+      const item = load<u32>(r + KEY_LENGTH) ? load<u32>(r + CANDIDATE) : 0;
+      if (item) sink += touchTrack(slotAddress(item - 1));
     }
   }
   for (let r = from; r < to; r += RECORD_BYTES) {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ABSENT, ERRORS, OK } from '../../src/errors.js';
-import { DUE } from '../../src/partition/partition.js';
+import { DUE, PAGE_BYTES } from '../../src/partition/partition.js';
 import { ByteReader, ByteWriter } from '../../src/protocol/bytes.js';
 import { decodeExpiryAnswer } from '../../src/protocol/expiry.js';
 import { Flag } from '../../src/protocol/opcode.js';
@@ -229,5 +229,31 @@ describe('A counter that expires', () => {
       }),
       { numRuns: 40 },
     );
+  });
+});
+
+describe('What hangs on a counter', () => {
+  test('at the very end of the memory is read no further', () => {
+    const kernel = new Kernel();
+    kernel.watched = false;
+    /** By how many pages the memory grows, and how many tracks a page has. */
+    const [GROWTH, TRACKS] = [16, 65_536 / 32];
+    const pages = () => kernel.partition.statistics.memoryBytes / PAGE_BYTES;
+    let made = 0;
+    const counters = (count: number, length: number) =>
+      Array.from({ length: count }, () => {
+        const name = `${made++}`.padEnd(length, '.');
+        increment(kernel, name, START);
+        return name;
+      });
+    // All tracks of the first page are taken, and then all pages but one of the memory.
+    const first = counters(TRACKS, 10);
+    for (const name of first) expire(kernel, name, Mode.IN, 9);
+    const last = counters(4, 10);
+    while (pages() < 192 || pages() % GROWTH !== GROWTH - 1) counters(1, 1_000);
+    const before = pages();
+    for (const name of last) expire(kernel, name, Mode.IN, 9);
+    expect(pages()).toBe(before + 1);
+    for (const name of last) expect(increment(kernel, name, START)).toBe(OK);
   });
 });
