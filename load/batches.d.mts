@@ -14,7 +14,7 @@ export class Batches {
       readonly count: number;
       readonly key: 'name' | 'id';
       readonly pick: () => number;
-      readonly keysOnly?: boolean;
+      readonly kind?: 'deltas' | 'keys' | 'items';
     },
   );
   readonly size: number;

@@ -40,7 +40,7 @@ export async function readRows(context, progress) {
 async function batches({ counters, seconds }, client, key, flags) {
   const count = Math.max(IN_FLIGHT, Math.ceil(Math.min(2e6, 8 * counters.count) / BATCH));
   const pick = DISTRIBUTIONS.uniform(counters.count, random(1));
-  const made = new Batches(counters, { size: BATCH, count, key, pick, keysOnly: true });
+  const made = new Batches(counters, { size: BATCH, count, key, pick, kind: 'keys' });
   const options = { inFlight: IN_FLIGHT, flags, send: get };
   await closedLoop([client], made, { ...options, seconds: seconds / 5 });
   const { increments: values, seconds: spent, histogram } = await closedLoop([client], made, { ...options, seconds });

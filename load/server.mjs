@@ -37,12 +37,12 @@ async function start(nodeFlags, dataDir, flags) {
   throw new Error(`The server ended before it was ready: ${JSON.stringify(await exited)}`);
 }
 
-/** Runs `work(url, server)` against a server in a temporary directory, and takes both away afterwards. */
+/** Runs `work(url, server)` against a server in a temporary directory, and takes both away afterwards; what `work` gives. */
 export async function withServer(work, ...flags) {
   const dataDir = mkdtempSync(join(tmpdir(), 'tallystick-'));
   const server = await startServerProcess(dataDir, ...flags);
   try {
-    await work(server.url, { ...server, dataDir });
+    return await work(server.url, { ...server, dataDir });
   } finally {
     server.child.kill('SIGTERM');
     await server.exited;

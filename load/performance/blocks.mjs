@@ -1,5 +1,6 @@
 import { ROW_HEAD, rowCells } from '../../native-bench/rows.mjs';
 import { ACCURACY_HEAD, accuracyRow } from '../accuracy-table.mjs';
+import { CLASSES_HEAD, classesRow } from '../classes-table.mjs';
 import { GROWTH_HEADS, growthRow } from '../growth-table.mjs';
 import { LATENCY_HEAD, latencyRow } from '../latency.mjs';
 import { describeMachine } from '../machine.mjs';
@@ -68,6 +69,8 @@ export const BLOCKS = {
       'Of a class with the threshold 0, which estimates from the first item on:',
       markdownTable(ACCURACY_HEAD, sketch.map(accuracyRow)),
     ].join('\n\n'),
+  classes: ({ classes: { machine, names, cases } }) =>
+    `${machineLine(machine)} ${names.toLocaleString('en')} names.\n\n${markdownTable(CLASSES_HEAD, cases.map(classesRow))}`,
   growth: ({ growth }) =>
     [
       machineLine(growth.machine),
@@ -131,4 +134,5 @@ const NEEDS = {
   checkpoint: 'checkpoint',
   restart: 'restart',
   accuracy: 'accuracy',
+  classes: 'classes',
 };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Batches } from '../../load/batches.mjs';
 import { decodeAdd } from '../../src/protocol/request.js';
+import { decodeSee } from '../../src/protocol/uniques.js';
 
 const counters = {
   names: ['a', 'bb', 'ccc', 'dddd'],
@@ -35,6 +36,18 @@ describe('batches made beforehand', () => {
     expect(first?.operations).toEqual([
       { key: { slot: 10, generation: 0 }, delta: 1n },
       { key: { slot: 12, generation: 2 }, delta: 1n },
+    ]);
+  });
+
+  it('hold keys alone, or items to be filled in', () => {
+    const shape = { size: 2, count: 1, key: 'name', pick: round() } as const;
+    const keys = new Batches(counters, { ...shape, kind: 'keys' });
+    expect([...keys.bytes]).toEqual([2, 4, 97, 12, 99, 99, 99]);
+    const items = new Batches(counters, { ...shape, pick: round(), kind: 'items' });
+    const item = new Uint8Array(8);
+    expect(decodeSee(items.bytes, 0).sightings).toEqual([
+      { key: { name: 'a' }, item },
+      { key: { name: 'ccc' }, item },
     ]);
   });
 });
