@@ -5,11 +5,13 @@ import { parseArgs } from 'node:util';
 import autocannon from 'autocannon';
 import { spawnChild } from './child.mjs';
 import { median } from './histogram.mjs';
+import { HTTP_HEAD, httpRow } from './http-table.mjs';
 import { describeMachine, machineFacts } from './machine.mjs';
+import { cpuSeconds } from './process-figures.mjs';
 import { progressBar } from './progress.mjs';
-import { writeReport } from './report-file.mjs';
+import { writeSections } from './report-file.mjs';
 import { withServer } from './server.mjs';
-import { rate, ratio, textTable } from './table.mjs';
+import { textTable } from './table.mjs';
 
 /**
  * Our HTTP beside Fastify's, which serves a constant from memory and so has nothing to do but HTTP. In turns, with autocannon:
@@ -20,7 +22,7 @@ import { rate, ratio, textTable } from './table.mjs';
  *   --requests N       so many instead of seconds: whether it works, not how fast
  *   --lanes 1          of the server
  *   --json             one JSON object instead of a table
- *   --out DIR          http.json
+ *   --out DIR          http.json, in which each version of Node has its own part
  */
 
 const { values: options } = parseArgs({
@@ -59,16 +61,17 @@ const report = { machine: machineFacts(tmpdir()), connections, runs, scenarios: 
 if (!options.json) console.log(`${describeMachine(report.machine)}; ${connections} connections`);
 const constant = await startConstant();
 await withServer(
-  async (_, { httpUrl }) => {
-    for (const scenario of SCENARIOS) report.scenarios.push(await compare(scenario, httpUrl, constant.url));
+  async (_, { child, httpUrl }) => {
+    const ours = { url: httpUrl, pid: child.pid };
+    for (const scenario of SCENARIOS) report.scenarios.push(await compare(scenario, ours, constant));
   },
   ...['--http-port', '0', '--lanes', options.lanes],
 );
-constant.child.kill();
+process.kill(constant.pid);
 progress.stop();
 if (options.json) console.log(JSON.stringify(report));
-else console.log(textTable(['', 'ours/s', 'Fastify/s', 'ratio', 'target', 'p99 ms, ours'], report.scenarios.map(row)));
-if (options.out) writeReport(options.out, 'http', report);
+else console.log(textTable(HTTP_HEAD, report.scenarios.map(httpRow)));
+if (options.out) writeSections(options.out, 'http', { [process.version.split('.')[0]]: report });
 
 async function compare({ name, requests, target }, ours, constant) {
   const step = progress.step(name);
@@ -76,25 +79,29 @@ async function compare({ name, requests, target }, ours, constant) {
   for (let run = 0; run < runs; run++) {
     step(run, runs);
     // Each goes first in turn, as the machine may slow down or speed up
-    const urls = run % 2 === 0 ? [ours, constant] : [constant, ours];
-    const [first, second] = [await fire(urls[0], requests), await fire(urls[1], requests)];
+    const both = run % 2 === 0 ? [ours, constant] : [constant, ours];
+    const [first, second] = [await fire(both[0], requests), await fire(both[1], requests)];
     measured.push(run % 2 === 0 ? { ours: first, constant: second } : { ours: second, constant: first });
   }
   step(runs, runs);
+  const of = (who, figure) => median(measured.map((run) => run[who][figure]));
   const ratios = measured.map(({ ours, constant }) => ours.perSecond / constant.perSecond);
   return {
     name,
-    ours: median(measured.map(({ ours }) => ours.perSecond)),
-    fastify: median(measured.map(({ constant }) => constant.perSecond)),
+    ours: of('ours', 'perSecond'),
+    fastify: of('constant', 'perSecond'),
     ratio: { median: median(ratios), least: Math.min(...ratios), most: Math.max(...ratios) },
     target,
+    oursMicroseconds: of('ours', 'microseconds'),
+    fastifyMicroseconds: of('constant', 'microseconds'),
     p99Milliseconds: median(measured.map(({ ours }) => ours.p99)),
     requests: measured.reduce((sum, { ours }) => sum + ours.requests, 0),
   };
 }
 
 /** Fails where any answer is not a good one. */
-async function fire(url, requests) {
+async function fire({ url, pid }, requests) {
+  const before = cpuSeconds(pid);
   const amount = options.requests === undefined ? {} : { amount: Number(options.requests) };
   const result = await autocannon({ url, connections, duration: Number(options.seconds), ...amount, requests });
   const { errors, timeouts, non2xx } = result;
@@ -104,16 +111,14 @@ async function fire(url, requests) {
     perSecond: result['2xx'] / ((result.finish.getTime() - result.start.getTime()) / 1000),
     p99: result.latency.p99,
     requests: result['2xx'],
+    microseconds: ((cpuSeconds(pid) - before) * 1e6) / result['2xx'],
   };
 }
 
 async function startConstant() {
   const script = fileURLToPath(new URL('./http-constant.mjs', import.meta.url));
   const child = spawnChild(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] });
-  for await (const line of createInterface({ input: child.stdout })) return { child, url: `http://127.0.0.1:${line}` };
+  for await (const line of createInterface({ input: child.stdout }))
+    return { pid: child.pid, url: `http://127.0.0.1:${line}` };
   throw new Error('Fastify ended before it was ready.');
-}
-
-function row({ name, ours, fastify, ratio: found, target, p99Milliseconds }) {
-  return [name, rate(ours), rate(fastify), ratio(found), target ?? '', p99Milliseconds];
 }

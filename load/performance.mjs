@@ -8,7 +8,7 @@ import { rewritten } from './performance/blocks.mjs';
  *   node load/load.mjs --out docs/performance       and versus.mjs, growth.mjs, profile.mjs, native-bench/run.mjs alike
  *   node load/checkpoint.mjs --seconds 1800 --out docs/performance
  *   node load/checkpoint.mjs --counters 10000000 --out docs/performance --report restart
- *   node load/accuracy.mjs --out docs/performance      and classes.mjs alike
+ *   node load/accuracy.mjs --out docs/performance      classes.mjs and http.mjs alike
  *   node load/performance.mjs
  */
 
@@ -16,7 +16,18 @@ const PAGE = fileURLToPath(new URL('../docs/PERFORMANCE.md', import.meta.url));
 const reportPath = (name) => fileURLToPath(new URL(`../docs/performance/${name}.json`, import.meta.url));
 
 const reports = {};
-for (const name of ['load', 'versus', 'native', 'profile', 'growth', 'checkpoint', 'restart', 'accuracy', 'classes']) {
+for (const name of [
+  'load',
+  'versus',
+  'native',
+  'profile',
+  'growth',
+  'checkpoint',
+  'restart',
+  'accuracy',
+  'classes',
+  'http',
+]) {
   if (existsSync(reportPath(name))) reports[name] = JSON.parse(readFileSync(reportPath(name), 'utf8'));
 }
 writeFileSync(PAGE, rewritten(readFileSync(PAGE, 'utf8'), reports));

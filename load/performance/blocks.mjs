@@ -2,6 +2,7 @@ import { ROW_HEAD, rowCells } from '../../native-bench/rows.mjs';
 import { ACCURACY_HEAD, accuracyRow } from '../accuracy-table.mjs';
 import { CLASSES_HEAD, classesRow } from '../classes-table.mjs';
 import { GROWTH_HEADS, growthRow } from '../growth-table.mjs';
+import { HTTP_HEAD, httpRow } from '../http-table.mjs';
 import { LATENCY_HEAD, latencyRow } from '../latency.mjs';
 import { describeMachine } from '../machine.mjs';
 import { READ_HEAD, readRow } from '../reads.mjs';
@@ -71,6 +72,13 @@ export const BLOCKS = {
     ].join('\n\n'),
   classes: ({ classes: { machine, names, cases } }) =>
     `${machineLine(machine)} ${names.toLocaleString('en')} names.\n\n${markdownTable(CLASSES_HEAD, cases.map(classesRow))}`,
+  http: ({ http }) =>
+    Object.values(http)
+      .map(
+        ({ machine, connections, scenarios }) =>
+          `${machineLine(machine)} ${connections} connections.\n\n${markdownTable(HTTP_HEAD, scenarios.map(httpRow))}`,
+      )
+      .join('\n\n'),
   growth: ({ growth }) =>
     [
       machineLine(growth.machine),
@@ -135,4 +143,5 @@ const NEEDS = {
   restart: 'restart',
   accuracy: 'accuracy',
   classes: 'classes',
+  http: 'http',
 };
