@@ -11,8 +11,9 @@ interface WindowCommandOptions extends ConnectionOptions {
 
 const HELP = `
 Only counters whose class keeps windows have any (NOT_TRACKED); 'tallystick classes NAME' says which one a counter has. A window ends now, by the
-server's clock, and is told in whole minutes up to an hour, in whole hours up to a day: its oldest one counts by the part that lies within, and
-the error bounds what that may be off. With --aligned it begins with a whole one, and is exact.
+server's clock, and is told in whole minutes up to an hour, in whole hours up to a day, and up to a minute in whole seconds where the class keeps
+them: its oldest one counts by the part that lies within, and the error bounds what that may be off. With --aligned it begins with a whole one, and
+is exact.
 `;
 
 export function windowCommand(io: CliIo): Command {
@@ -54,8 +55,8 @@ Examples:
 function readingCommand(name: string, io: CliIo, last: string): Command {
   return clientCommand(name, io)
     .argument('<name...>', 'the counters')
-    .option('--last <duration>', 'how long: 90s, 15m, 6h, 1d', last)
-    .option('--aligned', 'from a whole minute, or hour, on: exact')
+    .option('--last <duration>', 'how long: 10s, 15m, 6h, 1d', last)
+    .option('--aligned', 'from a whole second, minute or hour on: exact')
     .option('--json', 'an array of objects')
     .option('--latest', 'what is applied in memory, at once; without it, what no crash takes back');
 }

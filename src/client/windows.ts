@@ -1,6 +1,13 @@
 import { codeOfStatus, TallystickError } from '../errors.js';
 import { Opcode } from '../protocol/opcode.js';
-import { decodeWindowAnswer, encodeWindow, type WindowAnswer, type WindowMode } from '../protocol/window.js';
+import {
+  decodeWindowAnswer,
+  encodeWindow,
+  oldestBucket,
+  type WindowAnswer,
+  type WindowMode,
+  type WindowRequest,
+} from '../protocol/window.js';
 import type { ToValue } from './call.js';
 import { parseDuration } from './duration.js';
 import { askParts, type PartAnswer, partsOf, type Question } from './parts.js';
@@ -10,8 +17,8 @@ import type { Session } from './session.js';
 
 export interface WindowOptions extends ReadOptions {
   /**
-   * `sliding`, the default: ends now and is as long as asked for; its oldest minute, or hour, counts by the part of it that lies
-   * within, and `error` bounds what that may be off. `aligned`: begins with a whole minute, or hour, and is exact.
+   * `sliding`, the default: ends now and is as long as asked for; its oldest second, minute or hour counts by the part of it that lies
+   * within, and `error` bounds what that may be off. `aligned`: begins with a whole one, and is exact.
    */
   readonly mode?: WindowMode;
 }
@@ -21,8 +28,8 @@ export interface WindowReading<V> {
   readonly name: string;
   readonly value: V;
   /**
-   * By how much the value may be off at most, where the changes of its oldest minute, or hour, were all of one sign: increments, say. 0
-   * where it is exact.
+   * By how much the value may be off at most, where the changes of its oldest second, minute or hour were all of one sign: increments, say.
+   * 0 where it is exact.
    */
   readonly error: V;
   /** A second, from `from` to `to`. */
@@ -61,26 +68,26 @@ export class Windows<V extends bigint | number> {
     };
     const readings: WindowReading<V>[] = new Array(names.length);
     for (const answer of await askParts(this.#session, parts, question, options, this.#timeout)) {
-      this.#tell(answer, mode, milliseconds, readings);
+      this.#tell(answer, { mode, milliseconds }, readings);
     }
     return readings;
   }
 
   #tell(
     { part, answer, durable, position }: PartAnswer<WindowAnswer>,
-    mode: WindowMode,
-    milliseconds: number,
+    window: Pick<WindowRequest, 'mode' | 'milliseconds'>,
     readings: WindowReading<V>[],
   ): void {
-    const { now, from, bucket, sums } = answer;
+    const { now, sums } = answer;
     if (sums.length !== part.names.length) throw new TallystickError('BAD_REQUEST', `${sums.length} sums.`);
-    const begin = mode === 'aligned' ? from : Math.max(0, now - milliseconds);
     for (const [i, found] of sums.entries()) {
       const name = part.names[i] as string;
       if (found.sum === undefined) throw new TallystickError(codeOfStatus(found.status), `The window of "${name}".`);
-      const within = share(found.oldest, from + bucket - begin, bucket);
+      const from = oldestBucket(window, now, found.bucket);
+      const begin = window.mode === 'aligned' ? from : Math.max(0, now - window.milliseconds);
+      const within = share(found.oldest, from + found.bucket - begin, found.bucket);
       const value = found.sum + within;
-      const isExact = mode === 'aligned' || begin === from;
+      const isExact = begin === from;
       readings[part.indexes[i] as number] = {
         name,
         value: this.#toValue(value),

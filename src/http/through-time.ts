@@ -10,7 +10,7 @@ const last = z
   .regex(/^[0-9]{1,12}(ms|s|m|h|d)$/, 'a duration such as "90s", "5m", "1h" or "7d"')
   .meta({ description: 'How long it is, up to now.', examples: ['5m', '1h', '1d'] });
 const mode = z.enum(['sliding', 'aligned']).meta({
-  description: 'Exactly as long, its oldest part by its share (`sliding`), or from a whole minute or hour on.',
+  description: 'Exactly as long, its oldest part by its share (`sliding`), or from a whole second, minute or hour on.',
 });
 const durable = z.boolean().meta({ description: 'Whether no crash can take back what it shows.' });
 const resolution = z.enum(['minute', 'hour', 'day']);

@@ -63,6 +63,8 @@ export const HISTORY: u32 = 4;
 export const UNIQUES: u32 = 8;
 /** What comes too late is counted in the total alone instead of refused. */
 export const LATE_IN_TOTAL: u32 = 16;
+/** And seconds of the last minute. */
+export const SECONDS: u32 = 32;
 /** Unique items by hour and by day. */
 export const UNIQUE_WINDOWS: u32 = 128;
 /** For clients: what they may send on is answered from memory. */
@@ -73,7 +75,7 @@ const STRICT: u32 = 512;
 export const ONCE: u32 = 1024;
 /** A counter begins at 0 with every day. */
 export const ROLLOVER: u32 = 2048;
-const ALL: u32 = 31 | UNIQUE_WINDOWS | RELAXED | STRICT | ONCE | ROLLOVER;
+const ALL: u32 = 63 | UNIQUE_WINDOWS | RELAXED | STRICT | ONCE | ROLLOVER;
 
 const STAR: u32 = 0x2a;
 const TABLE_SHIFT: u32 = 7;
@@ -227,7 +229,7 @@ export function checkClasses(start: u32, end: u32): u32 {
 function isPossible(entry: u32): bool {
   const keeps = load<u32>(entry + KEEPS);
   if (keeps & ~ALL) return false;
-  if (keeps & (DAYS | HISTORY) && !(keeps & WINDOWS)) return false;
+  if (keeps & (DAYS | HISTORY | SECONDS) && !(keeps & WINDOWS)) return false;
   const days = <u32>load<u16>(entry + UNIQUE_DAYS);
   if (keeps & UNIQUE_WINDOWS ? !(keeps & UNIQUES) || days < 1 || days > MOST_WINDOW_DAYS : days !== 0) return false;
   if (!(keeps & ONCE)) {

@@ -10,7 +10,17 @@ const AHEAD: i64 = 60000;
 const NO_TIME: i64 = -1;
 
 export function minuteOf(milliseconds: i64): u32 {
-  return <u32>(min<i64>(max<i64>(milliseconds, 0), MAX_TIME) / 60000);
+  return <u32>(bounded(milliseconds) / 60000);
+}
+
+function bounded(milliseconds: i64): i64 {
+  return min<i64>(max<i64>(milliseconds, 0), MAX_TIME);
+}
+
+/** The second since 1970 to which the change of an operation belongs: of the time that it brings, else of the body at hand. `extension` may be 0. */
+export function secondOf(extension: u32): i64 {
+  const time = extension ? timeOf(extension) : NO_TIME;
+  return bounded(time < 0 ? load<i64>(H_TIME) : time) / 1000;
 }
 
 /** The minute of the body at hand. */

@@ -303,7 +303,7 @@ export function window(length: u32, milliseconds: f64): u32 {
   const end = RECEIVE + length;
   let status = isConfigured() ? beginWindow(RECEIVE, end, <i64>milliseconds) : BAD_REQUEST;
   if (!status) status = decodeBatch(load<u32>(REGISTER_NEXT), end, KEYS);
-  if (!status) store<u32>(REGISTER_ANSWER_LENGTH, answerWindow(load<u32>(REGISTER_NEXT), <i64>milliseconds));
+  if (!status) store<u32>(REGISTER_ANSWER_LENGTH, answerWindow(load<u32>(REGISTER_NEXT)));
   return status;
 }
 

@@ -180,7 +180,7 @@ export const CLASS_TABLES: u32 = HEADER + 0x7000;
 export const EXPIRY_DIRECTORY: u32 = HEADER + 0xb000;
 
 export const MAGIC: u32 = 0x6b795474; // "Ttyk"
-export const KERNEL_VERSION: u32 = 4;
+export const KERNEL_VERSION: u32 = 5;
 
 // Kinds of body. Those below 64 are the opcodes of protocol.md.
 export const OPEN: u32 = 3;

@@ -112,7 +112,7 @@ function countUnder(record: u32, slot: u32): u32 {
   store<u32>(record + MARKS, COUNTED);
   store<i64>(record + VALUE, value + delta);
   writeValue(address, value + delta);
-  trackChange(slot, delta, nowMinute(), nowMinute());
+  trackChange(slot, delta, nowMinute(), nowMinute(), 0);
   noteChange(slot, known);
   return OK;
 }

@@ -146,7 +146,7 @@ export function applySet(): u32 {
     const slot = openName(SCRATCH) - 1;
     store<u32>(SCRATCH + SLOT, slot + 1);
     writeValue(slotAddress(slot), value);
-    trackChange(slot, value - previous, nowMinute(), nowMinute());
+    trackChange(slot, value - previous, nowMinute(), nowMinute(), 0);
     noteChange(slot, classAt(slotAddress(slot)));
   }
   return answerChange(status, previous, status ? 0 : value - previous);

@@ -2,6 +2,7 @@ import { giveSized, hasSizedRoom, takeSized } from './blocks';
 import { markEmitted, overflows, slotAddress } from './cells';
 import { HISTORY, DAYS as KEEPS_DAYS, keepsOf } from './classes';
 import { addMinute, beginRow, emitMinute, endRow, hasDetailRoom } from './emitted';
+import { dropSeconds } from './seconds';
 import {
   BARE,
   classOfTrack,
@@ -9,8 +10,10 @@ import {
   DAYS,
   formOf,
   hasWindowRoom,
+  MINUTE,
   MINUTES,
   reform,
+  SINCE,
   SPARSE,
   slotOfTrack,
 } from './tracks';
@@ -27,8 +30,6 @@ import {
  * A counter that is seen in few minutes has them in pairs (SPARSE); when these are used up it gets the rings. A ring's place is minute
  * modulo 64, hour modulo 24, and holds what lies at most 63 minutes, or 24 hours, behind the newest.
  */
-export const MINUTE: u32 = 32;
-export const SINCE: u32 = 36;
 const SUM: u32 = 40;
 const EMITTED_BEFORE: u32 = 48;
 const WIDE: u32 = 52;
@@ -154,11 +155,15 @@ export function isIdle(track: u32, now: u32): bool {
 /** Ends the window of a track on which other things hang; all is as it was where there is no memory for the rest. */
 export function closeWindow(track: u32): void {
   const wide = wideOf(track);
-  if (reform(track, BARE)) giveWide(wide);
+  const bare = reform(track, BARE);
+  if (!bare) return;
+  giveWide(wide);
+  dropSeconds(bare);
 }
 
 /** Gives back what hangs on a window. */
-export function dropWide(track: u32): void {
+export function dropHanging(track: u32): void {
+  dropSeconds(track);
   giveWide(wideOf(track));
   if (formOf(track) >= MINUTES) store<u32>(track + WIDE, 0);
 }
@@ -177,7 +182,7 @@ function giveWide(wide: u32): void {
 function restart(track: u32, minute: u32): void {
   const newest = load<u32>(track + MINUTE);
   closeHour(track, 0);
-  dropWide(track);
+  dropHanging(track);
   const form = formOf(track);
   if (form === SPARSE) memory.fill(track + PAIRS, 0, PAIRS_END - PAIRS);
   else memory.fill(track + HOUR_SUM, 0, (form === DAYS ? HOUR_RING + (RING_HOURS << 3) : HOUR_RING) - HOUR_SUM);

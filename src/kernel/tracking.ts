@@ -10,11 +10,12 @@ import {
   markUntracked,
   ONCE,
   ROLLOVER,
+  SECONDS,
   UNIQUES,
   WINDOWS,
 } from './classes';
 import { emitMinute } from './emitted';
-import { minuteOfExtension, nowMinute } from './event-time';
+import { minuteOfExtension, nowMinute, secondOf } from './event-time';
 import { noteChange, rollWithDay, stopRolling } from './expiring';
 import { dropExpiry } from './expiry';
 import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS } from './layout';
@@ -23,14 +24,14 @@ import {
   addToWindow,
   closeHour,
   closeWindow,
-  dropWide,
+  dropHanging,
   hasOpenHour,
   isIdle,
   lastUnknownMinute,
-  MINUTE,
   MINUTES_OF_HOUR,
   openWindow,
 } from './rings';
+import { addToSeconds, dropIdleSeconds } from './seconds';
 import { dropSets } from './sets';
 import {
   BARE,
@@ -38,6 +39,7 @@ import {
   dropTrack,
   formOf,
   hasOnlyWindow,
+  MINUTE,
   nextTrack,
   openTrack,
   SPARSE,
@@ -63,19 +65,20 @@ export function trackRecord(record: u32, now: u32): void {
   const known = classAt(slotAddress(slot));
   if (!known) return;
   const minute = extension ? minuteOfExtension(known, extension) : now + 1;
-  if (minute) trackChange(slot, load<i64>(record + DELTA), minute - 1, now);
+  if (minute) trackChange(slot, load<i64>(record + DELTA), minute - 1, now, extension);
   noteChange(slot, known);
 }
 
-/** Brings a change of a counter to its window, if its class keeps one. */
-export function trackChange(slot: u32, delta: i64, minute: u32, now: u32): void {
+/** Brings a change of a counter to its window, if its class keeps one. `extension` is that of the operation, which may bring a time; 0 without one. */
+export function trackChange(slot: u32, delta: i64, minute: u32, now: u32, extension: u32): void {
   const address = slotAddress(slot);
   const known = classAt(address);
   if (!known || !delta) return;
   const keeps = keepsOf(known);
   if (!(keeps & WINDOWS)) return;
   let track = trackAt(address);
-  if (!track || formOf(track) === BARE) {
+  const isFresh = !track || formOf(track) === BARE;
+  if (isFresh) {
     track = openTrack(slot);
     const window = track ? openWindow(track, minute, knownSince(known)) : 0;
     if (!window) {
@@ -86,6 +89,7 @@ export function trackChange(slot: u32, delta: i64, minute: u32, now: u32): void 
     }
     track = window;
   }
+  if (keeps & SECONDS) addToSeconds(track, secondOf(extension), delta, isFresh);
   addToWindow(track, minute, delta, now);
 }
 
@@ -97,6 +101,7 @@ export function sweepTracks(): void {
   for (let i: u32 = 0; i < steps; i++) {
     const track = nextTrack();
     if (formOf(track) < SPARSE) continue;
+    dropIdleSeconds(track, now);
     if (hasOpenHour(track, now / MINUTES_OF_HOUR)) closeNewestHour(track);
     if (isIdle(track, now)) endWindow(track);
   }
@@ -113,7 +118,7 @@ function endWindow(track: u32): void {
   markUntracked(classAt(slotAddress(slot)), lastUnknownMinute(track));
   closeNewestHour(track);
   if (hasOnlyWindow(track)) {
-    dropWide(track);
+    dropHanging(track);
     dropTrack(slot);
   } else {
     closeWindow(track); // without memory for the rest of it, the next round comes back
@@ -127,7 +132,7 @@ export function endTrack(slot: u32): void {
   dropExpiry(track);
   if (formOf(track) >= SPARSE) {
     closeNewestHour(track);
-    dropWide(track);
+    dropHanging(track);
   }
   dropSets(track, false, false);
   dropTrack(slot);

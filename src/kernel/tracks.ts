@@ -7,8 +7,8 @@ import { linkNode, nextNode, replaceNode, unlinkNode } from './ring';
  * The tracks: what is kept of a counter besides its value. A counter has one while there is something to keep; it hangs between the slot and
  * the name, so that counters without one pay nothing. Its form says what it has room for, and its size:
  *
- *   0          4                     8             12              16         20             24             32
- *   | u32 name | u32 slot, form << 30 | u32 uniques | u32 their head | u32 next | u32 previous | u32 expiry, 0 |   BARE ends here
+ *   0          4                     8             12              16         20             24           28            32
+ *   | u32 name | u32 slot, form << 30 | u32 uniques | u32 their head | u32 next | u32 previous | u32 expiry | u32 seconds |   BARE ends here
  *
  *   32            36          40        48            52         56
  *   | u32 minute  | u32 since | i64 sum | u32 emitted | u32 wide | … by form (rings.ts), which says what these are
@@ -16,7 +16,7 @@ import { linkNode, nextNode, replaceNode, unlinkNode } from './ring';
  *                                                                 56: i64 hour sum   64: 64 × i32 minutes          MINUTES, 320
  *                                                                                   320: 24 × i64 hours            DAYS, 512
  *
- * `expiry` is the place + 1 among the counters that expire (expiry.ts); 0 = it never does.
+ * `expiry` is the place + 1 among the counters that expire (expiry.ts); 0 = it never does. `seconds` is the block of those of a window (seconds.ts), 0 = none.
  *
  * All tracks are linked in one ring, round which the ticks go; H_HAND is where the next one begins.
  */
@@ -27,6 +27,10 @@ const LINKS: u32 = 16;
 export const UNIQUES: u32 = 8;
 
 const EXPIRY: u32 = 24;
+const SECONDS: u32 = 28;
+/** The newest minute of a window, and the first from which on nothing is missing. */
+export const MINUTE: u32 = 32;
+export const SINCE: u32 = 36;
 
 export const BARE: u32 = 0;
 export const SPARSE: u32 = 1;
@@ -144,6 +148,11 @@ export function setExpiryPlace(track: u32, place: u32): void {
 /** Drops a track on which nothing hangs any more. */
 export function dropIfIdle(track: u32): void {
   if (formOf(track) === BARE && hasOnlyWindow(track)) dropTrack(slotOfTrack(track));
+}
+
+/** Where the address of the seconds of a window is. */
+export function secondsWord(track: u32): u32 {
+  return track + SECONDS;
 }
 
 /** The next track of the round of ticks, and moves the hand on; 0 where there are no tracks. */

@@ -40,6 +40,7 @@ const pattern = z
 const counterClass = z.strictObject({
   pattern,
   windows: z.enum(['1h', '1d']).optional(),
+  seconds: z.boolean().optional(),
   history: z.boolean().optional(),
   uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
   uniquesWindows: days.optional(),

@@ -10,6 +10,8 @@ export interface CounterClass {
   readonly pattern: string;
   /** How long a window may be: minutes are kept for an hour, hours for a day. Absent: no windows. */
   readonly windows?: '1h' | '1d';
+  /** Whether a window of up to a minute is known to a second. Windows of an hour come with it. */
+  readonly seconds?: boolean;
   /** Whether closed hours go to the history. Windows of an hour come with it. */
   readonly history?: boolean;
   /** Whether unique items are counted: how many of them exactly, at most MOST_EXACT_UNIQUES. */
@@ -53,6 +55,7 @@ const Keep = {
   HISTORY: 4,
   UNIQUES: 8,
   LATE_IN_TOTAL: 16,
+  SECONDS: 32,
   UNIQUE_WINDOWS: 128,
   RELAXED: 256,
   STRICT: 512,
@@ -99,10 +102,11 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
 }
 
 function keepsOf(rule: CounterClass): number {
-  const { windows, history, uniques, uniquesWindows, late, once, rollover, accuracy } = rule;
+  const { windows, seconds, history, uniques, uniquesWindows, late, once, rollover, accuracy } = rule;
   return (
-    (windows || history ? Keep.WINDOWS : 0) |
+    (windows || seconds || history ? Keep.WINDOWS : 0) |
     (windows === '1d' ? Keep.DAYS : 0) |
+    (seconds ? Keep.SECONDS : 0) |
     (history ? Keep.HISTORY : 0) |
     (uniques === undefined ? 0 : Keep.UNIQUES) |
     (late === 'total' ? Keep.LATE_IN_TOTAL : 0) |

@@ -22,7 +22,7 @@ export const REPEATED = 257;
 /** A counter, or the day of a class, is past its time: TICKs come first, and DAYS; nothing has changed. */
 export const DUE = 258;
 
-export const KERNEL_VERSION = 4;
+export const KERNEL_VERSION = 5;
 
 // src/kernel/layout.ts; a test holds the two together.
 const REGISTER_NEXT = 16;

@@ -19,18 +19,18 @@ export interface WindowRequest {
   readonly keys: readonly Key[];
 }
 
-/** What whole buckets changed the counter by; of a sliding window also the bucket within which it begins. */
+/** How long a bucket is, in milliseconds: a second, a minute, or an hour. */
+export const WINDOW_BUCKETS = [1_000, 60_000, 3_600_000] as const;
+export type WindowBucket = (typeof WINDOW_BUCKETS)[number];
+
+/** What whole buckets, each so long, changed the counter by; of a sliding window also the bucket within which it begins. */
 export type WindowSum =
-  | { readonly status: 0; readonly sum: bigint; readonly oldest: bigint }
+  | { readonly status: 0; readonly bucket: WindowBucket; readonly sum: bigint; readonly oldest: bigint }
   | { readonly status: number; readonly sum?: never };
 
 export interface WindowAnswer extends Progress {
-  /** The server's clock, at which the window ends; milliseconds since 1970, as all here. */
+  /** The server's clock, at which the window ends; milliseconds since 1970. */
   readonly now: number;
-  /** Where the oldest bucket begins. */
-  readonly from: number;
-  /** How long a bucket is. */
-  readonly bucket: number;
   readonly sums: readonly WindowSum[];
 }
 
@@ -56,12 +56,11 @@ export function decodeWindow(body: Uint8Array, flags: number): WindowRequest {
 export function encodeWindowAnswer(writer: ByteWriter, answer: WindowAnswer): void {
   writeProgress(writer, answer);
   writer.varint(answer.now);
-  writer.varint(answer.from);
-  writer.varint(answer.bucket);
   writer.varint(answer.sums.length);
   for (const found of answer.sums) {
     writer.u8(found.status);
     if (found.sum === undefined) continue;
+    writer.u8(WINDOW_BUCKETS.indexOf(found.bucket));
     writer.zigzag(found.sum);
     writer.zigzag(found.oldest);
   }
@@ -70,12 +69,31 @@ export function encodeWindowAnswer(writer: ByteWriter, answer: WindowAnswer): vo
 export function decodeWindowAnswer(body: Uint8Array): WindowAnswer {
   const reader = new ByteReader(body);
   const progress = readProgress(reader);
-  const [now, from, bucket] = [reader.varint(), reader.varint(), reader.varint()];
+  const now = reader.varint();
   const sums: WindowSum[] = [];
   for (let count = reader.count(1); count > 0; count--) {
     const status = reader.u8();
-    sums.push(status === OK ? { status, sum: reader.zigzagBig(), oldest: reader.zigzagBig() } : { status });
+    sums.push(status === OK ? readSum(reader) : { status });
   }
   reader.end();
-  return { ...progress, now, from, bucket, sums };
+  return { ...progress, now, sums };
+}
+
+function readSum(reader: ByteReader): WindowSum {
+  const bucket = WINDOW_BUCKETS[reader.u8()];
+  if (bucket === undefined) throw new TallystickError('BAD_REQUEST', 'A bucket is a second, a minute or an hour.');
+  return { status: OK, bucket, sum: reader.zigzagBig(), oldest: reader.zigzagBig() };
+}
+
+/** Where the oldest bucket of a window begins, which ends at `now`. */
+export function oldestBucket(
+  { mode, milliseconds }: Pick<WindowRequest, 'mode' | 'milliseconds'>,
+  now: number,
+  bucket: WindowBucket,
+): number {
+  const oldest =
+    mode === 'sliding'
+      ? Math.floor((now - milliseconds) / bucket)
+      : Math.floor(now / bucket) + 1 - Math.ceil(milliseconds / bucket);
+  return Math.max(0, oldest) * bucket;
 }

@@ -9,7 +9,7 @@ server.stats = [
   {
     classes: [
       { pattern: 'views:*', windows: '1d' },
-      { pattern: '*', windows: '1h' },
+      { pattern: '*', windows: '1h', seconds: true },
     ],
   },
 ];
@@ -50,9 +50,11 @@ describe('rate', () => {
 
 describe('classes', () => {
   it('prints the rules, and the one that holds for a name', async () => {
-    expect((await cli(['classes'], { server })).out).toBe('views:*: total, windows 1d\n*: total, windows 1h\n');
+    expect((await cli(['classes'], { server })).out).toBe(
+      'views:*: total, windows 1d\n*: total, windows 1h, seconds true\n',
+    );
     expect((await cli(['classes', 'views:/', 'x'], { server })).out).toBe(
-      'views:/  views:*: total, windows 1d\nx  *: total, windows 1h\n',
+      'views:/  views:*: total, windows 1d\nx  *: total, windows 1h, seconds true\n',
     );
     const { out } = await cli(['classes', 'views:/', '--json'], { server });
     expect(JSON.parse(out)).toEqual([{ name: 'views:/', pattern: 'views:*', windows: '1d' }]);

@@ -24,6 +24,16 @@ describe('a window', () => {
     expect(rate).toBeCloseTo(5 / 3_600, 4);
   });
 
+  it('of seconds begins with a second', async () => {
+    const { http } = shared();
+    const body = { operations: [{ name: 'calls:s' }, { name: 'calls:s', delta: 4, time: Date.now() - 40_000 }] };
+    expect((await http.post('/v1/increment', body)).json.failed).toBe(0);
+    const { json } = await http.get('/v1/window?name=calls:s&last=30s&mode=aligned');
+    expect(json).toMatchObject({ value: '1', error: '0' });
+    expect([json.from % 1_000, json.to - json.from <= 30_000]).toEqual([0, true]);
+    expect((await http.get('/v1/rate?name=calls:s&last=30s')).json.rate).toBeCloseTo(1 / 30, 2);
+  });
+
   it('that is not kept is no wrong number', async () => {
     const { http } = shared();
     await http.post('/v1/increment', { name: 'plain' });

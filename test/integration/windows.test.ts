@@ -7,6 +7,7 @@ const MINUTE = 60_000;
 const CLASSES = [
   { pattern: 'views:*', windows: '1d' },
   { pattern: 'calls:*', windows: '1h', lateness: '2h', late: 'total' },
+  { pattern: 'bursts:*', seconds: true },
 ];
 
 async function serverOfTest(dataDir: string, classes: readonly unknown[]) {
@@ -63,6 +64,30 @@ test('windows count increments by their times, over a restart too, and what is n
   await check(await clientOfTest(second, { producer: false }));
 });
 
+test('windows of a class with seconds are true to a second, beside others that are told in minutes', async () => {
+  const dataDir = directoryOfTest();
+  const first = await serverOfTest(dataDir, CLASSES);
+  const client = await clientOfTest(first);
+  const now = Date.now();
+  await client.increment('bursts:a', 5, { time: now - 120_000 });
+  await client.increment('bursts:a', 7, { time: now - 30_000 });
+  await client.increment('views:/', 7, { time: now - 30_000 });
+  const check = async (reader: typeof client) => {
+    const burst = await reader.window('bursts:a', '20s', { mode: 'aligned' });
+    expect(burst).toMatchObject({ value: 0n, error: 0n });
+    expect([burst.from % 1_000, burst.to - burst.from <= 20_000]).toEqual([0, true]);
+    const [seconds, minutes] = await reader.window(['bursts:a', 'views:/'], '1s', { mode: 'aligned' });
+    expect([seconds?.value, seconds?.from]).toEqual([0n, Math.floor((seconds?.to as number) / 1_000) * 1_000]);
+    expect(minutes?.from).toBe(Math.floor((minutes?.to as number) / 60_000) * 60_000);
+    expect(await reader.window('bursts:a', '10m')).toMatchObject({ value: 12n });
+    await expect(reader.window('bursts:a', '1d')).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+  };
+  await check(client);
+  await client.close();
+  await first.close();
+  await check(await clientOfTest(await serverOfTest(dataDir, CLASSES), { producer: false }));
+});
+
 test('a class that a start brings is told by the server, and knows nothing of what was before it', async () => {
   const dataDir = directoryOfTest();
   const first = await serverOfTest(dataDir, []);
@@ -73,7 +98,9 @@ test('a class that a start brings is told by the server, and knows nothing of wh
   await first.close();
   const second = await serverOfTest(dataDir, CLASSES);
   const again = await clientOfTest(second);
-  expect((await again.stats())[1]).toMatchObject({ classes: [{ pattern: 'views:*' }, { pattern: 'calls:*' }] });
+  expect((await again.stats())[1]).toMatchObject({
+    classes: [{ pattern: 'views:*' }, { pattern: 'calls:*' }, { pattern: 'bursts:*', seconds: true }],
+  });
   await expect(again.window('views:/', '1m')).rejects.toMatchObject({ code: 'NOT_TRACKED' });
   expect(await again.increment('views:/')).toBe(6n);
 });

@@ -2,146 +2,23 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ABSENT, ERRORS, OK } from '../../src/errors.js';
 import { type CounterClass, encodeClasses } from '../../src/partition/classes.js';
-import { decodeEmitted } from '../../src/partition/emitted.js';
-import { Kind, Partition } from '../../src/partition/partition.js';
+import { Kind } from '../../src/partition/partition.js';
 import { Flag } from '../../src/protocol/opcode.js';
-import { writeKeys } from '../../src/protocol/request.js';
-import { decodeWindowAnswer, encodeWindow, type WindowMode } from '../../src/protocol/window.js';
-import { bodyOf, classify, Kernel, module, NOBODY, restore, START, tick } from './fixture.js';
+import type { WindowMode } from '../../src/protocol/window.js';
+import { classify, Kernel, NOBODY, START, tick } from './fixture.js';
+import { CLASSES, DAY, HOUR, MINUTE, type NaiveCounter, SECOND, Tracked, windowOf } from './tracked.js';
 
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
 const NOT_TRACKED = ERRORS.NOT_TRACKED.status;
 
-const CLASSES: readonly CounterClass[] = [
-  { pattern: 'hour:*', windows: '1h' },
-  { pattern: 'day:*', windows: '1d', history: true, lateness: 'any' },
-  { pattern: 'total:*', windows: '1h', history: true, late: 'total' },
-];
-
-function windowOf(partition: Partition, name: string, milliseconds: number, now: number, mode: WindowMode = 'sliding') {
-  const status = partition.window(bodyOf(encodeWindow, { mode, milliseconds, keys: [{ name }] }), now);
-  expect(status).toBe(OK);
-  const { now: told, from, bucket, sums } = decodeWindowAnswer(Uint8Array.of(0, 0, ...partition.answer));
-  expect(told).toBe(now);
-  return { from, bucket, ...(sums[0] as (typeof sums)[number]) };
-}
-
-/** What is known of a counter by a list of what happened to it. */
-class NaiveCounter {
-  readonly changes: { readonly time: number; readonly delta: bigint }[] = [];
-
-  sum(from: number, to: number): bigint {
-    return this.changes.filter(({ time }) => time >= from && time < to).reduce((sum, { delta }) => sum + delta, 0n);
-  }
-}
-
-/** A kernel with classes beside a list for each counter, and beside the rows that it emits. */
-class Tracked {
-  kernel: Kernel;
-  partition: Partition;
-  now = START;
-  readonly counters = new Map<string, NaiveCounter>();
-  /** Sums of the emitted rows: by slot and generation, then by minute. */
-  readonly history = new Map<string, Map<number, bigint>>();
-
-  constructor(classes: readonly CounterClass[] = CLASSES, windowBytes = 16_000_000) {
-    this.kernel = new Kernel({ windowBytes });
-    this.kernel.watched = false;
-    this.partition = this.kernel.partition;
-    classify(this.kernel, classes);
-  }
-
-  counter(name: string): NaiveCounter {
-    const known = this.counters.get(name) ?? new NaiveCounter();
-    this.counters.set(name, known);
-    return known;
-  }
-
-  add(name: string, delta: bigint, time?: number, flags = 0): number {
-    const operations = [{ key: { name }, delta, ...(time !== undefined && { time }) }];
-    const { answer } = this.kernel.add({ operations }, flags, NOBODY, this.now);
-    this.take();
-    const status = answer?.refused[0]?.status ?? OK;
-    const isKept = time === undefined || !name.startsWith('total:') || this.now - time <= HOUR;
-    if (status === OK && isKept) this.counter(name).changes.push({ time: time ?? this.now, delta });
-    return status;
-  }
-
-  tick(): void {
-    tick(this.kernel, this.now);
-    this.take();
-  }
-
-  /** Takes what the last call emitted. */
-  take(): void {
-    this.#takeInto(this.history);
-  }
-
-  #takeInto(history: Map<string, Map<number, bigint>>): void {
-    for (const { slot, generation, hour, minutes = [] } of decodeEmitted(this.partition.emitted)) {
-      const key = `${slot} ${generation}`;
-      const sums = history.get(key) ?? new Map<number, bigint>();
-      history.set(key, sums);
-      for (const [minute, delta] of minutes.entries()) {
-        const at = hour * 60 + minute;
-        if (delta !== undefined) sums.set(at, (sums.get(at) ?? 0n) + delta);
-      }
-    }
-  }
-
-  /** What was emitted of a counter, and what is to be, by minute; undefined where its class keeps no history. */
-  historyOf(name: string): ReadonlyMap<number, bigint> | undefined {
-    const body = bodyOf(writeKeys, [{ name }]);
-    if (!name.startsWith('day:') && !name.startsWith('total:')) {
-      expect(() => this.partition.tracked(body)).toThrow(expect.objectContaining({ code: 'NOT_TRACKED' }));
-      return undefined;
-    }
-    const { counter, exists, value } = this.partition.tracked(body);
-    expect(exists).toBe(counter !== undefined);
-    if (!counter) return new Map();
-    const key = `${counter.slot} ${counter.generation}`;
-    const all = new Map([[key, new Map(this.history.get(key))]]);
-    this.#takeInto(all);
-    const sums = all.get(key) ?? new Map<number, bigint>();
-    if (name.startsWith('day:')) expect([...sums.values()].reduce((sum, delta) => sum + delta, 0n)).toBe(value);
-    return sums;
-  }
-
-  restart(): void {
-    const fresh = new Partition(module);
-    restore(fresh, this.partition.state);
-    expect(fresh.stateHash).toBe(this.partition.stateHash);
-  }
-
-  /** Asks for a window, and compares what is told with the list. */
-  check(name: string, milliseconds: number, mode: WindowMode): number {
-    const found = windowOf(this.partition, name, milliseconds, this.now, mode);
-    if (found.sum === undefined) return found.status;
-    const { from, bucket, sum, oldest } = found;
-    const begin = mode === 'sliding' ? from + bucket : from;
-    const end = (Math.floor(this.now / bucket) + 1) * bucket;
-    expect(from % bucket).toBe(0);
-    const covers = mode === 'sliding' ? this.now - milliseconds - from : this.now - from;
-    expect(covers).toBeGreaterThanOrEqual(0);
-    if (mode === 'sliding') expect(covers).toBeLessThan(bucket);
-    const counter = this.counters.get(name) ?? new NaiveCounter();
-    expect(sum).toBe(counter.sum(begin, end));
-    expect(oldest).toBe(mode === 'sliding' ? counter.sum(from, from + bucket) : 0n);
-    return OK;
-  }
-}
-
-const name = fc.constantFrom('hour:a', 'hour:b', 'day:a', 'day:b', 'total:a', 'plain');
+const name = fc.constantFrom('hour:a', 'hour:b', 'day:a', 'day:b', 'second:a', 'second:b', 'total:a', 'plain');
 const delta = fc.oneof(
   { weight: 8, arbitrary: fc.bigInt(-5n, 100n) },
   fc.bigInt(-(2n ** 40n), 2n ** 40n),
   fc.bigInt(-(2n ** 62n), 2n ** 62n),
 );
-const length = fc.constantFrom(1, MINUTE, 90_000, 5 * MINUTE, HOUR, HOUR + 1, 6 * HOUR, DAY);
+const length = fc.constantFrom(1, 10 * SECOND, 59_001, MINUTE, 90_000, 5 * MINUTE, HOUR, HOUR + 1, 6 * HOUR, DAY);
 const mode = fc.constantFrom<WindowMode>('sliding', 'aligned');
-const step = fc.oneof(fc.nat(MINUTE), fc.nat(5 * MINUTE), fc.nat(HOUR), fc.nat(DAY * 2));
+const step = fc.oneof(fc.nat(3 * SECOND), fc.nat(MINUTE), fc.nat(5 * MINUTE), fc.nat(HOUR), fc.nat(DAY * 2));
 
 /** Sums of changes by minute. */
 function byMinute(changes: NaiveCounter['changes']): ReadonlyMap<number, bigint> {
@@ -196,7 +73,7 @@ function run(tracked: Tracked, commands: readonly Command[], told: (status: numb
 
 /** Whether the class of a name keeps windows of a length. */
 const keeps = (name: string, length: number) =>
-  name.startsWith('day:') ? length <= DAY : name !== 'plain' && length <= HOUR;
+  /^(day|second):/.test(name) ? length <= DAY : name !== 'plain' && length <= HOUR;
 
 describe('A window', () => {
   test('is what a list of changes says, and is known, as long as the clock goes forward', () => {

@@ -6,7 +6,7 @@ import { decodeExpiryAnswer } from '../../src/protocol/expiry.js';
 import { decodeHistoryAnswer, encodeHistory, type HistoryQuestion } from '../../src/protocol/history.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { decodeGetAnswer } from '../../src/protocol/response.js';
-import { decodeWindowAnswer, encodeWindow } from '../../src/protocol/window.js';
+import { decodeWindowAnswer, encodeWindow, oldestBucket } from '../../src/protocol/window.js';
 import { range, series } from '../../src/series/series.js';
 import { stepsOf } from '../../src/series/steps.js';
 import { Zone } from '../../src/series/zone.js';
@@ -30,7 +30,7 @@ const NAMES = [PLAIN, WINDOWED, LIVING, DAILY] as const;
 const LIFE = 2 * HOUR;
 const ZONE = 'Europe/Berlin';
 const CLASSES: readonly CounterClass[] = [
-  { pattern: WINDOWED, windows: '1d', history: true, lateness: 'any' },
+  { pattern: WINDOWED, windows: '1d', seconds: true, history: true, lateness: 'any' },
   { pattern: LIVING, windows: '1h', history: true, lateness: 'any', ttl: LIFE },
   { pattern: DAILY, windows: '1h', history: true, lateness: 'any', rollover: 'daily', zone: ZONE },
 ];
@@ -48,7 +48,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       kind: fc.constant('add' as const),
       name: fc.constantFrom(...NAMES),
       delta: fc.bigInt(-50n, 900n),
-      age: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat(10 * MINUTE), fc.nat(50 * HOUR)),
+      age: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat(MINUTE), fc.nat(10 * MINUTE), fc.nat(50 * HOUR)),
     }),
   },
   {
@@ -56,6 +56,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('pass' as const),
       milliseconds: fc.oneof(
+        fc.nat(20 * SECOND),
         fc.nat(2 * MINUTE),
         fc.nat(3 * HOUR),
         fc.nat(2 * DAY),
@@ -172,13 +173,15 @@ class Subject {
 
   /** The sum of an aligned window with where it begins, or the code of what refuses it. */
   async window(name: string, milliseconds: number) {
+    const window = { mode: 'aligned', milliseconds } as const;
     const id = this.#client.send(Opcode.WINDOW, Flag.LATEST, 0, (writer) =>
-      encodeWindow(writer, { mode: 'aligned', milliseconds, keys: [{ name }] }),
+      encodeWindow(writer, { ...window, keys: [{ name }] }),
     );
     await this.harness.pass(0);
-    const { from, sums } = decodeWindowAnswer(this.#client.answerOf(id).body);
+    const { now, sums } = decodeWindowAnswer(this.#client.answerOf(id).body);
     const [found] = sums;
-    return found?.sum === undefined ? codeOfStatus(found?.status ?? OK) : { from, sum: found.sum };
+    if (found?.sum === undefined) return codeOfStatus(found?.status ?? OK);
+    return { from: oldestBucket(window, now, found.bucket), bucket: found.bucket, sum: found.sum };
   }
 
   async history(name: string, question: HistoryQuestion) {
@@ -202,7 +205,7 @@ async function compare(subject: Subject, model: Model, at: number): Promise<void
   expect(expiry).toEqual(living ? { status: OK, expires: living.ends } : { status: ABSENT });
   for (const name of [WINDOWED, LIVING, DAILY]) {
     const events = model.counter(name)?.events ?? [];
-    for (const length of name === WINDOWED ? [5 * MINUTE, HOUR, DAY] : [MINUTE, HOUR]) {
+    for (const length of name === WINDOWED ? [10 * SECOND, MINUTE, 5 * MINUTE, HOUR, DAY] : [MINUTE, HOUR]) {
       const found = await subject.window(name, length);
       if (typeof found === 'string') {
         expect(found).toBe('NOT_TRACKED');
@@ -210,6 +213,7 @@ async function compare(subject: Subject, model: Model, at: number): Promise<void
       } else if (now >= model.latest) {
         // After a clock was set back it has minutes that are to come.
         windows.told++;
+        if (name === WINDOWED) expect(found.bucket === SECOND).toBe(length <= MINUTE);
         expect([name, length, found.sum]).toEqual([name, length, sumOf(events, found.from, now + 1)]);
       }
     }

@@ -161,10 +161,15 @@ export const BODIES = [
     'the answer to WINDOW',
     fc.record({
       ...progress,
-      ...{ now: count, from: count, bucket: count },
+      now: count,
       sums: many(
         fc.oneof(
-          fc.record({ status: fc.constant(0 as const), sum: int64, oldest: int64 }),
+          fc.record({
+            status: fc.constant(0 as const),
+            bucket: fc.constantFrom(...window.WINDOW_BUCKETS),
+            sum: int64,
+            oldest: int64,
+          }),
           fc.record({ status }),
         ) as fc.Arbitrary<window.WindowSum>,
       ),
