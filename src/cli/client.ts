@@ -68,6 +68,8 @@ export interface CliClient extends IngestTarget {
     interval: number;
     from?: Position;
   }): AsyncIterable<ToldEvent>;
+  subscribe(options: FollowedWindow | FollowedRate): AsyncIterable<ToldFirstOrAgain & ToldWindow>;
+  subscribe(options: FollowedUniques): AsyncIterable<ToldFirstOrAgain & UniqueCount & { readonly name: string }>;
   /** For each lane what it tells. */
   stats(options?: { readonly hot?: number }): Promise<unknown>;
   close(): Promise<void>;
@@ -97,6 +99,26 @@ export type ToldEvent =
       readonly position: { toString(): string };
     }
   | { readonly kind: 'reset'; readonly partition: number; readonly position: { toString(): string } };
+
+/** What is followed of names besides their values. */
+interface Followed {
+  readonly names: readonly string[];
+  readonly interval: number;
+}
+export interface FollowedWindow extends Followed {
+  readonly window: string;
+}
+export interface FollowedRate extends Followed {
+  readonly rate: string;
+}
+export interface FollowedUniques extends Followed {
+  readonly uniques: true | string;
+}
+
+/** Whether a reading is the first one of its name. */
+export interface ToldFirstOrAgain {
+  readonly kind: 'value' | 'change';
+}
 
 /** What the last so long changed a counter by. */
 export interface ToldWindow {

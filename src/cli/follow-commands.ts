@@ -7,10 +7,15 @@ import {
   clientCommand,
   READ_ONLY,
   type ToldEvent,
+  type ToldFirstOrAgain,
+  type ToldWindow,
+  type UniqueCount,
   withClient,
 } from './client.js';
 import { type CliIo, escaped } from './io.js';
 import { LiveLines, LiveTable } from './live.js';
+import { numberOf, uniquesJson } from './uniques.js';
+import { rateShown, windowShown } from './window-commands.js';
 
 interface FollowOptions extends ConnectionOptions {
   readonly prefix?: string;
@@ -20,6 +25,9 @@ interface FollowOptions extends ConnectionOptions {
 }
 
 interface WatchOptions extends FollowOptions {
+  readonly window?: string;
+  readonly rate?: string;
+  readonly uniques?: boolean;
   readonly json?: boolean;
 }
 
@@ -32,29 +40,28 @@ export function watchCommand(io: CliIo): Command {
   return followCommand('watch', io, 1_000)
     .description('show the values of counters, and what becomes of them')
     .argument('[name...]', 'the counters')
+    .option('--window <duration>', 'instead of values what the last so long has changed them by: 90s, 15m, 6h, 1d')
+    .option('--rate <duration>', 'by how much they change a second, over the last so long: 1m')
+    .option('--uniques', 'how many different items were seen; with --window in the last hours, 24h, or days, 7d')
     .option('--json', 'one object a line, with decimal strings')
     .addHelpText(
       'after',
       `
 On a terminal it is a table of the counters that changed last; else a line for each change: the name, the value (a dash where there is none)
-and the change, with tabs between. What is shown is flushed. Changes of an interval are one.
+and the change, with tabs between. What is shown is flushed. Changes of an interval are one. Windows, rates and numbers of unique items change
+by the time that passes, too; they are of names, whose class keeps them (NOT_TRACKED).
 
 Examples:
   tallystick watch likes:post:7 likes:post:8
   tallystick watch --prefix views: --interval 250
+  tallystick watch views:/ views:/about --window 5m
+  tallystick watch visitors:/ --uniques --window 24h --json
   tallystick watch stock:lamp --json | jq --unbuffered .value`,
     )
     .action((names: string[], { json, ...options }: WatchOptions) => {
-      if (names.length > 0 === (options.prefix !== undefined)) {
-        throw new TallystickError('INVALID_ARGUMENT', 'Name counters, or give a --prefix.');
-      }
-      const what = options.prefix === undefined ? { names } : { prefix: options.prefix };
-      return withClient(
-        io,
-        options,
-        (client) => (io.stdout.isTTY && !json ? show : print)(io, client, what, options, json),
-        READ_ONLY,
-      );
+      const watched = watchedOf(names, options);
+      const show = io.stdout.isTTY && !json ? showTable : printLines;
+      return withClient(io, options, (client) => show(io, client, watched(client), options, json), READ_ONLY);
     });
 }
 
@@ -81,9 +88,8 @@ Examples:
         async (client) => {
           const what = options.prefix === undefined ? ({ all: true } as const) : { prefix: options.prefix };
           const lines = new LiveLines(io.stdout, io.clock);
-          await follow(client, { ...what, ...(from && { from }) }, options, (event) =>
-            lines.write(JSON.stringify(asJson(event, true))),
-          );
+          const events = client.subscribe({ ...what, ...(from && { from }), interval: options.interval });
+          await follow(events, options.limit, (event) => lines.write(JSON.stringify(asJson(event, true))));
           await lines.flush();
         },
         READ_ONLY,
@@ -103,51 +109,102 @@ function followCommand(name: string, io: CliIo, interval: number): Command {
     .option('--limit <n>', 'end after so many changes', parseLimit);
 }
 
-type What = Parameters<CliClient['subscribe']>[0];
+/** A line of what is watched, or that the lines of a partition are void. */
+type Shown =
+  | {
+      readonly kind: 'value' | 'change';
+      readonly name: string;
+      readonly value: string;
+      readonly delta: string;
+      readonly json: unknown;
+    }
+  | { readonly kind: 'reset'; readonly partition: number; readonly json: unknown };
+
+/** What is watched, as it will be shown. @throws TallystickError INVALID_ARGUMENT */
+function watchedOf(names: readonly string[], options: WatchOptions): (client: CliClient) => AsyncIterable<Shown> {
+  const { prefix, interval, window, rate, uniques } = options;
+  if (names.length > 0 === (prefix !== undefined))
+    throw new TallystickError('INVALID_ARGUMENT', 'Name counters, or give a --prefix.');
+  if (window === undefined && rate === undefined && !uniques) {
+    const what = prefix === undefined ? { names } : { prefix };
+    return (client) => mapped(client.subscribe({ ...what, interval }), shownEvent);
+  }
+  if (prefix !== undefined || (rate !== undefined && (uniques || window !== undefined)))
+    throw new TallystickError('INVALID_ARGUMENT', 'Watch --window, --rate or --uniques of names, one of them.');
+  const asked = { names, interval };
+  if (uniques) return (client) => mapped(client.subscribe({ ...asked, uniques: window ?? true }), shownUniques);
+  if (rate !== undefined) return (client) => mapped(client.subscribe({ ...asked, rate }), shownAs(rateShown));
+  return (client) => mapped(client.subscribe({ ...asked, window: window as string }), shownAs(windowShown));
+}
+
+async function* mapped<E>(events: AsyncIterable<E>, show: (event: E) => Shown): AsyncGenerator<Shown> {
+  for await (const event of events) yield show(event);
+}
+
+function shownEvent(event: ToldEvent): Shown {
+  const json = asJson(event, false);
+  if (event.kind === 'reset') return { kind: event.kind, partition: event.partition, json };
+  const { kind, name, value, exists, delta } = event;
+  const change = kind === 'value' ? '' : `${delta > 0n ? '+' : ''}${delta}`;
+  return { kind, name, value: exists ? String(value) : '-', delta: change, json };
+}
+
+const shownAs =
+  (show: typeof windowShown) =>
+  (reading: ToldFirstOrAgain & ToldWindow): Shown => {
+    const { kind, name } = reading;
+    const { cell, json } = show(reading);
+    return { kind, name, value: cell, delta: '', json: { kind, ...json } };
+  };
+
+function shownUniques(reading: ToldFirstOrAgain & UniqueCount & { readonly name: string }): Shown {
+  const { kind, name } = reading;
+  const { names: _, ...json } = uniquesJson(reading);
+  return { kind, name, value: numberOf(reading), delta: '', json: { kind, name, ...json } };
+}
 
 /** Hands over what happens, until `take` wants no more. */
-async function follow(
-  client: CliClient,
-  what: Omit<What, 'interval'>,
-  { interval, limit = Number.POSITIVE_INFINITY }: FollowOptions,
-  take: (event: ToldEvent) => Promise<boolean>,
+async function follow<E extends { readonly kind: string }>(
+  events: AsyncIterable<E>,
+  limit = Number.POSITIVE_INFINITY,
+  take: (event: E) => Promise<boolean>,
 ): Promise<void> {
   let left = limit;
-  for await (const event of client.subscribe({ ...what, interval })) {
+  for await (const event of events) {
     if (!(await take(event)) || (event.kind !== 'reset' && --left === 0)) return;
   }
 }
 
-async function print(
+async function printLines(
   io: CliIo,
-  client: CliClient,
-  what: Omit<What, 'interval'>,
-  options: FollowOptions,
+  _client: CliClient,
+  watched: AsyncIterable<Shown>,
+  { limit }: FollowOptions,
   json?: boolean,
 ): Promise<void> {
   const lines = new LiveLines(io.stdout, io.clock);
-  await follow(client, what, options, async (event) => {
-    if (json) return lines.write(JSON.stringify(asJson(event, false)));
-    if (event.kind === 'reset') return true; // what is told next is what there is
-    return lines.write(`${escaped(event.name)}\t${shownValue(event)}\t${shownDelta(event)}`);
+  await follow(watched, limit, async (shown) => {
+    if (json) return lines.write(JSON.stringify(shown.json));
+    if (shown.kind === 'reset') return true; // what is told next is what there is
+    return lines.write(`${escaped(shown.name)}\t${shown.value}\t${shown.delta}`);
   });
   await lines.flush();
 }
 
-async function show(io: CliIo, client: CliClient, what: Omit<What, 'interval'>, options: FollowOptions): Promise<void> {
+async function showTable(
+  io: CliIo,
+  client: CliClient,
+  watched: AsyncIterable<Shown>,
+  { limit }: FollowOptions,
+): Promise<void> {
   const live = new LiveTable(io.stdout, io.clock);
-  await follow(client, what, options, async (event) => {
-    if (event.kind === 'reset') live.forget((name) => client.partitionOf(name) === event.partition);
-    else live.set(event.name, { value: shownValue(event), delta: shownDelta(event) });
+  await follow(watched, limit, async (shown) => {
+    if (shown.kind === 'reset') live.forget((name) => client.partitionOf(name) === shown.partition);
+    else live.set(shown.name, shown);
     return !io.stdout.destroyed;
   });
   live.draw();
 }
-
-type Told = Exclude<ToldEvent, { kind: 'reset' }>;
-
-const shownValue = ({ exists, value }: Told): string => (exists ? String(value) : '-');
-const shownDelta = ({ kind, delta }: Told): string => (kind === 'value' ? '' : `${delta > 0n ? '+' : ''}${delta}`);
 
 function asJson(event: ToldEvent, hasPosition: boolean): unknown {
   const position = hasPosition && { position: String(event.position) };

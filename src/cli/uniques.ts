@@ -74,7 +74,7 @@ Examples:
           const counted = options.union
             ? [await client.uniques(names, { union: true, ...how })]
             : await client.uniques(names, how);
-          if (options.json) io.stdout.write(counted.map((one) => `${json(one)}\n`).join(''));
+          if (options.json) io.stdout.write(counted.map((one) => `${JSON.stringify(uniquesJson(one))}\n`).join(''));
           else if (counted.length === 1 && !isStdin(given)) io.stdout.write(`${numberOf(counted[0] as UniqueCount)}\n`);
           else io.stdout.write(table(counted.map((one) => [one.names.map(escaped).join(' '), numberOf(one)])));
         },
@@ -91,10 +91,10 @@ function about(exact: boolean): string {
   return exact ? '' : '~';
 }
 
-function numberOf({ count, exact }: UniqueCount): string {
+export function numberOf({ count, exact }: UniqueCount): string {
   return `${about(exact)}${count}`;
 }
 
-function json({ names, count, exact, standardError }: UniqueCount): string {
-  return JSON.stringify({ names, count, exact, standardError: Number(standardError.toPrecision(4)) });
+export function uniquesJson({ names, count, exact, standardError }: UniqueCount) {
+  return { names, count, exact, standardError: Number(standardError.toPrecision(4)) };
 }

@@ -9,6 +9,11 @@ interface WindowCommandOptions extends ConnectionOptions {
   readonly latest?: boolean;
 }
 
+interface Shown {
+  readonly cell: string;
+  readonly json: object;
+}
+
 const HELP = `
 Only counters whose class keeps windows have any (NOT_TRACKED); 'tallystick classes NAME' says which one a counter has. A window ends now, by the
 server's clock, and is told in whole minutes up to an hour, in whole hours up to a day, and up to a minute in whole seconds where the class keeps
@@ -26,12 +31,15 @@ Examples:
   tallystick window views:/ --last 15m
   tallystick window views:/ views:/about --last 1d --aligned --json`,
     )
-    .action((names: string[], options: WindowCommandOptions) =>
-      print(io, names, options, ({ name, value, error, rate, from, to }) => ({
-        cell: error === 0n ? `${value}` : `${value} ±${error}`,
-        json: { name, value: String(value), error: String(error), perSecond: rate, from: iso(from), to: iso(to) },
-      })),
-    );
+    .action((names: string[], options: WindowCommandOptions) => print(io, names, options, windowShown));
+}
+
+/** What a window changed a counter by, in a cell and as JSON has it. */
+export function windowShown({ name, value, error, rate, from, to }: ToldWindow): Shown {
+  return {
+    cell: error === 0n ? `${value}` : `${value} ±${error}`,
+    json: { name, value: String(value), error: String(error), perSecond: rate, from: iso(from), to: iso(to) },
+  };
 }
 
 export function rateCommand(io: CliIo): Command {
@@ -44,12 +52,15 @@ Examples:
   tallystick rate views:/
   tallystick rate views:/ --last 1h --json`,
     )
-    .action((names: string[], options: WindowCommandOptions) =>
-      print(io, names, options, ({ name, rate, from, to }) => ({
-        cell: `${rate.toLocaleString('en-US', { maximumFractionDigits: 3 })}/s`,
-        json: { name, perSecond: rate, from: iso(from), to: iso(to) },
-      })),
-    );
+    .action((names: string[], options: WindowCommandOptions) => print(io, names, options, rateShown));
+}
+
+/** By how much a counter changed a second. */
+export function rateShown({ name, rate, from, to }: ToldWindow): Shown {
+  return {
+    cell: `${rate.toLocaleString('en-US', { maximumFractionDigits: 3 })}/s`,
+    json: { name, perSecond: rate, from: iso(from), to: iso(to) },
+  };
 }
 
 function readingCommand(name: string, io: CliIo, last: string): Command {
@@ -65,7 +76,7 @@ function print(
   io: CliIo,
   names: readonly string[],
   { last, aligned, json, latest, ...options }: WindowCommandOptions,
-  show: (reading: ToldWindow) => { readonly cell: string; readonly json: unknown },
+  show: (reading: ToldWindow) => Shown,
 ): Promise<void> {
   return withClient(
     io,

@@ -10,6 +10,15 @@ export type { Counters } from './counters.js';
 export type { Expiry, ToldExpiry } from './expiry.js';
 export { type FailedIncrement, FlushError } from './failures.js';
 export type {
+  FollowEvent,
+  Following,
+  FollowOptions,
+  FollowRates,
+  FollowUniques,
+  FollowWindows,
+  UniquesReading,
+} from './following.js';
+export type {
   HistoryPoint,
   PastValue,
   RangeOptions,

@@ -14,6 +14,15 @@ import type { Counter } from './counter.js';
 import type { Counters } from './counters.js';
 import { type Expiry, readExpiries, type ToldExpiry } from './expiry.js';
 import {
+  type Following,
+  type FollowRates,
+  type FollowUniques,
+  type FollowWindows,
+  following,
+  followsReadings,
+  type UniquesReading,
+} from './following.js';
+import {
   HistoryReader,
   type PastValue,
   type RangeOptions,
@@ -322,11 +331,22 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   }
 
   /**
+   * The windows, rates or numbers of unique items of names, asked for at each interval: first all, then those whose number has changed, by what was written or
+   * by the time that passed: `for await (const { name, value } of client.subscribe({ names, window: '5m' }))`. What is not tracked ends it (NOT_TRACKED).
+   */
+  subscribe(options: FollowWindows | FollowRates): Following<WindowReading<V>>;
+  subscribe(options: FollowUniques): Following<UniquesReading>;
+  /**
    * The values of counters and then what becomes of them, as events: `for await (const event of client.subscribe({ prefix: 'views:' }))`, or
    * `client.subscribe({ names }).run({ onChange, onReset })`. What it tells is flushed; lost connections and restarts of the server leave no gap
    * that is not told (`reset`). Throws INVALID_ARGUMENT, NAME_INVALID, CLOSED.
    */
-  subscribe(options: SubscribeOptions): Subscription<V> {
+  subscribe(options: SubscribeOptions): Subscription<V>;
+  subscribe(
+    options: SubscribeOptions | FollowWindows | FollowRates | FollowUniques,
+  ): Subscription<V> | Following<WindowReading<V>> | Following<UniquesReading> {
+    if (followsReadings(options))
+      return following({ session: this.#session, windows: this.#windows, uniques: this.#uniques }, options);
     return new Subscription(this.#session, this.#toValue, (name) => this.partitionOf(name), options);
   }
 

@@ -73,6 +73,8 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
   limits: BatchLimits = { operations: 0, name: 0, bytes: 0 };
   #accuracy: readonly AccuracyRule[] | undefined;
   cursorLimit = 0;
+  /** Whoever else is to hear of the end, once. */
+  readonly followers = new Set<(error: TallystickError) => void>();
   listener: SessionListener = { progressed: () => undefined, ended: () => undefined };
   /** Why nothing new is taken; undefined while the session is open. */
   closedBy: TallystickError | undefined;
@@ -167,6 +169,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
     }
     for (const lane of this.lanes) lane.fail(refused);
     this.#opening?.reject(error);
+    for (const tell of this.followers) tell(refused);
     this.listener.ended(error);
   }
 

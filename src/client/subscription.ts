@@ -2,6 +2,7 @@ import { TallystickError } from '../errors.js';
 import { encodeUtf8 } from '../protocol/bytes.js';
 import { LEAST_INTERVAL, MOST_INTERVAL, type Told } from '../protocol/tail.js';
 import type { ToValue } from './call.js';
+import { EventStream } from './event-stream.js';
 import { Feed, type FeedFrame, type Followed, type Place } from './feed.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
@@ -13,6 +14,8 @@ export interface SubscribeOptions {
   readonly all?: true;
   /** Milliseconds for which changes of a counter become one: 10 to 60,000, 100 unless given. 0: each group of the log is told as it is flushed. */
   readonly interval?: number;
+  /** Aborting it ends the subscription with ABORTED. */
+  readonly signal?: AbortSignal;
   /** Go on from the `position` of another subscription to the same, in this process or another, instead of with a snapshot. */
   readonly from?: Position;
 }
@@ -68,26 +71,19 @@ interface Reading extends FeedFrame {
   isBegun: boolean;
 }
 
-interface Waiter<V> {
-  resolve(result: IteratorResult<SubscriptionEvent<V>, undefined>): void;
-  reject(error: TallystickError): void;
-}
-
 /** The changes of counters, for as long as someone reads them. Where nobody does, the server sums them up. */
-export class Subscription<V extends bigint | number> implements AsyncIterableIterator<SubscriptionEvent<V>, undefined> {
+export class Subscription<V extends bigint | number> extends EventStream<SubscriptionEvent<V>> {
   readonly #session: Session;
   readonly #toValue: ToValue<V>;
   readonly #sources = new Map<Feed, Source>();
   readonly #frames: Reading[] = [];
-  readonly #waiting: Waiter<V>[] = [];
-  #error: TallystickError | undefined;
-  #isClosed = false;
   #position: Position;
 
   /** Use `client.subscribe`. */
   constructor(session: Session, toValue: ToValue<V>, partitionOf: (name: string) => number, options: SubscribeOptions) {
+    super();
     if (session.closedBy) throw new TallystickError('CLOSED');
-    const { interval = DEFAULT_INTERVAL, from } = options;
+    const { interval = DEFAULT_INTERVAL, from, signal } = options;
     if (interval !== 0 && !(Number.isInteger(interval) && interval >= LEAST_INTERVAL && interval <= MOST_INTERVAL)) {
       throw new TallystickError('INVALID_ARGUMENT', `An interval of ${interval} ms.`);
     }
@@ -101,42 +97,17 @@ export class Subscription<V extends bigint | number> implements AsyncIterableIte
         lane: session.laneOf(partition),
         ...{ partition, followed, interval, from: place },
         onFrame: (frame) => this.#take(frame),
-        onFailed: (error) => this.#fail(error),
+        onFailed: (error) => this.fail(error),
       });
       this.#sources.set(feed, { feed, place, hasTold: from !== undefined });
     }
     this.#moved();
+    this.endBy(signal);
   }
 
   /** How far everything that was read goes: what `from` of another subscription takes. It lacks partitions whose first values have not been read. */
   get position(): Position {
     return this.#position;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  /** The next event. Rejects with what ended the subscription, once. */
-  next(): Promise<IteratorResult<SubscriptionEvent<V>, undefined>> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-      this.#serve();
-    });
-  }
-
-  /** Ends it. */
-  async return(): Promise<IteratorResult<SubscriptionEvent<V>, undefined>> {
-    this.close();
-    return { done: true, value: undefined };
-  }
-
-  /** Ends it: what has not been read is dropped. */
-  close(): void {
-    this.#isClosed = true;
-    this.#frames.length = 0;
-    for (const { feed } of this.#sources.values()) feed.close();
-    this.#serve();
   }
 
   /** Calls the handler with all events, until the subscription is closed. Rejects with what ended it otherwise, also with what the handler threw. */
@@ -146,30 +117,14 @@ export class Subscription<V extends bigint | number> implements AsyncIterableIte
 
   #take(frame: FeedFrame): void {
     this.#frames.push({ ...frame, next: 0, isBegun: false });
-    this.#serve();
+    this.serve();
   }
 
-  #fail(error: TallystickError): void {
-    this.#error ??= error;
+  protected override release(): void {
     for (const { feed } of this.#sources.values()) feed.close();
-    this.#serve();
   }
 
-  /** Gives whoever waits what there is. */
-  #serve(): void {
-    while (this.#waiting.length > 0) {
-      const event = this.#nextEvent();
-      if (event) this.#waiting.shift()?.resolve({ done: false, value: event });
-      else if (this.#error) {
-        this.#waiting.shift()?.reject(this.#error);
-        this.#error = undefined;
-        this.#isClosed = true;
-      } else if (this.#isClosed) this.#waiting.shift()?.resolve({ done: true, value: undefined });
-      else return;
-    }
-  }
-
-  #nextEvent(): SubscriptionEvent<V> | undefined {
+  protected override take(): SubscriptionEvent<V> | undefined {
     for (let frame = this.#frames[0]; frame; frame = this.#frames[0]) {
       const { answer } = frame;
       const source = this.#sources.get(frame.feed) as Source;
@@ -235,7 +190,7 @@ export class Subscription<V extends bigint | number> implements AsyncIterableIte
       };
     } catch (error) {
       this.#frames.length = 0;
-      this.#fail(error as TallystickError);
+      this.fail(error as TallystickError);
       return undefined;
     }
   }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { BatchOperation, Client, OperationResult, Reading } from '../client/index.js';
 import type { TallystickError } from '../errors.js';
+import { expiryIn, toExpiry } from './expiry.js';
 import { operationIdOf } from './idempotency.js';
 import { BatchError, errorObject } from './problem.js';
 import { type Route, route } from './route.js';
@@ -16,6 +17,7 @@ import {
   read,
   readQuery,
   reason,
+  toAmount,
   toBigint,
   type ValueOut,
   valueQuery,
@@ -39,6 +41,7 @@ const step = {
   min: int64In.optional().meta({ description: 'The new value must not be below …' }),
   max: int64In.optional().meta({ description: '… nor above.' }),
   time: instant.optional().meta({ description: 'When it happened, if that is not now.' }),
+  expiry: expiryIn.optional(),
 };
 const operation = z.strictObject(step).meta({ id: 'Operation', description: 'One increment.' });
 const single = z.strictObject({ ...step, ack: ack.optional() }).meta({ id: 'Increment' });
@@ -247,17 +250,15 @@ function mostTelling(errors: readonly TallystickError[]): TallystickError {
   return telling ?? (errors[0] as TallystickError);
 }
 
-const amount = (delta: string | number | undefined): bigint | number =>
-  delta === undefined ? 1 : typeof delta === 'number' ? delta : BigInt(delta);
-
 /** An increment as the SDK takes it. An id of its own goes before that of the request. */
 function operationOf(
-  { name, delta, id, min, max, time }: Step,
+  { name, delta, id, min, max, time, expiry }: Step,
   key: string | undefined,
   index: number,
 ): BatchOperation {
-  const operation = { name, delta: amount(delta) };
-  if (id === undefined && key === undefined && min === undefined && max === undefined && time === undefined)
+  const operation = { name, delta: delta === undefined ? 1 : toAmount(delta) };
+  const isBounded = min !== undefined || max !== undefined;
+  if (!isBounded && id === undefined && key === undefined && time === undefined && expiry === undefined)
     return operation;
   const once = id ?? (key === undefined ? undefined : operationIdOf(key, index));
   return given({
@@ -266,5 +267,6 @@ function operationOf(
     min: min === undefined ? undefined : toBigint(min),
     max: max === undefined ? undefined : toBigint(max),
     time,
+    expiry: expiry === undefined ? undefined : toExpiry(expiry),
   });
 }

@@ -36,6 +36,7 @@ const STATUSES: Partial<Record<ErrorCode, number>> = {
   UNAUTHORIZED: 401,
   // The server
   QUOTA_EXCEEDED: 429,
+  ITEMS_FULL: 429,
   OVERLOADED: 503,
   SHUTTING_DOWN: 503,
   OPERATIONS_FULL: 503,

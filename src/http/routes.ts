@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { counterRoutes } from './counters.js';
+import { expiryRoutes } from './expiry.js';
 import { metricsRoute } from './metrics.js';
+import { onceRoutes } from './once.js';
 import { openApi } from './openapi.js';
 import { operationRoutes } from './operations.js';
 import { probeRoutes } from './probes.js';
@@ -14,6 +16,8 @@ const described: readonly Route[] = [
   ...counterRoutes,
   ...throughTimeRoutes,
   ...uniquesRoutes,
+  ...onceRoutes,
+  ...expiryRoutes,
   ...operationRoutes,
   ...probeRoutes,
   metricsRoute,

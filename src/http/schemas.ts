@@ -55,6 +55,21 @@ export const instant = z
   .union([z.int().min(0), z.string().min(1).max(64)], { error: 'a time such as "2026-11-27T12:00:00Z"' })
   .meta(instantMeta);
 
+/** How long something is. */
+export const duration = z
+  .string()
+  .regex(/^[0-9]{1,12}(ms|s|m|h|d)$/, 'a duration such as "90s", "5m", "1h" or "7d"')
+  .meta({ description: 'A duration.', examples: ['5m', '1h', '1d'] });
+
+export const milliseconds = z.int().min(0).meta({ description: 'Milliseconds since 1970.' });
+
+/** What is seen, or counted once, under a name. */
+export const item = z
+  .string()
+  .min(1)
+  .max(1_024)
+  .meta({ description: '1 to 1,024 bytes of UTF-8.', examples: ['203.0.113.9'] });
+
 export const errorOut = z
   .strictObject({
     code: z.string(),
@@ -89,6 +104,10 @@ function safeNumber(value: bigint): number {
 
 /** A number of a request, as the SDK takes it. */
 export const toBigint = (value: string | number): bigint => BigInt(value);
+
+/** The delta of a request: a number where it is one, which takes less. */
+export const toAmount = (delta: string | number): bigint | number =>
+  typeof delta === 'number' ? delta : BigInt(delta);
 
 export const toInstant = (text: string): string | number => (/^[0-9]+$/.test(text) ? Number(text) : text);
 

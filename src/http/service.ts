@@ -70,10 +70,7 @@ export class Service {
       checkAccept(head.accept, route.type ?? JSON_TYPE);
       if (route.body) checkContent(head);
       if (route.key === 'refused' && head.idempotencyKey !== undefined)
-        throw new TallystickError(
-          'INVALID_ARGUMENT',
-          'An Idempotency-Key holds for increments alone; here `expect` helps.',
-        );
+        throw new TallystickError('INVALID_ARGUMENT', 'An Idempotency-Key holds for increments alone.');
       return { route, name, query, key: route.key === 'taken' ? head.idempotencyKey : undefined };
     } catch (error) {
       return this.refuse(error);

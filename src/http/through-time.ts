@@ -1,20 +1,30 @@
 import { z } from 'zod';
 import { type Route, route } from './route.js';
-import { counterName, given, instantText, int64Out, readQuery, toInstant, valueQuery, valueWriter } from './schemas.js';
+import {
+  counterName,
+  duration,
+  given,
+  instantText,
+  int64Out,
+  milliseconds,
+  readQuery,
+  toInstant,
+  valueQuery,
+  valueWriter,
+} from './schemas.js';
 
 /** What counters have changed by: windows, rates, histories. */
 
-const milliseconds = z.int().min(0).meta({ description: 'Milliseconds since 1970.' });
-const last = z
-  .string()
-  .regex(/^[0-9]{1,12}(ms|s|m|h|d)$/, 'a duration such as "90s", "5m", "1h" or "7d"')
-  .meta({ description: 'How long it is, up to now.', examples: ['5m', '1h', '1d'] });
+const last = duration.meta({ description: 'How long it is, up to now.' });
 const mode = z.enum(['sliding', 'aligned']).meta({
   description: 'Exactly as long, its oldest part by its share (`sliding`), or from a whole second, minute or hour on.',
 });
 const durable = z.boolean().meta({ description: 'Whether no crash can take back what it shows.' });
 const resolution = z.enum(['minute', 'hour', 'day']);
 const exact = z.boolean().meta({ description: 'Whether it is of just the time that it names.' });
+
+/** What a counter changed by in a time. */
+const point = { from: milliseconds, to: milliseconds, value: int64Out, resolution, exact };
 
 const past = { from: instantText, to: instantText.meta({ examples: ['2020-01-03'] }).optional() };
 
@@ -80,7 +90,7 @@ export const throughTimeRoutes: readonly Route[] = [
     },
     answer: z.strictObject({
       name: counterName,
-      points: z.array(z.strictObject({ from: milliseconds, to: milliseconds, value: int64Out, resolution, exact })),
+      points: z.array(z.strictObject(point)),
       durable,
     }),
     codes: ['NOT_TRACKED'],
@@ -90,6 +100,24 @@ export const throughTimeRoutes: readonly Route[] = [
       const range = { from: toInstant(from), to: to === undefined ? undefined : toInstant(to) };
       const { points, durable } = await client.series(name, given({ ...range, step, zone, read }));
       return { name, points: points.map(({ value, ...point }) => ({ ...point, value: toOut(value) })), durable };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/range',
+    id: 'getRange',
+    summary: 'What a counter changed by in a time, as one point.',
+    load: 'read',
+    query: { name: counterName, ...past, ...readQuery, ...valueQuery },
+    answer: z.strictObject({ name: counterName, ...point, durable }),
+    codes: ['NOT_TRACKED'],
+    handle: async ({ client, query }) => {
+      const { name, from, to, read } = query;
+      const toOut = valueWriter(query);
+      const range = { from: toInstant(from), to: to === undefined ? undefined : toInstant(to) };
+      const found = await client.range(name, given({ ...range, read }));
+      const { value, resolution, exact, durable } = found;
+      return { name, from: found.from, to: found.to, value: toOut(value), resolution, exact, durable };
     },
   }),
   route({

@@ -1,18 +1,18 @@
 import { z } from 'zod';
 import type { Uniques } from '../client/index.js';
 import { type Route, route } from './route.js';
-import { ack, counterName, given, read } from './schemas.js';
+import { ack, counterName, given, item, read } from './schemas.js';
 
 /** Names that count different items. */
 
 const MOST_ITEMS = 10_000;
 const MOST_NAMES = 1_000;
 
-const item = z
+/** As the SDK takes it: what is longer than the server keeps it refuses. */
+export const window = z
   .string()
-  .min(1)
-  .max(1_024)
-  .meta({ description: '1 to 1,024 bytes of UTF-8.', examples: ['203.0.113.9'] });
+  .regex(/^[1-9][0-9]{0,2}[hd]$/, 'a window of unique items such as "6h", "24h" or "7d"')
+  .meta({ description: 'Only what was seen in the last so many hours, or days of UTC.', examples: ['24h', '7d'] });
 const exact = z.boolean().meta({ description: 'Whether it is certain; else it is an estimate.' });
 const counted = z.strictObject({
   names: z.array(counterName),
@@ -48,16 +48,39 @@ export const uniquesRoutes: readonly Route[] = [
     body: z.strictObject({
       names: z.array(counterName).min(1).max(MOST_NAMES),
       union: z.boolean().optional(),
+      window: window.optional(),
       read: read.optional(),
     }),
     answer: z.strictObject({ counts: z.array(counted) }),
     codes: ['NOT_TRACKED'],
-    handle: async ({ client, body: { names, union = false, read } }) => {
-      const options = given({ read });
+    handle: async ({ client, body: { names, union = false, window, read } }) => {
+      const options = given({ window, read });
       const found = union
         ? [await client.uniques(names, { ...options, union })]
         : await client.uniques(names, { ...options, union });
       return { counts: found.map(tell) };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/merge',
+    id: 'mergeUniques',
+    summary: 'Brings the items of some names under another one, for good. Merging again changes nothing.',
+    load: 'write',
+    query: {},
+    body: z.strictObject({
+      name: counterName.meta({ examples: ['visitors:/'] }),
+      names: z
+        .array(counterName)
+        .min(1)
+        .max(MOST_NAMES)
+        .meta({ examples: [['visitors:/about']] }),
+    }),
+    answer: z.strictObject({ name: counterName, count: z.int().min(0), exact }),
+    codes: ['NOT_TRACKED'],
+    handle: async ({ client, body: { name, names } }) => {
+      const { count, exact } = await client.merge(name, names);
+      return { name, count, exact };
     },
   }),
 ];

@@ -1,5 +1,5 @@
 import type { CliClient, Connect } from '../../src/cli/cli.js';
-import type { StepOptions, ToldEvent, ToldExpiry, UniqueCount } from '../../src/cli/client.js';
+import type { StepOptions, ToldExpiry, UniqueCount } from '../../src/cli/client.js';
 import { TallystickError } from '../../src/errors.js';
 import { type FakeServer, FakeTarget } from './fake-target.js';
 
@@ -110,9 +110,10 @@ export class FakeClient extends FakeTarget implements CliClient {
     return { value: this.server.values.get(name) ?? 0n, at: known, exact: at === known, resolution: 'hour' };
   }
 
-  async *subscribe(options: Parameters<CliClient['subscribe']>[0]): AsyncGenerator<ToldEvent> {
-    this.server.subscribed.push({ ...options, ...(options.from && { from: String(options.from) }) });
-    yield* this.server.events;
+  /** Of whatever kind the events are that the test has. */
+  async *subscribe(options: { readonly interval: number; readonly from?: unknown }): AsyncGenerator<never> {
+    this.server.subscribed.push({ ...options, ...(options.from !== undefined && { from: String(options.from) }) });
+    yield* this.server.events as never[];
   }
 
   async stats({ hot }: { hot?: number } = {}): Promise<unknown> {

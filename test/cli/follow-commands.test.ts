@@ -54,6 +54,44 @@ describe('watch', () => {
     expect(full.out).not.toContain('n16 ');
   });
 
+  it('shows windows and rates of names instead, and numbers of unique items', async () => {
+    const window = { value: 5n, error: 2n, rate: 0.016_666, from: 0, to: 300_000 };
+    const server = new FakeServer(4);
+    server.events.push({ kind: 'value', name: 'a', ...window }, { kind: 'change', name: 'a', ...window, error: 0n });
+    const ask = (...args: string[]) => cli(['watch', 'a', ...args], { server });
+    expect((await ask('--window', '5m')).out).toBe('a\t5 ±2\t\na\t5\t\n');
+    expect((await ask('--rate', '5m')).out).toBe('a\t0.017/s\t\na\t0.017/s\t\n');
+    const times = { from: '1970-01-01T00:00:00.000Z', to: '1970-01-01T00:05:00.000Z' };
+    const [first] = lines((await ask('--window', '5m', '--json')).out);
+    const number = { value: '5', error: '2', perSecond: 0.016_666 };
+    expect(JSON.parse(first as string)).toEqual({ kind: 'value', name: 'a', ...number, ...times });
+    const [rate] = lines((await ask('--rate', '1m', '--json', '--interval', '50')).out);
+    expect(JSON.parse(rate as string)).toEqual({ kind: 'value', name: 'a', perSecond: 0.016_666, ...times });
+    server.events.splice(0, 2, { kind: 'value', name: 'a', count: 70, exact: false, standardError: 0.008_12 });
+    expect((await ask('--uniques')).out).toBe('a\t~70\t\n');
+    const { out } = await ask('--uniques', '--window', '7d', '--json');
+    expect(JSON.parse(out)).toEqual({ kind: 'value', name: 'a', count: 70, exact: false, standardError: 0.008_12 });
+    expect(server.subscribed).toEqual([
+      { names: ['a'], interval: 1_000, window: '5m' },
+      { names: ['a'], interval: 1_000, rate: '5m' },
+      { names: ['a'], interval: 1_000, window: '5m' },
+      { names: ['a'], interval: 50, rate: '1m' },
+      { names: ['a'], interval: 1_000, uniques: true },
+      { names: ['a'], interval: 1_000, uniques: '7d' },
+    ]);
+    const table = await cli(['watch', 'a', '--uniques'], { server, tty: true });
+    expect(lines(table.out)[0]).toBe('a  ~70');
+  });
+
+  it.each([
+    ['--prefix', 'a', '--window', '5m'],
+    ['--prefix', 'a', '--uniques'],
+    ['a', '--window', '5m', '--rate', '1m'],
+    ['a', '--uniques', '--rate', '1m'],
+  ])('shows one thing of names: not %j', async (...args) => {
+    expect(await cli(['watch', ...args], { server: serverWith() })).toMatchObject({ status: 2, connections: [] });
+  });
+
   it.each([[], ['a', '--prefix', 'b']])('wants names or a prefix: %j', async (...args) => {
     expect(await cli(['watch', ...args], { server: serverWith() })).toMatchObject({ status: 2, connections: [] });
   });

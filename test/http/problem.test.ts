@@ -21,7 +21,7 @@ describe('a problem', () => {
   });
 
   it('has a status that fits it: none of the client where its request may be repeated as it is', () => {
-    const kept = { KEY_IN_PROGRESS: 409, QUOTA_EXCEEDED: 429, REQUEST_TIMEOUT: 408, TIME_AHEAD: 422 };
+    const kept = { KEY_IN_PROGRESS: 409, QUOTA_EXCEEDED: 429, ITEMS_FULL: 429, REQUEST_TIMEOUT: 408, TIME_AHEAD: 422 };
     for (const code of HTTP_CODES) {
       const status = statusOf(code);
       expect(status).toBeGreaterThanOrEqual(400);

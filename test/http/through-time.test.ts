@@ -71,6 +71,25 @@ describe('a history', () => {
   });
 });
 
+describe('a range', () => {
+  it('is what a time has changed, exactly or not', async () => {
+    const { http } = shared();
+    const at = (time: string, delta: number) => ({ name: 'views:r', delta, time });
+    const operations = [at('2026-03-28T23:30:00Z', 3), at('2026-03-29T21:59:00Z', 4)];
+    expect((await http.post('/v1/increment', { operations })).json.failed).toBe(0);
+    const exactly = await http.get('/v1/range?name=views:r&from=2026-03-29&to=2026-03-30');
+    expect(exactly.json).toEqual({
+      ...{ name: 'views:r', value: '4', exact: true, durable: true, resolution: expect.any(String) },
+      ...{ from: Date.parse('2026-03-29'), to: Date.parse('2026-03-30') },
+    });
+    const both = await http.get('/v1/range?name=views:r&from=2026-03-28T23:00Z&numbers=true&read=latest');
+    expect(both.json).toMatchObject({ value: 7, from: Date.parse('2026-03-28T23:00Z') });
+    expect((await http.get('/v1/range?name=plain&from=2026-03-28')).json.code).toBe('NOT_TRACKED');
+    expect((await http.get('/v1/range?name=views:r&from=2026-03-28&to=2026-03-27')).status).toBe(400);
+    expect((await http.get('/v1/range?name=views:r')).json.detail).toContain('from');
+  });
+});
+
 describe('unique items', () => {
   it('are seen and counted, together if that is wished', async () => {
     const { http } = shared();
@@ -88,6 +107,27 @@ describe('unique items', () => {
     ]);
     const { counts } = (await http.post('/v1/uniques', { names, union: true, read: 'latest' })).json;
     expect(counts).toMatchObject([{ names, count: 3, exact: true }]);
+  });
+
+  it('are counted in a window of days, where the class keeps one', async () => {
+    const { http } = shared();
+    await http.post('/v1/see', { name: 'visitors:week', items: ['a', 'b'] });
+    const ask = (window: string) => http.post('/v1/uniques', { names: ['visitors:week'], window });
+    expect((await ask('7d')).json.counts).toMatchObject([{ count: 2, exact: true }]);
+    expect((await ask('8d')).json).toMatchObject({ status: 422, code: 'NOT_TRACKED' });
+    for (const window of ['25h', '0d', '7', 'd']) expect((await ask(window)).json.code).toBe('INVALID_ARGUMENT');
+  });
+
+  it('are merged under another name for good, once or again', async () => {
+    const { http } = shared();
+    await http.post('/v1/see', { name: 'visitors:m1', items: ['a', 'b'] });
+    await http.post('/v1/see', { name: 'visitors:m2', items: ['b', 'c'] });
+    const body = { name: 'visitors:all', names: ['visitors:m1', 'visitors:m2'] };
+    const merged = { name: 'visitors:all', count: 3, exact: true };
+    for (let i = 0; i < 2; i++) expect((await http.post('/v1/merge', body)).json).toEqual(merged);
+    expect((await http.post('/v1/uniques', { names: ['visitors:all'] })).json.counts[0].count).toBe(3);
+    const untracked = await http.post('/v1/merge', { name: 'plain', names: ['visitors:m1'] });
+    expect(untracked.json).toMatchObject({ status: 422, code: 'NOT_TRACKED' });
   });
 });
 

@@ -7,6 +7,7 @@ import { LaneHost } from '../../src/lane/lane-host.js';
 import { createRings } from '../../src/lane/link.js';
 import { replayEntry } from '../../src/lane/recovery.js';
 import type { LogEntry } from '../../src/log/record.js';
+import type { CounterClass } from '../../src/partition/classes.js';
 import { KERNEL_VERSION, Partition } from '../../src/partition/partition.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { encodeGet } from '../../src/protocol/request.js';
@@ -174,14 +175,19 @@ export class World {
   readonly failures: TallystickError[] = [];
   readonly homes = LANES.map(() => new LaneHome());
   isUp = false;
+  readonly #classes: readonly CounterClass[];
   #life = new MortalClock(this.clock);
   #logs: SimLog[] = [];
   #hosts: LaneHost[] = [];
   #recovered: readonly number[] = [];
   readonly #pipes = new Set<Pipe>();
 
-  static async start(): Promise<World> {
-    const world = new World();
+  private constructor(classes: readonly CounterClass[]) {
+    this.#classes = classes;
+  }
+
+  static async start(classes: readonly CounterClass[] = []): Promise<World> {
+    const world = new World(classes);
     await world.recover();
     return world;
   }
@@ -219,7 +225,8 @@ export class World {
     const history = new SimTables(historyDisk, later);
     const others = [...LANES.keys()].filter((other) => other !== lane);
     return LaneHost.open({
-      ...{ lane, partitions, clock, history, kernel: MODULE, configuration: CONFIGURATION },
+      ...{ lane, partitions, clock, history, kernel: MODULE },
+      configuration: { ...CONFIGURATION, classes: this.#classes },
       storage: { log, mark, checkpoints },
       planner: plannerOf(history),
       retention: DEFAULT_RETENTION,
