@@ -3,7 +3,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { z } from 'zod';
 import { TallystickError } from './errors.js';
 import { classSettings } from './partition/class-settings.js';
-import { LANE } from './protocol/opcode.js';
+import { DEFAULT_LIMITS, LANE } from './protocol/opcode.js';
 
 /**
  * The configuration: flags over environment (TALLYSTICK_DATA_DIR …) over file (--config, JSON) over defaults. SETTINGS is
@@ -12,6 +12,7 @@ import { LANE } from './protocol/opcode.js';
 
 const MiB = 1_048_576;
 const MAXIMUM_LANES = 64;
+const MOST_EXPORTED = 100;
 const DEFAULT_PARTITIONS = 16;
 /** What the kernels' fixed areas take in any partition, however empty. */
 const SMALLEST_PARTITION_BYTES = 12 * MiB;
@@ -49,6 +50,17 @@ const listOf = (item: z.ZodType<string>) =>
   );
 /** Origins as browsers write them. */
 const webOrigins = listOf(z.string().refine(isOrigin, 'no origin like https://app.example, without a path'));
+/** Names of counters: each a series for whoever scrapes, so few. */
+const exportedNames = listOf(
+  z
+    .string()
+    .refine((name) => name.length > 0 && Buffer.byteLength(name) <= DEFAULT_LIMITS.name, 'no name of a counter'),
+).pipe(
+  z
+    .array(z.string())
+    .max(MOST_EXPORTED, `no more than ${MOST_EXPORTED} names`)
+    .refine((names) => new Set(names).size === names.length, 'a name is there twice'),
+);
 const hostNames = listOf(z.string().regex(/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/, 'no name in small letters, without a port'));
 
 export const SETTINGS = {
@@ -90,6 +102,13 @@ export const SETTINGS = {
     unit: '',
     defaultText: '[]',
     about: 'names by which HTTP may be asked for, as `counters.example`; besides them IP addresses and localhost',
+  },
+  metricsNames: {
+    schema: exportedNames.default([]),
+    unit: '',
+    flag: '<names>',
+    defaultText: '[]',
+    about: `counters whose names and values \`/metrics\` tells, at most ${MOST_EXPORTED}; no other name is ever in it`,
   },
   lanes: {
     schema: whole(1, MAXIMUM_LANES).optional(),

@@ -133,6 +133,7 @@ async function startHttp(
     host: config.listen,
     port: config.httpPort,
     hosts: config.httpHosts,
+    metricsNames: config.metricsNames,
     connections: config.connections,
     operationIdMilliseconds: config.operationIdSeconds * 1000,
   };

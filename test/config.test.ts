@@ -156,6 +156,7 @@ describe('config print', () => {
       'wsOrigins | [] | default',
       'httpPort | undefined | default',
       'httpHosts | [] | default',
+      'metricsNames | [] | default',
       'lanes | 2 | threads | environment TALLYSTICK_LANES',
       'partitions | 16 | slices of the names | default',
       'memory | 268435456 | bytes | flag',
@@ -265,6 +266,17 @@ describe('the hosts of HTTP', () => {
       expect(refusal({ httpHosts })).toMatch(/^httpHosts/);
     },
   );
+});
+
+describe('the counters that /metrics tells', () => {
+  it('are few, and each is told once', () => {
+    const names = Array.from({ length: 100 }, (_, i) => `n${i}`);
+    expect(loadConfig({ metricsNames: 'likes,views:/' }).metricsNames).toEqual(['likes', 'views:/']);
+    expect(loadConfig({ metricsNames: names }).metricsNames).toEqual(names);
+    expect(refusal({ metricsNames: [...names, 'n'] })).toMatch(/^metricsNames.*no more than 100/);
+    expect(refusal({ metricsNames: 'a,b,a' })).toMatch(/^metricsNames.*twice/);
+    expect(refusal({ metricsNames: ['é'.repeat(513)] })).toMatch(/^metricsNames.*no name/);
+  });
 });
 
 describe('the classes', () => {

@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../errors.js';
 import type { Load } from './admission.js';
 
-/** What the thread of HTTP counts of itself, for /metrics. Keys are of tables of ours, never a client's text. */
+/** What the thread of HTTP counts of itself, for /metrics. Keys are of tables of ours, never a client's text; the operator names the counters that are told. */
 
 /** Upper ends of the buckets of durations, in seconds; the last bucket has none. */
 export const DURATION_BUCKETS = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5] as const;
@@ -15,12 +15,18 @@ export interface Durations {
 export class Figures {
   /** Of sockets. */
   connections = 0;
+  /** Names of counters that /metrics tells with their values. */
+  readonly exported: readonly string[];
   readonly #answers = new Map<string, Map<number, number>>();
   readonly #problems = new Map<ErrorCode, number>();
   readonly #durations: Readonly<Record<Exclude<Load, 'probe'>, Durations>> = {
     read: noDurations(),
     write: noDurations(),
   };
+
+  constructor(exported: readonly string[] = []) {
+    this.exported = exported;
+  }
 
   /** By route, then by status. */
   get answers(): ReadonlyMap<string, ReadonlyMap<number, number>> {

@@ -3,6 +3,7 @@ import { connect } from '../client/index.js';
 import { systemClock } from '../clock.js';
 import { asTallystickError, TallystickError } from '../errors.js';
 import { Backend } from './backend.js';
+import { Figures } from './figures.js';
 import { IdempotencyKeys } from './idempotency.js';
 import { listenHttp } from './listener.js';
 import type { FromHttp, HttpOptions, ToHttp } from './messages.js';
@@ -31,13 +32,14 @@ function fail(error: unknown): void {
 }
 
 async function run(): Promise<void> {
-  const { url, host, port, hosts, connections, operationIdMilliseconds } = options;
+  const { url, host, port, hosts, metricsNames, connections, operationIdMilliseconds } = options;
   const backend = await Backend.open(
     () => connect(url, { timeout: DEADLINE_MILLISECONDS, resend: false }),
     systemClock,
   );
   const keys = new IdempotencyKeys(systemClock, operationIdMilliseconds);
-  const service = new Service({ backend, routes, keys, hosts, clock: systemClock });
+  const figures = new Figures(metricsNames);
+  const service = new Service({ backend, routes, keys, hosts, figures, clock: systemClock });
   const listener = await listenHttp(service, { host, port, maxConnections: connections, clock: systemClock }).catch(
     async (cause: NodeJS.ErrnoException) => {
       await backend.close();

@@ -10,6 +10,8 @@ export interface HttpOptions {
   readonly port: number;
   /** Names by which the server may be asked for, besides `localhost` and IP addresses. */
   readonly hosts: readonly string[];
+  /** Counters whose names and values /metrics tells. */
+  readonly metricsNames: readonly string[];
   readonly connections: number;
   /** For how long the server remembers operation ids. */
   readonly operationIdMilliseconds: number;

@@ -19,7 +19,7 @@ export interface Sample {
 export interface Family {
   /** Ends in its unit where it has one: `_seconds`, `_bytes`. */
   readonly name: string;
-  readonly type: 'counter' | 'gauge' | 'summary' | 'histogram';
+  readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
 }
 

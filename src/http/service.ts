@@ -18,6 +18,7 @@ export interface ServiceOptions {
   readonly hosts: readonly string[];
   readonly clock: Clock;
   readonly admission?: Admission;
+  readonly figures?: Figures;
 }
 
 /** A request whose head was let in. */
@@ -35,7 +36,7 @@ export interface Exchange extends Found {
  */
 export class Service {
   readonly admission: Admission;
-  readonly figures = new Figures();
+  readonly figures: Figures;
   readonly #clock: Clock;
   readonly #backend: Backend;
   readonly #keys: IdempotencyKeys;
@@ -43,13 +44,14 @@ export class Service {
   readonly #hosts: AllowedHosts;
   #isDraining = false;
 
-  constructor({ backend, routes, keys, hosts, clock, admission = new Admission() }: ServiceOptions) {
+  constructor({ backend, routes, keys, hosts, clock, admission = new Admission(), figures }: ServiceOptions) {
     this.#clock = clock;
     this.#backend = backend;
     this.#keys = keys;
     this.#router = new Router(routes);
     this.#hosts = new AllowedHosts(hosts);
     this.admission = admission;
+    this.figures = figures ?? new Figures();
   }
 
   get isDraining(): boolean {

@@ -88,13 +88,22 @@ export class Answers {
 
   /**
    * Answers when the position is flushed. Where nobody can say when that will be, `outcome` is what became of the request: a
-   * read is refused, a write has an unknown end.
+   * read is refused, a write has an unknown end. `answered` is told when it has been shown.
    */
-  whenFlushed(to: Requester, frame: Address, result: Result, outcome: 'refused' | 'unknown'): void {
+  whenFlushed(
+    to: Requester,
+    frame: Address,
+    result: Result,
+    outcome: 'refused' | 'unknown',
+    answered?: () => void,
+  ): void {
     const address = addressOf(frame);
     const kept = { ...result, answer: result.answer.slice() };
     this.#commit.waitFlushed(address.partition, result.position, {
-      flushed: () => this.now(to, address, kept),
+      flushed: () => {
+        this.now(to, address, kept);
+        answered?.();
+      },
       unknown: (error) => this.refuse(to, address, error, { outcome }),
     });
   }

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../clock.js';
 import { asTallystickError, TallystickError } from '../errors.js';
 import type { CheckpointManifest } from '../log/checkpoint.js';
 import type { GroupCommit } from '../log/group-commit.js';
-import { microseconds, percentiles } from '../log/histogram.js';
+import { microseconds, percentiles, recordMilliseconds } from '../log/histogram.js';
 import type { Log, LogPlace, PartitionPlace } from '../log/log.js';
 import { LOG_BEGIN } from '../log/replay.js';
 import { PAGE_BYTES, type Partition } from '../partition/partition.js';
@@ -115,7 +115,7 @@ export class CheckpointSchedule {
   flushed(milliseconds: number): void {
     this.#pace.committed(milliseconds, this.#writing);
     const latency = this.#state === 'ordered' ? this.#beside : this.#alone;
-    latency.recordValue(Math.round(milliseconds * 1_000));
+    recordMilliseconds(latency, milliseconds);
     this.#proceed();
     // Where the tail grew meanwhile, the pause may be over.
     if (this.#pausing && this.#pause() === 0) this.#go();

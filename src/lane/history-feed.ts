@@ -158,6 +158,11 @@ export class HistoryFeed {
     return this.#bytes >= MOST_BYTES;
   }
 
+  /** Bytes that wait to be committed. */
+  get pendingBytes(): number {
+    return this.#bytes;
+  }
+
   /** Calls back once when it is no longer full, or has an obstacle. */
   whenRoom(callback: () => void): void {
     this.#roomCallbacks.push(callback);

@@ -1,12 +1,13 @@
+import { getHeapStatistics } from 'node:v8';
 import type { Clock } from '../clock.js';
 import type { TallystickError } from '../errors.js';
 import { History } from '../history/history.js';
 import type { Retention, RollUpPlanner } from '../history/roll-up.js';
 import type { HistoryTables } from '../history/tables.js';
 import { GroupCommit } from '../log/group-commit.js';
-import { percentiles } from '../log/histogram.js';
+import { distribution, LATENCY_BOUNDS, SIZE_BOUNDS } from '../log/histogram.js';
 import type { LaneStorage } from '../log/lane-storage.js';
-import { KERNEL_VERSION, Partition } from '../partition/partition.js';
+import { KERNEL_VERSION, Partition, SLOT_BYTES } from '../partition/partition.js';
 import { preHelloFrameBytes, type StatsMap } from '../protocol/control.js';
 import { Connection, DEFAULT_CONNECTION_LIMITS, noTraffic } from '../transport/connection.js';
 import type { Transport } from '../transport/transport.js';
@@ -193,17 +194,66 @@ export class LaneHost {
 
   /** What STATS tells beside the partitions. */
   describe(): StatsMap {
-    const { latency, groupSizes, ...counts } = this.#commit.stats();
+    const { configuration, storage, clock } = this.#parts;
+    const { latency, groupSizes, groups, records, entries, bytes } = this.#commit.stats();
+    const { begunMilliseconds, ...log } = storage.log.stats();
+    const { refused, ...traffic } = this.#traffic;
     return {
       recovery: { ...this.recovery },
-      classes: this.#parts.configuration.classes.map((rule) => ({ ...rule })),
+      classes: configuration.classes.map((rule) => ({ ...rule })),
       connections: this.#connections.size,
-      ...this.#traffic,
-      log: { ...counts, ...this.#parts.storage.log.stats() },
-      checkpoints: { ...this.#checkpoints.describe(), ...this.#parts.storage.checkpoints.stats() },
+      ...traffic,
+      refused: [...refused.values()].reduce((sum, count) => sum + count, 0),
+      refusals: Object.fromEntries(refused),
+      queues: this.#queues(),
+      memory: this.#memory(),
+      log: {
+        ...{ groups, records, entries, bytes, ...log },
+        ageSeconds: Math.max(0, Math.round((clock.wallMilliseconds() - begunMilliseconds) / 1_000)),
+      },
+      checkpoints: { ...this.#checkpoints.describe(), ...storage.checkpoints.stats() },
       history: this.#feed.describe(),
-      commitMicroseconds: percentiles(latency),
-      groupBytes: percentiles(groupSizes),
+      commitMicroseconds: { ...distribution(latency, LATENCY_BOUNDS) },
+      groupBytes: { ...distribution(groupSizes, SIZE_BOUNDS) },
     };
   }
+
+  /** What waits, and for what. */
+  #queues(): StatsMap {
+    const { openEntries, openBytes, flightEntries, waiters } = this.#commit.stats();
+    const connections = [...this.#connections];
+    return {
+      requestsInFlight: sumOf(connections, ({ inFlight }) => inFlight),
+      held: connections.filter(({ isHeld }) => isHeld).length,
+      openEntries,
+      openBytes,
+      flightEntries,
+      waiters,
+    };
+  }
+
+  /** Bytes of what the lane has in memory, by what they are for. */
+  #memory(): StatsMap {
+    const { memoryBytes } = this.#commit.stats();
+    const connections = [...this.#connections];
+    const partitions = [...this.partitions.values()].map(({ statistics }) => statistics);
+    const values = SLOT_BYTES * sumOf(partitions, ({ slots }) => slots);
+    const windows = sumOf(partitions, ({ windowBytes }) => windowBytes);
+    const kernels = sumOf(partitions, ({ memoryBytes: bytes }) => bytes);
+    const { used_heap_size: heap, external_memory: outside } = getHeapStatistics();
+    return {
+      values,
+      windows,
+      rest: kernels - values - windows,
+      groups: memoryBytes,
+      history: this.#feed.pendingBytes,
+      requests: sumOf(connections, ({ inFlightBytes }) => inFlightBytes),
+      answers: sumOf(connections, ({ unsentBytes }) => unsentBytes),
+      heap: heap + outside,
+    };
+  }
+}
+
+function sumOf<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + of(item), 0);
 }

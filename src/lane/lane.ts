@@ -8,6 +8,7 @@ import type { StatsMap } from '../protocol/control.js';
 import type { FrameView } from '../protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
 import { Feeds } from '../pubsub/feeds.js';
+import { Acks } from './acks.js';
 import { Answers, type LaneConnection, type Requester } from './answers.js';
 import { encodeAudit } from './audit.js';
 import type { Days } from './days.js';
@@ -15,6 +16,7 @@ import type { ServerMap } from './greeting.js';
 import type { HistoryFeed } from './history-feed.js';
 import { HistoryReads } from './history-reads.js';
 import { type HotName, HotNames } from './hot-names.js';
+import { LargeValues } from './large-values.js';
 import type { Link } from './link.js';
 import { Mesh, type MeshHandler, type Source } from './mesh.js';
 import type { Quota } from './quota.js';
@@ -79,6 +81,8 @@ export class Lane implements MeshHandler {
   readonly #mesh: Mesh;
   readonly #shares: Shares;
   readonly #hot: HotNames;
+  readonly #large: LargeValues;
+  readonly #acks: Acks;
   readonly #feeds: Feeds;
   /** Whoever is not read from until the open group has room. */
   readonly #held = new Set<Source>();
@@ -94,6 +98,8 @@ export class Lane implements MeshHandler {
     const { partitions, clock, hotPerSecond, onHot } = parts;
     const hot = new HotNames({ partitions, clock, threshold: hotPerSecond, warn: onHot });
     this.#hot = hot;
+    this.#large = new LargeValues(partitions, clock);
+    this.#acks = new Acks(clock);
     const settle = (number: number) => this.#ticks.settle(number, parts.partitions.get(number) as Partition);
     this.#feeds = new Feeds({ ...parts, epoch: parts.map.epoch, settle });
     this.#ticks = new Ticks(
@@ -101,8 +107,15 @@ export class Lane implements MeshHandler {
       () => this.#obstacle,
       (number) => this.#feeds.take(number),
     );
-    const [answers, mesh, feeds, ticks] = [this.#answers, this.#mesh, this.#feeds, this.#ticks];
-    this.#shares = new Shares({ parts, answers, mesh, hot, feeds, ticks, repeated: () => this.#repeated });
+    const [answers, mesh, feeds, ticks, acks, large] = [
+      this.#answers,
+      this.#mesh,
+      this.#feeds,
+      this.#ticks,
+      this.#acks,
+      this.#large,
+    ];
+    this.#shares = new Shares({ parts, answers, mesh, hot, feeds, ticks, acks, large, repeated: () => this.#repeated });
   }
 
   /** Handles one request of a client; its body is valid during the call only. */
@@ -167,6 +180,7 @@ export class Lane implements MeshHandler {
     this.#draining = true;
     this.#ticks.cancel();
     this.#hot.close();
+    this.#large.close();
     this.#release();
     await this.#mesh.endRequests();
     await this.#parts.commit.drain();
@@ -218,6 +232,7 @@ export class Lane implements MeshHandler {
 
   #write(from: Requester, frame: FrameView, partition: Partition): void {
     const { commit, clock, quota, feed } = this.#parts;
+    const began = this.#acks.begin();
     const { opcode: kind, partition: number, body } = frame;
     const flags = frame.flags & KERNEL_FLAGS;
     const { producer, incarnation } = from.session.handle(number);
@@ -237,14 +252,20 @@ export class Lane implements MeshHandler {
       this.#hot.take(number, partition);
       quota?.take(Math.max(1, partition.operations)); // a SET or DELETE counts as one
     }
-    this.#acknowledge(from, frame, partition, status);
+    this.#acknowledge(from, frame, partition, status, began);
     if (status !== OK) return;
     this.#feeds.take(number);
     this.#reads.moved(number, partition);
   }
 
   /** Answers what the kernel made of a write, when the acknowledgement that was asked for may be given. */
-  #acknowledge(from: Requester, frame: FrameView, partition: Partition, status: number): void {
+  #acknowledge(
+    from: Requester,
+    frame: FrameView,
+    partition: Partition,
+    status: number,
+    began: number | undefined,
+  ): void {
     const isRepeat = status === REPEATED || codeOfStatus(status) === 'ALREADY_APPLIED';
     if (isRepeat) this.#repeated++;
     const position = isRepeat ? partition.repeatedPosition : partition.sequence;
@@ -255,10 +276,14 @@ export class Lane implements MeshHandler {
       return;
     }
     const result = { position, answer: partition.answer, flags: isRepeat ? Flag.REPEATED : 0 };
+    if (!isRepeat) this.#acks.take(frame.opcode, result.answer);
+    const answered = isRepeat ? undefined : () => this.#acks.durable(began);
     // What was applied before may have been strict: its group is flushed by now, or soon
     const isApplied = (frame.flags & Flag.APPLIED) !== 0 && !isRepeat && !partition.isStrict;
-    if (isApplied) this.#answers.now(from, frame, result);
-    else this.#answers.whenFlushed(from, frame, result, 'unknown');
+    if (isApplied) {
+      this.#answers.now(from, frame, result);
+      this.#acks.applied(began);
+    } else this.#answers.whenFlushed(from, frame, result, 'unknown', answered);
   }
 
   #audit(

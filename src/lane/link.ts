@@ -53,6 +53,11 @@ export class Outlet {
     return this.#queuedBytes;
   }
 
+  /** Besides, what the other lane has not taken yet. */
+  get pendingBytes(): number {
+    return this.#queuedBytes + this.#ring.usedBytes();
+  }
+
   /** The bytes of one message, copied. */
   send(message: Uint8Array): void {
     const sent = this.#queuedBytes === 0 ? this.#write(message) : 0;

@@ -61,6 +61,9 @@ export interface MeshStats {
   readonly held: number;
   /** Clients of this lane that have asked other lanes and are still there, and shares that are being gathered. */
   readonly requesters: number;
+  /** Bytes on the way to other lanes: in the rings, and of what waits for room in them. */
+  readonly requestBytes: number;
+  readonly answerBytes: number;
 }
 
 /** One other lane. */
@@ -119,6 +122,8 @@ export class Mesh {
       wakeUps: this.#wakeUps,
       held: this.#holds,
       requesters: this.#waiting.size,
+      requestBytes: this.#peers.reduce((sum, { requestsOut }) => sum + requestsOut.pendingBytes, 0),
+      answerBytes: this.#peers.reduce((sum, { answersOut }) => sum + answersOut.pendingBytes, 0),
     };
   }
 

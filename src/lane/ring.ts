@@ -99,6 +99,11 @@ export class RingWriter {
     return false;
   }
 
+  /** Bytes that the reader has not taken; by the time they are told it may have taken more. */
+  usedBytes(): number {
+    return (this.#written - Atomics.load(this.#words, READ)) >>> 0;
+  }
+
   get #free(): number {
     return this.#bytes.length - ((this.#written - this.#read) >>> 0);
   }

@@ -14,10 +14,12 @@ import type { FrameView } from '../protocol/frame.js';
 import { Opcode } from '../protocol/opcode.js';
 import { decodeSyncAnswer, encodeSyncAnswer, errorAnswer, errorOf } from '../protocol/response.js';
 import type { Feeds } from '../pubsub/feeds.js';
+import type { Acks } from './acks.js';
 import { type Answers, addressOf, type LaneConnection, type Requester } from './answers.js';
 import { decodeGrants, encodeGrants, type Grant, grant, producerId, Session, type Via } from './greeting.js';
 import type { HotNames } from './hot-names.js';
 import type { LaneParts } from './lane.js';
+import type { LargeValues } from './large-values.js';
 import type { Mesh } from './mesh.js';
 import type { Ticks } from './ticks.js';
 
@@ -44,6 +46,8 @@ export interface SharesParts {
   readonly hot: HotNames;
   readonly feeds: Feeds;
   readonly ticks: Ticks;
+  readonly acks: Acks;
+  readonly large: LargeValues;
   /** Repeats that the lane has answered. */
   readonly repeated: () => number;
 }
@@ -55,15 +59,19 @@ export class Shares {
   readonly #hot: HotNames;
   readonly #feeds: Feeds;
   readonly #ticks: Ticks;
+  readonly #acks: Acks;
+  readonly #large: LargeValues;
   readonly #repeated: () => number;
 
-  constructor({ parts, answers, mesh, hot, feeds, ticks, repeated }: SharesParts) {
+  constructor({ parts, answers, mesh, hot, feeds, ticks, acks, large, repeated }: SharesParts) {
     this.#parts = parts;
     this.#answers = answers;
     this.#mesh = mesh;
     this.#hot = hot;
     this.#feeds = feeds;
     this.#ticks = ticks;
+    this.#acks = acks;
+    this.#large = large;
     this.#repeated = repeated;
   }
 
@@ -169,8 +177,10 @@ export class Shares {
         flushed: commit.flushedSequence(partition),
         ...kernel.statistics,
         ...describePartition(partition),
+        largeValues: this.#large.of(partition) ?? null,
         ...(stateHash && { stateHash: kernel.stateHash.toString(16).padStart(16, '0') }),
       })),
+      ...this.#acks.describe(),
       ...describe(),
       mesh: { ...this.#mesh.stats },
       feeds: { ...this.#feeds.describe() },

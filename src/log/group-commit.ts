@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import { Chain, Group } from './group.js';
-import { type Histogram, histogram, microseconds } from './histogram.js';
+import { type Histogram, histogram, microseconds, recordMilliseconds } from './histogram.js';
 import type { AppendOutcome, HeadMark, Log, LogPlace, LogShape, SealedGroup } from './log.js';
 import type { AuditItem, EntryHeader } from './record.js';
 
@@ -47,6 +47,15 @@ export interface GroupCommitStats {
   readonly latency: Histogram;
   /** Bytes of each group. */
   readonly groupSizes: Histogram;
+  /** Entries that are not flushed: of the group that collects, and of the one that the storage has. */
+  readonly openEntries: number;
+  readonly flightEntries: number;
+  /** Bytes of the records of the group that collects, as far as they are begun. */
+  readonly openBytes: number;
+  /** Who waits for a flush. */
+  readonly waiters: number;
+  /** Memory of both groups. */
+  readonly memoryBytes: number;
 }
 
 /** The group that the storage has, or that waits for room. */
@@ -234,6 +243,11 @@ export class GroupCommit {
       bytes: this.#bytes,
       latency: this.#latency,
       groupSizes: this.#groupSizes,
+      openEntries: this.#open.entries,
+      flightEntries: this.#flight?.sealed.entries ?? 0,
+      openBytes: this.#open.usedBytes,
+      waiters: this.#openWaiters.length + (this.#flight?.waiters.length ?? 0),
+      memoryBytes: 2 * this.#open.bytes,
     };
   }
 
@@ -303,7 +317,7 @@ export class GroupCommit {
   #complete({ group, sealed, started, waiters }: Flight): void {
     const { clock, mark } = this.#options;
     const milliseconds = clock.monotonicMilliseconds() - started;
-    this.#latency.recordValue(Math.round(milliseconds * 1_000));
+    recordMilliseconds(this.#latency, milliseconds);
     try {
       mark.write(sealed);
     } catch (error) {

@@ -80,6 +80,16 @@ export class Group {
     return this.#entries;
   }
 
+  /** Bytes of its records, as far as they are begun. */
+  get usedBytes(): number {
+    return this.#chunksUsed * CHUNK_BYTES;
+  }
+
+  /** Bytes that it takes, however full. */
+  get bytes(): number {
+    return this.#chunks * CHUNK_BYTES;
+  }
+
   /** Whether an entry with a body of that many bytes has room. */
   fits(partition: number, bodyBytes: number): boolean {
     const open = this.#open.get(partition);

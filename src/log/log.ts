@@ -114,6 +114,8 @@ export interface LogStats {
   /** Bytes of the pages in use. */
   readonly usedBytes: number;
   readonly fileBytes: number;
+  /** When the oldest segment that is kept was made, in milliseconds since 1970: a lower bound of how far the log goes back. */
+  readonly begunMilliseconds: number;
 }
 
 /**

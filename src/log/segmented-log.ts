@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, type Stats, statSync } from 'node:fs';
 import type { Clock } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import { lacksRoom, notWritten, saysNoRoom, unknown } from './append-outcome.js';
@@ -118,10 +118,15 @@ export class SegmentedLog implements Log {
   }
 
   stats(): LogStats {
-    const sizes = this.#files.slice(0, -1).map(({ path }) => statSync(path, { throwIfNoEntry: false })?.size ?? 0);
-    const closed = sizes.reduce((sum, size) => sum + size, 0);
+    const found = this.#files.map(({ path }) => statSync(path, { throwIfNoEntry: false }));
+    const closed = found.slice(0, -1).reduce((sum, file) => sum + (file?.size ?? 0), 0);
     const { usedBytes, fileBytes } = this.#newest.stats();
-    return { segments: this.#files.length, usedBytes: closed + usedBytes, fileBytes: closed + fileBytes };
+    return {
+      segments: this.#files.length,
+      usedBytes: closed + usedBytes,
+      fileBytes: closed + fileBytes,
+      begunMilliseconds: madeMilliseconds(found[0]),
+    };
   }
 
   async close(): Promise<void> {
@@ -189,4 +194,10 @@ export class SegmentedLog implements Log {
       await segment.close();
     }
   }
+}
+
+/** When a file was made. A copy is younger than what it holds, and a file system may not know: then it is when it was written last. */
+function madeMilliseconds(file: Stats | undefined): number {
+  const { birthtimeMs = 0, mtimeMs = 0 } = file ?? {};
+  return Math.round(birthtimeMs > 0 ? Math.min(birthtimeMs, mtimeMs) : mtimeMs);
 }

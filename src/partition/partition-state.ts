@@ -32,6 +32,8 @@ export interface TrackedCounter {
 export interface PartitionStatistics {
   readonly sequence: number;
   readonly counters: number;
+  /** What counters take, those of deleted ones and of names among them. */
+  readonly slots: number;
   /** The counters, and names that were opened and not written. */
   readonly names: number;
   readonly producers: number;

@@ -77,6 +77,7 @@ const CLASS_BYTES = 128;
 const INITIAL_PAGES = 192;
 export const MAXIMUM_PAGES = 65_535;
 export const PAGE_BYTES = 65_536;
+export const SLOT_BYTES = 16;
 const PRODUCER_ID_BYTES = 16;
 /** Of an item that counted once, where it is told. */
 const ONCE_ITEM_BYTES = 12;
@@ -375,10 +376,16 @@ export class Partition {
     return work.some((address) => this.#view.getUint32(address, true) > 0);
   }
 
+  /** How many slots there are, those without a counter among them. */
+  get slots(): number {
+    return this.#view.getUint32(H_SLOTS, true);
+  }
+
   get statistics(): PartitionStatistics {
     return {
       sequence: this.sequence,
       counters: this.#view.getUint32(H_COUNTERS, true),
+      slots: this.slots,
       names: this.#view.getUint32(H_NAMES, true),
       producers: this.#view.getUint32(H_LIVE_PRODUCERS, true),
       operationIds: this.#view.getUint32(H_OPERATION_IDS, true),

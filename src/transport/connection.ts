@@ -53,11 +53,11 @@ export interface Traffic {
   bytesOut: number;
   /** Frames that came, those that were refused among them. */
   requests: number;
-  /** ERROR answers. */
-  refused: number;
+  /** ERROR answers, by their codes. */
+  readonly refused: Map<ErrorCode, number>;
 }
 
-export const noTraffic = (): Traffic => ({ bytesIn: 0, bytesOut: 0, requests: 0, refused: 0 });
+export const noTraffic = (): Traffic => ({ bytesIn: 0, bytesOut: 0, requests: 0, refused: new Map() });
 
 /** What a connection tells the lane. */
 export interface ConnectionHandler<Session> {
@@ -152,12 +152,27 @@ export class Connection<Session = unknown> implements TransportHandler {
 
   /** Whether the client has so many answers to take that none should be added that nobody waits for. */
   get isClogged(): boolean {
-    return this.#unsentBytes > this.#limits.unsentBytes / 4;
+    return this.unsentBytes > this.#limits.unsentBytes / 4;
   }
 
   /** Requests that wait for their answers. */
   get inFlight(): number {
     return this.#inFlight.requests;
+  }
+
+  /** Bytes that these had. */
+  get inFlightBytes(): number {
+    return this.#inFlight.bytes;
+  }
+
+  /** Bytes of answers that the client has not taken. */
+  get unsentBytes(): number {
+    return this.#transport.unsentBytes + this.#out.length;
+  }
+
+  /** Whether it is not read from for now, as it has too much of something, or the lane has. */
+  get isHeld(): boolean {
+    return this.#paused;
   }
 
   /** Whether answers can still reach the client. */
@@ -174,7 +189,7 @@ export class Connection<Session = unknown> implements TransportHandler {
   answer(opcode: number, flags: number, partition: number, requestId: number, body: Uint8Array): void {
     if (!this.isOpen) return;
     const isLast = (flags & Flag.MORE) === 0;
-    if (!isLast && this.#unsentBytes > UNSENT_OF_FEEDS * this.#limits.unsentBytes) {
+    if (!isLast && this.unsentBytes > UNSENT_OF_FEEDS * this.#limits.unsentBytes) {
       this.destroy();
       return;
     }
@@ -312,17 +327,13 @@ export class Connection<Session = unknown> implements TransportHandler {
     this.#transport.pause();
   }
 
-  get #unsentBytes(): number {
-    return this.#transport.unsentBytes + this.#out.length;
-  }
-
   /** Whether nothing more may be read for now. */
   #isFull(): boolean {
     return (
       this.#state === 'greeting' ||
       this.#inFlight.requests >= this.#limits.inFlight ||
       this.#inFlight.bytes >= this.#limits.inFlightBytes ||
-      this.#unsentBytes > this.#limits.unsentBytes ||
+      this.unsentBytes > this.#limits.unsentBytes ||
       this.#handler.isFull(this)
     );
   }
@@ -368,7 +379,9 @@ export class Connection<Session = unknown> implements TransportHandler {
   }
 
   #sendError(requestId: number, partition: number, error: TallystickError | ErrorCode, details?: RefusalDetails): void {
-    this.traffic.refused++;
+    const { refused } = this.traffic;
+    const code = typeof error === 'string' ? error : error.code;
+    refused.set(code, (refused.get(code) ?? 0) + 1);
     const start = writeHeader(this.#out, Opcode.ERROR, 0, partition, requestId);
     encodeError(this.#out, errorAnswer(error, details));
     this.#finishAnswer(start);

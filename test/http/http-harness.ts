@@ -6,6 +6,7 @@ import { connect } from '../../src/client/index.js';
 import { systemClock } from '../../src/clock.js';
 import { Admission, type AdmissionLimits, DEFAULT_ADMISSION } from '../../src/http/admission.js';
 import { Backend } from '../../src/http/backend.js';
+import { Figures } from '../../src/http/figures.js';
 import { IdempotencyKeys } from '../../src/http/idempotency.js';
 import { type HttpListener, type HttpListenOptions, listenHttp } from '../../src/http/listener.js';
 import type { Route } from '../../src/http/route.js';
@@ -104,6 +105,7 @@ export interface HarnessOptions {
   readonly lanes?: number;
   readonly admission?: Partial<AdmissionLimits>;
   readonly hosts?: readonly string[];
+  readonly exported?: readonly string[];
   readonly listen?: Partial<HttpListenOptions>;
   readonly routes?: readonly Route[];
   readonly timeout?: number;
@@ -121,6 +123,7 @@ export async function openHttp(server: ServerProcess, options: HarnessOptions = 
     keys: new IdempotencyKeys(systemClock, 600_000),
     hosts: options.hosts ?? [],
     clock: systemClock,
+    figures: new Figures(options.exported),
     admission: new Admission({ ...DEFAULT_ADMISSION, ...options.admission }),
   });
   const place = { host: '127.0.0.1', port: 0, maxConnections: 1_000, clock: systemClock, ...options.listen };

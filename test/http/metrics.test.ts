@@ -6,12 +6,12 @@ import { DURATION_BUCKETS, Figures } from '../../src/http/figures.js';
 import { metricsOf } from '../../src/http/metrics.js';
 import { sharedHttp } from './http-harness.js';
 
-const shared = sharedHttp();
+const EXPORTED = ['m:told', 'm:never', 'said "so"'];
+const shared = sharedHttp({ exported: EXPORTED });
 const ROOT = join(import.meta.dirname, '../..');
 const SUFFIXES = {
   counter: ['_total'],
   gauge: [''],
-  summary: [''],
   histogram: ['_bucket', '_count', '_sum'],
 } as const;
 
@@ -39,10 +39,10 @@ function parse(text: string): Parsed {
       if (kind === 'UNIT') expect(name.endsWith(`_${rest}`)).toBe(true);
     } else {
       const [, key = '', sample = '', value = ''] =
-        /^(([a-z_]+)(?:\{[a-z]+="[^"\\\n]*"(?:,[a-z]+="[^"\\\n]*")*\})?) (\S+)$/.exec(line) ?? [];
+        /^(([a-z_]+)(?:\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="[^"\\\n]*")*\})?) (\S+)$/.exec(line) ?? [];
       expect(SUFFIXES[types.get(open) as 'gauge'].map((suffix) => `${open}${suffix}`)).toContain(sample);
       expect(samples.has(key)).toBe(false);
-      expect(Number(value)).toBeGreaterThanOrEqual(0);
+      if (open !== 'tallystick_counter_value') expect(Number(value)).toBeGreaterThanOrEqual(0);
       samples.set(key, Number(value));
     }
   }
@@ -92,16 +92,53 @@ describe('/metrics', () => {
   it('has figures of every lane and every partition', async () => {
     const { samples } = await scrape();
     for (const lane of [0, 1])
-      expect(samples.has(`tallystick_flush_seconds{lane="${lane}",quantile="0.99"}`)).toBe(true);
+      expect(samples.has(`tallystick_flush_seconds_bucket{lane="${lane}",le="0.0025"}`)).toBe(true);
     const partitions = [...samples.keys()].filter((key) => key.startsWith('tallystick_operations_total{'));
     expect(partitions.map((key) => /partition="(\d+)"/.exec(key)?.[1]).sort()).toEqual(['0', '1', '2', '3']);
+  });
+
+  it('tells acknowledgements by kind and how long they took, and refusals by code', async () => {
+    const { http } = shared();
+    const before = await scrape();
+    await Promise.all(Array.from({ length: 30 }, (_, i) => http.post('/v1/increment', { name: `a:${i}` })));
+    await http.post('/v1/increment', { name: 'a:0', delta: -9, min: 0 });
+    const after = await scrape();
+    const grown = (key: string) => (after.samples.get(key) ?? 0) - (before.samples.get(key) ?? 0);
+    const ofLanes = (name: string, labels: string) =>
+      grown(`${name}{lane="0",${labels}}`) + grown(`${name}{lane="1",${labels}}`);
+    expect(ofLanes('tallystick_acks_total', 'kind="durable"')).toBeGreaterThan(1);
+    expect(ofLanes('tallystick_operations_refused_total', 'code="OUT_OF_BOUNDS"')).toBe(1);
+    expect(after.samples.get('tallystick_requests_refused_total{lane="0",code="STORAGE_FULL"}')).toBe(0);
+    for (const name of ['tallystick_ack_seconds', 'tallystick_flush_seconds', 'tallystick_group_bytes']) {
+      const keys = [...after.samples.keys()].filter((key) => key.startsWith(`${name}_bucket{lane="0"`));
+      const counts = keys.filter((key) => !key.includes('applied')).map((key) => after.samples.get(key) as number);
+      expect(counts.length).toBeGreaterThan(5);
+      expect(counts).toEqual([...counts].sort((a, b) => a - b));
+    }
+    const flushes = 'tallystick_flush_seconds_count{lane="0"}';
+    expect(after.samples.get(flushes)).toBe(after.samples.get('tallystick_flush_seconds_bucket{lane="0",le="+Inf"}'));
+    expect(after.samples.get(flushes)).toBe(after.samples.get('tallystick_log_groups_total{lane="0"}'));
+  });
+
+  it('tells the counters that are named for it, where they exist', async () => {
+    const { http } = shared();
+    await http.post('/v1/increment', { name: 'm:told', delta: -3 });
+    await http.post('/v1/increment', { name: 'said "so"', delta: '9007199254740993' });
+    const { text } = await http.get('/metrics');
+    const lines = text.split('\n').filter((line) => line.startsWith('tallystick_counter_value'));
+    expect(lines).toEqual([
+      'tallystick_counter_value{name="m:told"} -3',
+      'tallystick_counter_value{name="said \\"so\\""} 9007199254740993',
+    ]);
+    parse(text);
   });
 
   it('has no family without a sample, but for those of what has not been yet', async () => {
     const { types, samples } = await scrape();
     const named = new Set([...samples.keys()].map((key) => key.split('{')[0] as string));
     const silent = [...types].filter(([name, type]) => !SUFFIXES[type].some((suffix) => named.has(name + suffix)));
-    expect(silent.map(([name]) => name).filter((name) => name !== 'tallystick_checkpoint_age_seconds')).toEqual([]);
+    const later = ['tallystick_checkpoint_age_seconds', 'tallystick_large_counters', 'tallystick_counter_value'];
+    expect(silent.map(([name]) => name).filter((name) => !later.includes(name))).toEqual([]);
   });
 
   it('never says a name of a counter, however hot or wrong', async () => {
@@ -126,7 +163,7 @@ describe('durations', () => {
     for (const milliseconds of [0, 0.25, 0.26, 5_000, 5_001]) figures.took('read', milliseconds);
     figures.took('probe', 1);
     const { samples } = parse(
-      metricsOf([], figures, { requests: 0, bodyBytes: 0 }, { residentBytes: 1, processorSeconds: 1 }),
+      metricsOf([], [], figures, { requests: 0, bodyBytes: 0 }, { residentBytes: 1, processorSeconds: 1 }),
     );
     const at = (le: string) => samples.get(`tallystick_http_request_seconds_bucket{load="read",le="${le}"}`);
     expect([at('0.00025'), at('0.0005'), at('1'), at('5'), at('+Inf')]).toEqual([2, 3, 3, 4, 5]);
@@ -138,7 +175,7 @@ describe('durations', () => {
   it('and figures that a lane does not tell are left out', () => {
     const lane = { lane: 0, partitions: [], bytesIn: 2n ** 63n } as unknown as StatsAnswer;
     const own = { residentBytes: 1, processorSeconds: 1 };
-    const { samples } = parse(metricsOf([lane], new Figures(), { requests: 0, bodyBytes: 0 }, own));
+    const { samples } = parse(metricsOf([lane], [], new Figures(), { requests: 0, bodyBytes: 0 }, own));
     expect(samples.get('tallystick_received_bytes_total{lane="0"}')).toBe(2 ** 63);
     expect(samples.has('tallystick_sent_bytes_total{lane="0"}')).toBe(false);
   });

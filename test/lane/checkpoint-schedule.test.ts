@@ -35,6 +35,7 @@ describe('A lane', () => {
       const { partitions } = await harness.stats();
       harness.crash(false);
       await harness.open();
+      await harness.pass(20); // for a look at all values
       expect((await harness.stats()).partitions).toEqual(partitions);
       expect(harness.host.recovery.entries).toBeLessThan(TAIL_BYTES / 2_000);
     }

@@ -9,6 +9,7 @@ import {
   decodeStatsAnswer,
   encodeHelloRequest,
   encodeStatsRequest,
+  type HelloRequest,
   type StatsAnswer,
 } from '../../src/protocol/control.js';
 import { LANE, Opcode } from '../../src/protocol/opcode.js';
@@ -136,12 +137,12 @@ export class HostHarness {
     }
   }
 
-  async client(): Promise<TestClient> {
+  async client(hello: Partial<HelloRequest> = {}): Promise<TestClient> {
     const client = new TestClient((transport) => this.host.accept(transport));
     const id = client.send(Opcode.HELLO, 0, LANE, (writer) =>
-      encodeHelloRequest(writer, { version: 1, client: 'test' }),
+      encodeHelloRequest(writer, { version: 1, client: 'test', ...hello }),
     );
-    await this.pass(0);
+    await this.pass(hello.producer ? 3 * FLUSH_MILLISECONDS : 0);
     client.hello = decodeHelloAnswer(client.answerOf(id).body);
     return client;
   }

@@ -170,7 +170,7 @@ export class SimLog implements Log, LogReader {
 
   stats(): LogStats {
     const usedBytes = bytesOf(this.#disk.records);
-    return { segments: this.#disk.segments.size, usedBytes, fileBytes: usedBytes };
+    return { segments: this.#disk.segments.size, usedBytes, fileBytes: usedBytes, begunMilliseconds: 0 };
   }
 
   /** The process dies; the group that was being written is on the disk or not, and so is the segment it would begin. */

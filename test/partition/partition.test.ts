@@ -62,7 +62,16 @@ describe('A partition', () => {
     kernel.step('c', 1n, { operationId: idOf(1) });
     kernel.openProducer(idOf(1));
     const { memoryBytes, ...rest } = kernel.partition.statistics;
-    const counts = { sequence: 6, counters: 2, names: 3, producers: 1, operationIds: 1, applied: 2, refused: 1 };
+    const counts = {
+      sequence: 6,
+      counters: 2,
+      slots: 3,
+      names: 3,
+      producers: 1,
+      operationIds: 1,
+      applied: 2,
+      refused: 1,
+    };
     expect(rest).toEqual({ ...counts, tracks: 0, windowBytes: 0 });
     expect(memoryBytes).toBe(kernel.partition.state.length + 0x600000);
   });

@@ -341,7 +341,7 @@ test('The traffic is counted', () => {
     bytesIn: sent.length,
     bytesOut: double.transport.taken.length,
     requests: 3,
-    refused: 1,
+    refused: new Map([['UNKNOWN_OPCODE', 1]]),
   });
 });
 

@@ -1,0 +1,90 @@
+import type { Clock } from '../clock.js';
+import { codeOfStatus, type ErrorCode, OK } from '../errors.js';
+import { distribution, LATENCY_BOUNDS, microseconds, recordMilliseconds } from '../log/histogram.js';
+import { ByteReader } from '../protocol/bytes.js';
+import type { StatsMap } from '../protocol/control.js';
+import { Opcode } from '../protocol/opcode.js';
+
+/** The mean distance of writes whose time is taken: to take it of all would cost one of a single operation some percent. */
+const SAMPLE = 16;
+
+/** Requests whose answers begin with the operations that were refused, and those that begin with the status of their one. */
+const LISTED: ReadonlySet<number> = new Set([Opcode.ADD, Opcode.SEE, Opcode.ONCE]);
+const SINGLE: ReadonlySet<number> = new Set([Opcode.SET, Opcode.DELETE]);
+
+/**
+ * What a lane has acknowledged, for STATS: how many writes by the kind of their acknowledgement, how long it took from the frame to the
+ * acknowledgement, by a sample, and the operations within them that their counters refused.
+ */
+export class Acks {
+  readonly #clock: Clock;
+  readonly #durable = { count: 0, latency: microseconds() };
+  readonly #applied = { count: 0, latency: microseconds() };
+  readonly #refusals = new Map<ErrorCode, number>();
+  #skip = 0;
+  #random = 0x9e3779b9;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** To be called when a write has come: when it began, for those whose time is taken. */
+  begin(): number | undefined {
+    if (this.#skip-- > 0) return undefined;
+    this.#skip = this.#distance() - 1;
+    return this.#clock.monotonicMilliseconds();
+  }
+
+  durable(began: number | undefined): void {
+    this.#count(this.#durable, began);
+  }
+
+  applied(began: number | undefined): void {
+    this.#count(this.#applied, began);
+  }
+
+  /** Counts what was refused of a request that was applied, by what the kernel answers. */
+  take(kind: number, answer: Uint8Array): void {
+    if (answer.length === 0 || answer[0] === 0) return; // no operation, or OK
+    if (SINGLE.has(kind)) this.#refuse(answer[0] as number);
+    if (!LISTED.has(kind)) return;
+    const reader = new ByteReader(answer);
+    for (let left = reader.varint(); left > 0; left--) {
+      reader.varint();
+      this.#refuse(reader.u8());
+    }
+  }
+
+  describe(): StatsMap {
+    const [durable, applied] = [this.#durable, this.#applied];
+    return {
+      acks: { durable: durable.count, applied: applied.count },
+      ackMicroseconds: {
+        durable: { ...distribution(durable.latency, LATENCY_BOUNDS) },
+        applied: { ...distribution(applied.latency, LATENCY_BOUNDS) },
+      },
+      operationsRefused: Object.fromEntries(this.#refusals),
+    };
+  }
+
+  #count(kind: { count: number; readonly latency: ReturnType<typeof microseconds> }, began: number | undefined): void {
+    kind.count++;
+    if (began !== undefined) recordMilliseconds(kind.latency, this.#clock.monotonicMilliseconds() - began);
+  }
+
+  #refuse(status: number): void {
+    if (status === OK) return;
+    const code = codeOfStatus(status);
+    this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + 1);
+  }
+
+  /** 1 to 31, 16 in the mean, as in hot-names.ts: at a fixed distance it could be the same write of each wave. */
+  #distance(): number {
+    let x = this.#random;
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    this.#random = x;
+    return 1 + ((x >>> 8) % (2 * SAMPLE - 1));
+  }
+}
