@@ -202,7 +202,7 @@ export class Pair {
   }
 
   compareAll(): void {
-    const { memoryBytes, tracks, windowBytes, ...statistics } = this.kernel.partition.statistics;
+    const { memoryBytes, slots, tracks, windowBytes, ...statistics } = this.kernel.partition.statistics;
     expect(statistics).toEqual(this.model.statistics);
     const names = [...this.model.values.keys()];
     for (let from = 0; from < names.length; from += 10_000) {
