@@ -59,8 +59,8 @@ export interface ConnectOptions {
    */
   readonly direct?: boolean;
   /**
-   * `true`, the default: writes that the server refuses for now are sent again until the call's timeout. `false`: the call rejects with STORAGE_FULL,
-   * OVERLOADED or QUOTA_EXCEEDED; for callers who have callers of their own to tell.
+   * `true`, the default: writes that the server refuses for now, and reads that it sheds, are sent again until the call's timeout, after delays that grow.
+   * `false`: the call rejects with STORAGE_FULL, OVERLOADED or QUOTA_EXCEEDED; for callers who have callers of their own to tell.
    */
   readonly resend?: boolean;
   /** Milliseconds that a call waits, unless it says otherwise; 10,000 unless given. */

@@ -20,6 +20,8 @@ export interface LaneContext {
   readonly seeds: readonly Address[];
   /** Whether a lane is asked only for what it owns. If not, whichever lane answers at a seed serves all. */
   readonly isDirect: boolean;
+  /** Whether what is refused for now is sent again. */
+  readonly resends: boolean;
   /** What to say to a lane; without one, what to say in order to ask for the addresses. */
   hello(lane: Lane | undefined): HelloRequest;
   /** The lane's connection stands: its senders are to be resumed. */
@@ -188,7 +190,7 @@ export class Lane implements ConnectionOwner, SenderPort {
       return;
     }
     const error = errorOf(decodeError(frame.body));
-    if (!error.retryable) {
+    if (!error.retryable || (error.code === 'OVERLOADED' && !this.#context.resends)) {
       request.onError(error);
       return;
     }
