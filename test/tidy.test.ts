@@ -157,6 +157,7 @@ describe('imports', () => {
       'src/server.ts',
       'src/client/index.ts',
       'src/client/browser.ts',
+      'src/client/opentelemetry.ts',
       'src/lane/lane-thread.ts',
       'src/lane/checkpoint-thread.ts',
       'src/http/http-thread.ts',

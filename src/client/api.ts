@@ -40,6 +40,7 @@ export type {
   SubscriptionHandler,
   Update,
 } from './subscription.js';
+export type { Telemetry } from './telemetry.js';
 export type { Uniques, UniquesOptions } from './uniques.js';
 export type { WindowOptions, WindowReading } from './windows.js';
 export type {

@@ -38,6 +38,7 @@ import type { Statistics } from './sender.js';
 import { type Environment, Session } from './session.js';
 import type { CountedOnce, Item, OnceOptions, SeeOptions } from './sightings.js';
 import { type SubscribeOptions, Subscription } from './subscription.js';
+import { type Telemetry, told } from './telemetry.js';
 import { parseAddress } from './transport.js';
 import { type Uniques, type UniquesOptions, UniquesReader } from './uniques.js';
 import { type WindowOptions, type WindowReading, Windows } from './windows.js';
@@ -68,8 +69,8 @@ export interface ConnectOptions {
    */
   readonly direct?: boolean;
   /**
-   * `true`, the default: writes that the server refuses for now are sent again until the call's timeout. `false`: the call rejects with STORAGE_FULL,
-   * OVERLOADED or QUOTA_EXCEEDED; for callers who have callers of their own to tell.
+   * `true`, the default: writes that the server refuses for now, and reads that it sheds, are sent again until the call's timeout, after delays that grow.
+   * `false`: the call rejects with STORAGE_FULL, OVERLOADED or QUOTA_EXCEEDED; for callers who have callers of their own to tell.
    */
   readonly resend?: boolean;
   /** Milliseconds that a call waits, unless it says otherwise; 10,000 unless given. */
@@ -78,6 +79,8 @@ export interface ConnectOptions {
   readonly values?: 'bigint' | 'number';
   /** Ends the attempt to connect. */
   readonly signal?: AbortSignal;
+  /** Hears of calls, refusals and what is sent again: `openTelemetry()` of `tallystick/opentelemetry`, or what has the same methods. */
+  readonly telemetry?: Telemetry;
 }
 
 /** Options that ask for what failed and no values. */
@@ -441,6 +444,7 @@ export async function connectIn(
     direct = true,
     resend = true,
     token,
+    telemetry,
   } = options;
   const seeds = (typeof urls === 'string' ? [urls] : urls).map(parseAddress);
   if (seeds.length === 0) throw new TallystickError('INVALID_ARGUMENT', 'There is no address to connect to.');
@@ -455,9 +459,12 @@ export async function connectIn(
     isAckGiven: ack !== undefined,
     isDirect: direct,
     resends: resend,
+    telemetry,
   });
   await open(session, environment, timeout, signal);
-  return values === 'number' ? new Client(session, numberValue, timeout) : new Client(session, bigintValue, timeout);
+  const client =
+    values === 'number' ? new Client(session, numberValue, timeout) : new Client(session, bigintValue, timeout);
+  return telemetry ? told(client, telemetry) : client;
 }
 
 function producerOf(producer: ConnectOptions['producer'], { randomBytes }: Environment): ProducerRef | undefined {

@@ -9,6 +9,7 @@ import type { Batch } from './batch.js';
 import { Connection, type ConnectionOwner } from './connection.js';
 import { Request, type Submission } from './request.js';
 import type { Sender, SenderPort } from './sender.js';
+import type { Telemetry } from './telemetry.js';
 import type { Address, Transport } from './transport.js';
 
 /** What all lanes of a client share. */
@@ -20,6 +21,9 @@ export interface LaneContext {
   readonly seeds: readonly Address[];
   /** Whether a lane is asked only for what it owns. If not, whichever lane answers at a seed serves all. */
   readonly isDirect: boolean;
+  /** Whether what is refused for now is sent again. */
+  readonly resends: boolean;
+  readonly telemetry: Telemetry | undefined;
   /** What to say to a lane; without one, what to say in order to ask for the addresses. */
   hello(lane: Lane | undefined): HelloRequest;
   /** The lane's connection stands: its senders are to be resumed. */
@@ -171,7 +175,7 @@ export class Lane implements ConnectionOwner, SenderPort {
         answered: (frame) => this.#finish(request, frame),
         lost: () => {
           request.onLost?.();
-          this.#queue.push(request);
+          this.#resend([request]);
         },
       });
     }
@@ -188,16 +192,22 @@ export class Lane implements ConnectionOwner, SenderPort {
       return;
     }
     const error = errorOf(decodeError(frame.body));
-    if (!error.retryable) {
+    this.#context.telemetry?.refused(error.code);
+    if (!error.retryable || (error.code === 'OVERLOADED' && !this.#context.resends)) {
       request.onError(error);
       return;
     }
     this.#later.push(request);
     this.#retry.wait(() => {
-      this.#queue.push(...this.#later);
+      this.#resend(this.#later);
       this.#later = [];
       this.#pump();
     });
+  }
+
+  #resend(requests: readonly Submission[]): void {
+    this.#queue.push(...requests);
+    for (let left = requests.length; left > 0; left--) this.#context.telemetry?.resent('request');
   }
 
   /** Asks what is flushed, so that batches that are only kept for that can go. */

@@ -22,6 +22,7 @@ import type { Backlog } from './backlog.js';
 import { Backoff } from './backoff.js';
 import { type Batch, BatchState } from './batch.js';
 import type { FailureLog } from './failures.js';
+import type { Telemetry } from './telemetry.js';
 
 /** What the client counted since it connected. */
 export interface Statistics {
@@ -52,6 +53,7 @@ export interface SenderContext {
   readonly backlog: Backlog;
   readonly failures: FailureLog;
   readonly statistics: Statistics;
+  readonly telemetry: Telemetry | undefined;
   /** Whether batches that are refused for now are sent again. */
   readonly resends: boolean;
   /** After each answer and each new connection. */
@@ -157,7 +159,10 @@ export class Sender {
       if (unanswered >= this.#window || !this.#port.hasRoom(this)) return;
       // its callers have left and it surely was not applied: let it stay so
       if (batch.isAbandoned && !batch.isUncertain) this.#resize(batch, () => batch.empty());
-      if (batch.sendings++ > 0) this.#context.statistics.resent++;
+      if (batch.sendings++ > 0) {
+        this.#context.statistics.resent++;
+        this.#context.telemetry?.resent('batch');
+      }
       batch.state = BatchState.SENT;
       this.#inFlight++;
       this.#port.transmit(batch.frame(this.partition, unanswered), batch, this);
@@ -247,6 +252,7 @@ export class Sender {
 
   #refused(batch: Batch, answer: ErrorAnswer): void {
     const code = codeOfStatus(answer.status);
+    this.#context.telemetry?.refused(code);
     if (code === 'PRODUCER_FENCED' || code === 'PRODUCER_UNKNOWN') this.#context.fatal(errorOf(answer));
     else if (answer.outcome === 'applied') this.#appliedBefore(batch, answer);
     else if (code === 'SEQUENCE_CONFLICT') this.#conflicted(batch, errorOf(answer));

@@ -23,6 +23,7 @@ import { Lane, type LaneContext } from './lane.js';
 import { openIds } from './open-ids.js';
 import { Request } from './request.js';
 import { Sender, type SenderContext, type Statistics } from './sender.js';
+import type { Telemetry } from './telemetry.js';
 import { type Address, laneAddress, type Transport } from './transport.js';
 
 const CLIENT_NAME = 'tallystick-js';
@@ -48,6 +49,7 @@ export interface SessionOptions {
   /** Whether each lane is connected to; else one of them is, and reaches all partitions. */
   readonly isDirect: boolean;
   readonly resends: boolean;
+  readonly telemetry?: Telemetry | undefined;
 }
 
 /** Hears of progress and of the end. */
@@ -110,6 +112,10 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
 
   get resends(): boolean {
     return this.#options.resends;
+  }
+
+  get telemetry(): Telemetry | undefined {
+    return this.#options.telemetry;
   }
 
   get isDirect(): boolean {
@@ -199,7 +205,10 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
     }
     const isFirst = lane.epoch === undefined;
     const isNewEpoch = lane.epoch !== answer.epoch && !isFirst;
-    if (!isFirst) this.statistics.reconnections++;
+    if (!isFirst) {
+      this.statistics.reconnections++;
+      this.telemetry?.reconnected();
+    }
     lane.epoch = answer.epoch;
     this.epoch = answer.epoch;
     for (const sender of lane.senders) this.batcherOf(sender.partition).enterEpoch(answer.epoch);

@@ -81,6 +81,8 @@ const ROWS: readonly Row[] = [
   row('requests_in_flight', 'gauge', 'lane', 'queues.requestsInFlight', 'Requests of clients that wait for an answer.'),
   row('connections_held', 'gauge', 'lane', 'queues.held', 'Connections that are not read from until there is room.'),
   row('flush_waiters', 'gauge', 'lane', 'queues.waiters', 'Answers that wait for a flush.'),
+  row('waiting_reads', 'gauge', 'lane', 'waitingReads.count', 'Reads that wait for a flush or a position.'),
+  row('waiting_read_bytes', 'gauge', 'lane', 'waitingReads.bytes', 'What is kept for them.'),
   row('open_group_bytes', 'gauge', 'lane', 'queues.openBytes', 'Records of the group that collects.'),
   row('received_bytes', 'counter', 'lane', 'bytesIn', 'What came from clients.'),
   row('sent_bytes', 'counter', 'lane', 'bytesOut', 'What went to clients.'),

@@ -88,33 +88,47 @@ export class Answers {
 
   /**
    * Answers when the position is flushed. Where nobody can say when that will be, `outcome` is what became of the request: a
-   * read is refused, a write has an unknown end. `answered` is told when it has been shown.
+   * read is refused, a write has an unknown end. `ended` is told then, and whether it was shown.
    */
   whenFlushed(
     to: Requester,
     frame: Address,
     result: Result,
     outcome: 'refused' | 'unknown',
-    answered?: () => void,
+    ended?: (isShown: boolean) => void,
   ): void {
     const address = addressOf(frame);
     const kept = { ...result, answer: result.answer.slice() };
     this.#commit.waitFlushed(address.partition, result.position, {
       flushed: () => {
         this.now(to, address, kept);
-        answered?.();
+        ended?.(true);
       },
-      unknown: (error) => this.refuse(to, address, error, { outcome }),
+      unknown: (error) => {
+        this.refuse(to, address, error, { outcome });
+        ended?.(false);
+      },
     });
   }
 
-  /** Calls back when everything that was applied on this lane is flushed. */
-  whenAllFlushed(to: Requester, frame: Address, flushed: (address: Address) => void): void {
+  /** Calls back when everything that was applied on this lane is flushed; else refuses. `ended` is told either way. */
+  whenAllFlushed(to: Requester, frame: Address, flushed: (address: Address) => void, ended?: () => void): void {
     const address = addressOf(frame);
     this.#commit.waitAll({
-      flushed: () => flushed(address),
-      unknown: (error) => this.refuse(to, address, error),
+      flushed: () => {
+        flushed(address);
+        ended?.();
+      },
+      unknown: (error) => {
+        this.refuse(to, address, error);
+        ended?.();
+      },
     });
+  }
+
+  /** Whether what the partition has come to is flushed, so that nobody waits for it. */
+  isFlushed(partition: number, position: number): boolean {
+    return this.#commit.flushedSequence(partition) >= position;
   }
 
   /** ALREADY_APPLIED is an acknowledgement too, so it waits like one. */

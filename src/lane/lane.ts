@@ -24,6 +24,7 @@ import { Reads } from './reads.js';
 import { EFFECT_BYTES, hasEffect } from './recovery.js';
 import { Shares } from './shares.js';
 import { Ticks } from './ticks.js';
+import { type WaitingLimits, WaitingReads } from './waiting-reads.js';
 
 /**
  * The loop of a lane, and the whole way of a request:
@@ -54,6 +55,8 @@ export interface LaneParts {
   readonly onHot: (hot: HotName) => void;
   /** What clients may write; undefined where it has no bound. */
   readonly quota: Quota | undefined;
+  /** What reads may wait; the default where it is absent. */
+  readonly waiting?: WaitingLimits;
   /** Reads the word that any thread sets when storage can no longer be trusted. */
   readonly isPoisoned: () => boolean;
   /** What STATS tells besides. */
@@ -93,7 +96,14 @@ export class Lane implements MeshHandler {
   constructor(parts: LaneParts) {
     this.#parts = parts;
     this.#answers = new Answers(parts.commit, parts.isPoisoned);
-    this.#reads = new Reads(this.#answers, parts.clock, parts.map.epoch, new HistoryReads(parts));
+    const waiting = new WaitingReads(parts.waiting);
+    this.#reads = new Reads({
+      answers: this.#answers,
+      clock: parts.clock,
+      epoch: parts.map.epoch,
+      history: new HistoryReads(parts),
+      waiting,
+    });
     this.#mesh = new Mesh(parts.links, parts.clock, this);
     const { partitions, clock, hotPerSecond, onHot } = parts;
     const hot = new HotNames({ partitions, clock, threshold: hotPerSecond, warn: onHot });
@@ -115,7 +125,18 @@ export class Lane implements MeshHandler {
       this.#acks,
       this.#large,
     ];
-    this.#shares = new Shares({ parts, answers, mesh, hot, feeds, ticks, acks, large, repeated: () => this.#repeated });
+    this.#shares = new Shares({
+      parts,
+      answers,
+      mesh,
+      hot,
+      feeds,
+      ticks,
+      acks,
+      large,
+      waiting,
+      repeated: () => this.#repeated,
+    });
   }
 
   /** Handles one request of a client; its body is valid during the call only. */
@@ -277,13 +298,13 @@ export class Lane implements MeshHandler {
     }
     const result = { position, answer: partition.answer, flags: isRepeat ? Flag.REPEATED : 0 };
     if (!isRepeat) this.#acks.take(frame.opcode, result.answer);
-    const answered = isRepeat ? undefined : () => this.#acks.durable(began);
+    const ended = isRepeat ? undefined : (isShown: boolean) => isShown && this.#acks.durable(began);
     // What was applied before may have been strict: its group is flushed by now, or soon
     const isApplied = (frame.flags & Flag.APPLIED) !== 0 && !isRepeat && !partition.isStrict;
     if (isApplied) {
       this.#answers.now(from, frame, result);
       this.#acks.applied(began);
-    } else this.#answers.whenFlushed(from, frame, result, 'unknown', answered);
+    } else this.#answers.whenFlushed(from, frame, result, 'unknown', ended);
   }
 
   #audit(

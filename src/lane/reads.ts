@@ -6,6 +6,7 @@ import type { FrameView } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { type Address, type Answers, addressOf, type Requester } from './answers.js';
 import type { HistoryReads } from './history-reads.js';
+import type { WaitingReads } from './waiting-reads.js';
 
 /** How long a read waits for the position that it asks for. */
 const POSITION_MILLISECONDS = 5_000;
@@ -17,6 +18,15 @@ interface Waiter {
   readonly sequence: number;
   readonly body: Uint8Array;
   readonly deadline: Timer;
+  readonly ended: () => void;
+}
+
+export interface ReadsParts {
+  readonly answers: Answers;
+  readonly clock: Clock;
+  readonly epoch: number;
+  readonly history: HistoryReads;
+  readonly waiting: WaitingReads;
 }
 
 /** GET, WINDOW, UNIQUES, HISTORY, EXPIRY and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. */
@@ -25,16 +35,18 @@ export class Reads {
   readonly #clock: Clock;
   readonly #epoch: number;
   readonly #history: HistoryReads;
+  readonly #waiting: WaitingReads;
   readonly #waiters = new Map<number, Set<Waiter>>();
 
-  constructor(answers: Answers, clock: Clock, epoch: number, history: HistoryReads) {
+  constructor({ answers, clock, epoch, history, waiting }: ReadsParts) {
     this.#answers = answers;
     this.#clock = clock;
     this.#epoch = epoch;
     this.#history = history;
+    this.#waiting = waiting;
   }
 
-  /** @throws TallystickError BAD_REQUEST */
+  /** @throws TallystickError BAD_REQUEST, OVERLOADED */
   get(from: Requester, frame: FrameView, partition: Partition): void {
     if ((frame.flags & Flag.AFTER) === 0) {
       this.#show(from, frame, partition, frame.body);
@@ -49,8 +61,9 @@ export class Reads {
     else this.#await(from, addressOf(frame), sequence, body.slice());
   }
 
-  /** @throws TallystickError BAD_REQUEST */
+  /** @throws TallystickError BAD_REQUEST, OVERLOADED */
   list(from: Requester, frame: FrameView, partition: Partition): void {
+    this.#check(frame, partition);
     this.#answer(from, frame, partition, shown(partition, partition.list(frame.body)));
   }
 
@@ -62,6 +75,7 @@ export class Reads {
       if (waiter.sequence > partition.sequence) continue;
       waiters.delete(waiter);
       waiter.deadline.cancel();
+      waiter.ended();
       this.#show(waiter.from, waiter.address, partition, waiter.body);
     }
   }
@@ -69,6 +83,7 @@ export class Reads {
   /** Shows what is read now, also to one that has waited: what refuses it is answered. */
   #show(from: Requester, frame: Address, partition: Partition, body: Uint8Array): void {
     try {
+      this.#check(frame, partition);
       this.#answer(from, frame, partition, this.#read(frame, partition, body));
     } catch (error) {
       if (!(error instanceof TallystickError)) throw error;
@@ -85,20 +100,27 @@ export class Reads {
     return shown(partition, opcode === Opcode.EXPIRY ? partition.expiries(body) : partition.read(body));
   }
 
+  /** Whether there is room for an answer to wait for its flush, where it has to. @throws TallystickError OVERLOADED */
+  #check({ flags, partition: number }: Address, { sequence }: Partition): void {
+    if ((flags & Flag.LATEST) === 0 && !this.#answers.isFlushed(number, sequence)) this.#waiting.check();
+  }
+
   #answer(from: Requester, frame: Address, partition: Partition, answer: Uint8Array): void {
     const result = { position: partition.sequence, answer, flags: 0 };
     if (frame.flags & Flag.LATEST) this.#answers.now(from, frame, result);
-    else this.#answers.whenFlushed(from, frame, result, 'refused');
+    else this.#answers.whenFlushed(from, frame, result, 'refused', this.#waiting.begin(answer.length));
   }
 
   #await(from: Requester, address: Address, sequence: number, body: Uint8Array): void {
+    this.#waiting.check();
     const waiters = this.#waiters.get(address.partition) ?? new Set();
     this.#waiters.set(address.partition, waiters);
     const deadline = this.#clock.setTimer(POSITION_MILLISECONDS, () => {
       waiters.delete(waiter);
+      waiter.ended();
       this.#answers.refuse(from, address, 'POSITION_UNAVAILABLE');
     });
-    const waiter = { from, address, sequence, body, deadline };
+    const waiter = { from, address, sequence, body, deadline, ended: this.#waiting.begin(body.length) };
     waiters.add(waiter);
   }
 }

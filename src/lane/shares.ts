@@ -15,13 +15,14 @@ import { Opcode } from '../protocol/opcode.js';
 import { decodeSyncAnswer, encodeSyncAnswer, errorAnswer, errorOf } from '../protocol/response.js';
 import type { Feeds } from '../pubsub/feeds.js';
 import type { Acks } from './acks.js';
-import { type Answers, addressOf, type LaneConnection, type Requester } from './answers.js';
+import { type Address, type Answers, addressOf, type LaneConnection, type Requester } from './answers.js';
 import { decodeGrants, encodeGrants, type Grant, grant, producerId, Session, type Via } from './greeting.js';
 import type { HotNames } from './hot-names.js';
 import type { LaneParts } from './lane.js';
 import type { LargeValues } from './large-values.js';
 import type { Mesh } from './mesh.js';
 import type { Ticks } from './ticks.js';
+import type { WaitingReads } from './waiting-reads.js';
 
 /**
  * HELLO, SYNC and STATS concern whole lanes. Each lane answers with its share; the lane of the client gathers the shares, its own
@@ -48,6 +49,7 @@ export interface SharesParts {
   readonly ticks: Ticks;
   readonly acks: Acks;
   readonly large: LargeValues;
+  readonly waiting: WaitingReads;
   /** Repeats that the lane has answered. */
   readonly repeated: () => number;
 }
@@ -61,9 +63,10 @@ export class Shares {
   readonly #ticks: Ticks;
   readonly #acks: Acks;
   readonly #large: LargeValues;
+  readonly #waiting: WaitingReads;
   readonly #repeated: () => number;
 
-  constructor({ parts, answers, mesh, hot, feeds, ticks, acks, large, repeated }: SharesParts) {
+  constructor({ parts, answers, mesh, hot, feeds, ticks, acks, large, waiting, repeated }: SharesParts) {
     this.#parts = parts;
     this.#answers = answers;
     this.#mesh = mesh;
@@ -72,6 +75,7 @@ export class Shares {
     this.#ticks = ticks;
     this.#acks = acks;
     this.#large = large;
+    this.#waiting = waiting;
     this.#repeated = repeated;
   }
 
@@ -149,13 +153,14 @@ export class Shares {
   }
 
   #syncShare(from: Requester, frame: FrameView): void {
+    this.#waiting.check();
     const positions = [...this.#parts.partitions].map(([partition, { sequence }]) => ({
       partition,
       position: sequence,
     }));
     const writer = new ByteWriter();
     encodeSyncAnswer(writer, { positions });
-    this.#whenAllFlushed(from, frame, writer);
+    this.#whenAllFlushed(from, frame, writer, this.#waiting.begin(writer.length));
   }
 
   #stats(connection: LaneConnection, frame: FrameView): void {
@@ -182,6 +187,7 @@ export class Shares {
       })),
       ...this.#acks.describe(),
       ...describe(),
+      waitingReads: this.#waiting.describe(),
       mesh: { ...this.#mesh.stats },
       feeds: { ...this.#feeds.describe() },
       ...(hot !== undefined && { hot: this.#hot.top(hot).map((each) => ({ ...each })) }),
@@ -189,8 +195,9 @@ export class Shares {
     this.#answers.send(from, frame, 0, writer.view());
   }
 
-  #whenAllFlushed(from: Requester, frame: FrameView, writer: ByteWriter): void {
-    this.#answers.whenAllFlushed(from, frame, (address) => this.#answers.send(from, address, 0, writer.view()));
+  #whenAllFlushed(from: Requester, frame: FrameView, writer: ByteWriter, ended?: () => void): void {
+    const flushed = (address: Address) => this.#answers.send(from, address, 0, writer.view());
+    this.#answers.whenAllFlushed(from, frame, flushed, ended);
   }
 
   /** Gathers the shares of what the client reaches, and answers with what is made of them. */

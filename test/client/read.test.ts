@@ -44,6 +44,25 @@ describe('get and read', () => {
     expect(world.server.seen.filter(isGet)).toHaveLength(4);
   });
 
+  it('that are shed are asked again after delays that grow, or told at once to who has callers of its own', async () => {
+    const world = new Harness({ lanes: 1, partitions: 1 });
+    const patient = await world.connect();
+    const refused: number[] = [];
+    world.server.script = (request) => {
+      if (!isGet(request)) return undefined;
+      refused.push(world.clock.monotonicMilliseconds());
+      return { refuse: 'OVERLOADED' };
+    };
+    expect(await world.failure(patient.get('a', { timeout: 60_000 }))).toMatchObject({ code: 'TIMEOUT' });
+    // Half of a second is the mean of the longest delay
+    expect(refused.length).toBeGreaterThan(60);
+    expect(refused.length).toBeLessThan(240);
+    const relay = await world.connect({ resend: false });
+    refused.length = 0;
+    expect(await world.failure(relay.get('a'))).toMatchObject({ code: 'OVERLOADED', outcome: 'refused' });
+    expect(refused.length).toBe(1);
+  });
+
   it('are asked again after a lost connection and after a refusal that may pass', async () => {
     const world = new Harness({ lanes: 1, partitions: 1 });
     const client = await world.connect();

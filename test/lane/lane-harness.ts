@@ -7,6 +7,7 @@ import type { HotName } from '../../src/lane/hot-names.js';
 import { Lane } from '../../src/lane/lane.js';
 import { createQuota, Quota } from '../../src/lane/quota.js';
 import { configure, recover } from '../../src/lane/recovery.js';
+import type { WaitingLimits } from '../../src/lane/waiting-reads.js';
 import { GroupCommit } from '../../src/log/group-commit.js';
 import type { CounterClass } from '../../src/partition/classes.js';
 import { KERNEL_VERSION, Partition } from '../../src/partition/partition.js';
@@ -97,6 +98,7 @@ interface HarnessOptions {
   readonly groupBytes?: number;
   readonly quotaPerSecond?: number;
   readonly classes?: readonly CounterClass[];
+  readonly waiting?: WaitingLimits;
 }
 
 /** A whole lane, from bytes to bytes, over a simulated clock, disk and network. It can crash and come back. */
@@ -125,7 +127,7 @@ export class LaneHarness {
   /** Starts from what is on the disk. */
   async recover(): Promise<void> {
     const { clock, mark } = this;
-    const { groupBytes, quotaPerSecond = 0 } = this.#options;
+    const { groupBytes, quotaPerSecond = 0, waiting } = this.#options;
     const log = new SimLog(this.disk, SHAPE, (commit) => clock.setTimer(FLUSH_MILLISECONDS, commit));
     this.log = log;
     this.partitions = new Map(PARTITIONS.map((number) => [number, new Partition(MODULE)]));
@@ -164,6 +166,7 @@ export class LaneHarness {
       hotPerSecond: 100,
       quota: quotaPerSecond > 0 ? new Quota(createQuota(), quotaPerSecond, clock) : undefined,
       onHot: (hot) => this.hot.push(hot),
+      ...(waiting && { waiting }),
       isPoisoned: () => this.poisoned,
       describe: () => ({}),
       describePartition: () => ({}),
