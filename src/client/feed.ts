@@ -7,10 +7,8 @@ import { REQUEST_ID_OFFSET } from './connection.js';
 import type { Lane } from './lane.js';
 import { Request, type Submission } from './request.js';
 
-/** Frames that may wait here for who reads them. */
-const CREDIT = 16;
-/** Frames that are read before the server is told that more may come. */
-const GRANT = 8;
+/** Frames that may wait here for who reads them, unless it is said. */
+export const DEFAULT_FRAMES = 16;
 
 /** What one feed follows: names or a prefix of one partition. */
 export type Followed =
@@ -35,6 +33,8 @@ export interface FeedOptions {
   readonly partition: number;
   readonly followed: Followed;
   readonly interval: number;
+  /** The most frames that wait here for who reads them. */
+  readonly frames: number;
   readonly from: Place | undefined;
   readonly onFrame: (frame: FeedFrame) => void;
   /** The last call. */
@@ -71,7 +71,7 @@ class Ahead {
 
 /**
  * The feed of one partition, over as many connections as it takes: each time it goes on from the last position that it was told in full.
- * It never has more than CREDIT frames that nobody has read.
+ * It never has more frames that nobody has read than it may.
  */
 export class Feed implements Submission {
   readonly #options: FeedOptions;
@@ -106,11 +106,11 @@ export class Feed implements Submission {
   }
 
   get frame(): Uint8Array {
-    const { followed, interval, partition } = this.#options;
+    const { followed, interval, frames, partition } = this.#options;
     const following = {
       ...(this.#told && { after: this.#told }),
       interval,
-      credit: Math.max(1, CREDIT - this.#unread),
+      credit: Math.max(1, frames - this.#unread),
     };
     const request: TailRequest =
       followed.kind === 'prefix'
@@ -153,7 +153,8 @@ export class Feed implements Submission {
   /** A frame has been read. */
   read(): void {
     this.#unread--;
-    if (++this.#toGrant < GRANT) return;
+    // With half of them read the server is told that more may come
+    if (++this.#toGrant < this.#options.frames / 2) return;
     this.#ask((feed) => ({ kind: 'more', feed, credit: this.#toGrant }));
     this.#toGrant = 0;
   }

@@ -3,7 +3,7 @@ import { encodeUtf8 } from '../protocol/bytes.js';
 import { LEAST_INTERVAL, MOST_INTERVAL, type Told } from '../protocol/tail.js';
 import type { ToValue } from './call.js';
 import { EventStream } from './event-stream.js';
-import { Feed, type FeedFrame, type Followed, type Place } from './feed.js';
+import { DEFAULT_FRAMES, Feed, type FeedFrame, type Followed, type Place } from './feed.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
 
@@ -14,6 +14,8 @@ export interface SubscribeOptions {
   readonly all?: true;
   /** Milliseconds for which changes of a counter become one: 10 to 60,000, 100 unless given. 0: each group of the log is told as it is flushed. */
   readonly interval?: number;
+  /** The most frames of a partition, of 16 KB each, that wait here for who reads them: 1 to 16, 16 unless given. What is beyond them the server sums up. */
+  readonly frames?: number;
   /** Aborting it ends the subscription with ABORTED. */
   readonly signal?: AbortSignal;
   /** Go on from the `position` of another subscription to the same, in this process or another, instead of with a snapshot. */
@@ -83,10 +85,12 @@ export class Subscription<V extends bigint | number> extends EventStream<Subscri
   constructor(session: Session, toValue: ToValue<V>, partitionOf: (name: string) => number, options: SubscribeOptions) {
     super();
     if (session.closedBy) throw new TallystickError('CLOSED');
-    const { interval = DEFAULT_INTERVAL, from, signal } = options;
+    const { interval = DEFAULT_INTERVAL, frames = DEFAULT_FRAMES, from, signal } = options;
     if (interval !== 0 && !(Number.isInteger(interval) && interval >= LEAST_INTERVAL && interval <= MOST_INTERVAL)) {
       throw new TallystickError('INVALID_ARGUMENT', `An interval of ${interval} ms.`);
     }
+    if (!(Number.isInteger(frames) && frames >= 1 && frames <= DEFAULT_FRAMES))
+      throw new TallystickError('INVALID_ARGUMENT', `${frames} frames.`);
     this.#session = session;
     this.#toValue = toValue;
     this.#position = new Position(session.epoch, new Map());
@@ -95,7 +99,7 @@ export class Subscription<V extends bigint | number> extends EventStream<Subscri
       const place = from && sequence !== undefined ? { epoch: from.epoch, sequence } : undefined;
       const feed: Feed = new Feed({
         lane: session.laneOf(partition),
-        ...{ partition, followed, interval, from: place },
+        ...{ partition, followed, interval, frames, from: place },
         onFrame: (frame) => this.#take(frame),
         onFailed: (error) => this.fail(error),
       });

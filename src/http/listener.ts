@@ -12,9 +12,11 @@ import type { Clock } from '../clock.js';
 import { type ErrorCode, TallystickError } from '../errors.js';
 import type { Admission } from './admission.js';
 import type { HttpPlace } from './messages.js';
-import type { Reply } from './reply.js';
+import { JSON_TYPE, type Reply } from './reply.js';
 import { headOf } from './request-head.js';
+import { STREAM_HEAD } from './server-sent-events.js';
 import type { Exchange, Service } from './service.js';
+import type { Sink } from './stream.js';
 
 const MOST_BODY_BYTES = 1_048_576;
 /** Of the request line and the headers. A name of 1,024 bytes takes three times as many in a path. */
@@ -105,11 +107,50 @@ function serve(service: Service, request: IncomingMessage, response: ServerRespo
   const exchange = service.begin(headOf(request.method ?? '', request.url ?? '', request.rawHeaders));
   if (service.isDraining) response.shouldKeepAlive = false;
   if ('status' in exchange) send(response, exchange);
+  else if (exchange.route.open) follow(service, exchange, request, response);
   else if (exchange.route.body) new Body(service, exchange, request, response).read();
   else answer(service, exchange, undefined, response, nothing);
 }
 
 const nothing = (): void => {};
+
+/** An answer that goes on for as long as the client stays. Its connection is for nothing else. */
+function follow(service: Service, exchange: Exchange, request: IncomingMessage, response: ServerResponse): void {
+  response.shouldKeepAlive = false;
+  const stream = service.stream(exchange, sinkOf(exchange, response));
+  if (!stream) return;
+  response.on('drain', () => stream.drained());
+  response.on('close', () => stream.close());
+  // A wait for a client to read the answer before
+  response.socket?.setTimeout(0);
+  if (request.method !== 'HEAD') stream.start();
+  else {
+    stream.close();
+    writeStreamHead(exchange, response);
+    response.end();
+  }
+}
+
+function sinkOf(exchange: Exchange, response: ServerResponse): Sink {
+  return {
+    begin: () => {
+      writeStreamHead(exchange, response);
+      response.write(STREAM_HEAD);
+    },
+    refuse: (reply) => send(response, reply),
+    write: (text) => response.write(text),
+    end: () => {
+      response.end();
+      response.socket?.setTimeout(IDLE_MILLISECONDS);
+    },
+  };
+}
+
+/** Proxies that gather answers are asked not to. */
+function writeStreamHead({ route }: Exchange, response: ServerResponse): void {
+  const head = ['Content-Type', route.type ?? JSON_TYPE, 'Cache-Control', 'no-store', 'X-Accel-Buffering', 'no'];
+  response.writeHead(200, head);
+}
 
 function answer(
   service: Service,

@@ -78,7 +78,7 @@ function operationOf(route: Route, problem: Json, schemas: Json): Json {
   };
 }
 
-function parametersOf({ path, query, key }: Route, schemas: Json): Json[] {
+function parametersOf({ path, query, key, resumes }: Route, schemas: Json): Json[] {
   const named = path.endsWith('/{name}')
     ? [{ name: 'name', in: 'path', required: true, schema: { type: 'string', minLength: 1, maxLength: 1_024 } }]
     : [];
@@ -95,7 +95,14 @@ function parametersOf({ path, query, key }: Route, schemas: Json): Json[] {
     description: 'The request happens once under it, within 10 minutes.',
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
   };
-  return [...named, ...queried, ...(key === 'taken' ? [header] : [])];
+  const lastEventId = {
+    name: 'Last-Event-ID',
+    in: 'header',
+    required: false,
+    description: 'The id of an event: the stream goes on behind it. EventSource sends it by itself when it comes back.',
+    schema: { type: 'string', pattern: '^[0-9a-f]{1,8}(-[0-9]{1,5}\\.[0-9]{1,15})*$' },
+  };
+  return [...named, ...queried, ...(key === 'taken' ? [header] : []), ...(resumes ? [lastEventId] : [])];
 }
 
 /** By status, with the codes that have it. */

@@ -10,6 +10,7 @@ export interface RequestHead {
   readonly contentType: string | undefined;
   readonly contentEncoding: string | undefined;
   readonly idempotencyKey: string | undefined;
+  readonly lastEventId: string | undefined;
 }
 
 /**
@@ -22,6 +23,7 @@ export function headOf(method: string, target: string, headers: readonly string[
   let contentType: string | undefined;
   let contentEncoding: string | undefined;
   let idempotencyKey: string | undefined;
+  let lastEventId: string | undefined;
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string;
     const value = headers[i + 1] as string;
@@ -35,6 +37,9 @@ export function headOf(method: string, target: string, headers: readonly string[
       case 12:
         if (contentType === undefined && name.toLowerCase() === 'content-type') contentType = value;
         break;
+      case 13:
+        if (lastEventId === undefined && name.toLowerCase() === 'last-event-id') lastEventId = value;
+        break;
       case 15:
         if (idempotencyKey === undefined && name.toLowerCase() === 'idempotency-key') idempotencyKey = value;
         break;
@@ -43,7 +48,7 @@ export function headOf(method: string, target: string, headers: readonly string[
         break;
     }
   }
-  return { method, target, host, accept, contentType, contentEncoding, idempotencyKey };
+  return { method, target, host, accept, contentType, contentEncoding, idempotencyKey, lastEventId };
 }
 
 /** Throws NOT_ACCEPTABLE where the client does not take that type. Problems go out whatever it takes. */

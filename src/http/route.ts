@@ -5,6 +5,7 @@ import type { Admission, Load } from './admission.js';
 import type { Figures } from './figures.js';
 import type { Gatherer } from './gatherer.js';
 import { refuse } from './schemas.js';
+import type { Source } from './stream.js';
 
 /** What the routes share: each is a row that the router, the checks and OpenAPI read. */
 
@@ -21,9 +22,15 @@ export interface RouteCall<Q, B> {
   readonly body: B;
   /** `Idempotency-Key`. */
   readonly key: string | undefined;
+  /** `Last-Event-ID`. */
+  readonly lastEventId: string | undefined;
+  /** Of a stream: so many feeds of lanes it will have. Throws OVERLOADED. */
+  readonly claim: (feeds: number) => void;
 }
 
-export interface Route {
+type UncheckedCall = RouteCall<string | undefined, unknown>;
+
+interface RouteHead {
   readonly method: 'GET' | 'POST' | 'DELETE';
   /** May end in `/{name}`. */
   readonly path: string;
@@ -37,29 +44,40 @@ export interface Route {
   readonly answer: z.ZodType;
   /** The media type of its answer, where that is not JSON; `run` then gives its text. */
   readonly type?: string;
+  /** Of a stream: whether Last-Event-ID means anything to it. */
+  readonly resumes?: true;
   /** Codes of its problems, besides those that every route may have. */
   readonly codes: readonly ErrorCode[];
-  readonly run: (call: RouteCall<string | undefined, unknown>) => Promise<unknown>;
 }
 
-type RouteRow<Q extends z.ZodRawShape, B extends z.ZodType> = Omit<
-  Route,
-  'query' | 'body' | 'run' | 'codes' | 'key'
-> & {
+/** Answered by what `run` resolves to, or by what `open` gives for as long as the client stays. */
+export type Route = RouteHead &
+  (
+    | { readonly run: (call: UncheckedCall) => Promise<unknown>; readonly open?: never }
+    | { readonly open: (call: UncheckedCall) => Source; readonly run?: never }
+  );
+
+interface RowHead<Q extends z.ZodRawShape> extends Omit<RouteHead, 'query' | 'body' | 'codes' | 'key'> {
   readonly query: Q;
+  readonly codes?: readonly ErrorCode[];
+}
+
+type QueryOf<Q extends z.ZodRawShape> = z.output<z.ZodObject<Q>>;
+
+interface RouteRow<Q extends z.ZodRawShape, B extends z.ZodType> extends RowHead<Q> {
   readonly body?: B;
   readonly key?: Route['key'];
-  readonly codes?: readonly ErrorCode[];
-  readonly handle: (call: RouteCall<z.output<z.ZodObject<Q>>, z.output<B>>) => Promise<unknown>;
-};
+  readonly handle: (call: RouteCall<QueryOf<Q>, z.output<B>>) => Promise<unknown>;
+}
+
+interface StreamRow<Q extends z.ZodRawShape> extends RowHead<Q> {
+  readonly open: (call: RouteCall<QueryOf<Q>, undefined>) => Source;
+}
 
 /** Makes a route of a row: what `run` is given is checked before `handle` sees it. */
 export function route<const Q extends z.ZodRawShape, B extends z.ZodType = z.ZodUndefined>(row: RouteRow<Q, B>): Route {
   const { handle, body, codes = [], key = 'needless', ...rest } = row;
-  const query = z.strictObject(row.query);
-  type Query = z.output<z.ZodObject<Q>>;
-  // What a request without a query is given; undefined where it needs one
-  const empty = query.safeParse({});
+  const { query, read } = queryOf(row.query);
   return {
     ...rest,
     key,
@@ -67,13 +85,36 @@ export function route<const Q extends z.ZodRawShape, B extends z.ZodType = z.Zod
     query,
     body,
     run: (call) => {
-      const asked =
-        call.query === undefined && empty.success ? empty.data : checked(query, parseQuery(call.query ?? ''));
+      const asked = read(call.query);
       const sent = body === undefined ? undefined : checked(body, call.body);
-      return handle({ ...call, query: asked as Query, body: sent as z.output<B> });
+      return handle({ ...call, query: asked, body: sent as z.output<B> });
     },
   };
 }
+
+/** The same of one that answers for as long as its client stays. */
+export function streamRoute<const Q extends z.ZodRawShape>(row: StreamRow<Q>): Route {
+  const { open, codes = [], ...rest } = row;
+  const { query, read } = queryOf(row.query);
+  const head = { ...rest, key: 'needless', codes, query, body: undefined } as const;
+  return { ...head, open: (call) => open({ ...call, query: read(call.query), body: undefined }) };
+}
+
+/** The schema of a query, and what reads one. */
+function queryOf<Q extends z.ZodRawShape>(shape: Q) {
+  const query = z.strictObject(shape);
+  const lists = new Set(Object.keys(shape).filter((key) => isList(shape[key] as z.ZodType)));
+  // What a request without a query is given; undefined where it needs one
+  const empty = query.safeParse({});
+  const read = (text: string | undefined): QueryOf<Q> => {
+    const asked = text === undefined && empty.success ? empty.data : checked(query, parseQuery(text ?? '', lists));
+    return asked as QueryOf<Q>;
+  };
+  return { query, read };
+}
+
+const isList = (schema: z.ZodType): boolean =>
+  schema instanceof z.ZodOptional ? isList(schema.unwrap() as z.ZodType) : schema instanceof z.ZodArray;
 
 /** Throws INVALID_ARGUMENT. */
 function checked<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
@@ -81,15 +122,17 @@ function checked<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
   return parsed.success ? parsed.data : refuse(parsed.error);
 }
 
-/** A parameter that is given twice becomes a list, which no schema takes. Throws INVALID_ARGUMENT for what is no UTF-8. */
-function parseQuery(text: string): Record<string, string | string[]> {
+/** A parameter that is given twice becomes a list, which no schema takes that is not one of `lists`. Throws INVALID_ARGUMENT for what is no UTF-8. */
+function parseQuery(text: string, lists: ReadonlySet<string>): Record<string, string | string[]> {
   const found: Record<string, string | string[]> = Object.create(null);
   for (const part of text.split('&')) {
     if (part === '') continue;
     const mark = part.indexOf('=');
     const key = decode(mark < 0 ? part : part.slice(0, mark));
     const value = mark < 0 ? '' : decode(part.slice(mark + 1));
-    found[key] = key in found ? [found[key] as string, value] : value;
+    const known = found[key];
+    if (Array.isArray(known)) known.push(value);
+    else found[key] = known !== undefined ? [known, value] : lists.has(key) ? [value] : value;
   }
   return found;
 }

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { counterRoutes } from './counters.js';
 import { expiryRoutes } from './expiry.js';
+import { feedRoutes } from './feed.js';
 import { metricsRoute } from './metrics.js';
 import { onceRoutes } from './once.js';
 import { openApi } from './openapi.js';
 import { operationRoutes } from './operations.js';
 import { probeRoutes } from './probes.js';
+import { readingFeedRoutes } from './reading-feeds.js';
 import { type Route, route } from './route.js';
 import { throughTimeRoutes } from './through-time.js';
 import { uniquesRoutes } from './uniques.js';
@@ -18,6 +20,8 @@ const described: readonly Route[] = [
   ...uniquesRoutes,
   ...onceRoutes,
   ...expiryRoutes,
+  ...feedRoutes,
+  ...readingFeedRoutes,
   ...operationRoutes,
   ...probeRoutes,
   metricsRoute,

@@ -10,6 +10,8 @@ import { JSON_TYPE, type Reply } from './reply.js';
 import { checkAccept, checkContent, type RequestHead } from './request-head.js';
 import type { Route } from './route.js';
 import { type Found, MethodError, Router } from './router.js';
+import { type Sink, Stream } from './stream.js';
+import { Streams } from './streams.js';
 
 export interface ServiceOptions {
   readonly backend: Backend;
@@ -19,11 +21,13 @@ export interface ServiceOptions {
   readonly clock: Clock;
   readonly admission?: Admission;
   readonly figures?: Figures;
+  readonly streams?: Streams;
 }
 
 /** A request whose head was let in. */
 export interface Exchange extends Found {
   readonly key: string | undefined;
+  readonly lastEventId: string | undefined;
 }
 
 /**
@@ -31,12 +35,14 @@ export interface Exchange extends Found {
  *
  *   begin(head)           who asks, what for                        421, 404, 405, 406, 415
  *   answer(exchange)      room, the body and the query, the lanes   503, 400, 409, 422, …
+ *   stream(exchange)      of a route that goes on: room, the query  503, 400
  *
- * Both answer errors as problems; nothing is thrown.
+ * All answer errors as problems; nothing is thrown.
  */
 export class Service {
   readonly admission: Admission;
   readonly figures: Figures;
+  readonly streams: Streams;
   readonly #clock: Clock;
   readonly #backend: Backend;
   readonly #keys: IdempotencyKeys;
@@ -44,23 +50,34 @@ export class Service {
   readonly #hosts: AllowedHosts;
   #isDraining = false;
 
-  constructor({ backend, routes, keys, hosts, clock, admission = new Admission(), figures }: ServiceOptions) {
+  constructor({
+    backend,
+    routes,
+    keys,
+    hosts,
+    clock,
+    admission = new Admission(),
+    streams = new Streams(),
+    figures = new Figures(),
+  }: ServiceOptions) {
     this.#clock = clock;
     this.#backend = backend;
     this.#keys = keys;
     this.#router = new Router(routes);
     this.#hosts = new AllowedHosts(hosts);
     this.admission = admission;
-    this.figures = figures ?? new Figures();
+    this.figures = figures;
+    this.streams = streams;
   }
 
   get isDraining(): boolean {
     return this.#isDraining;
   }
 
-  /** Refuses what comes from now on; resolves when what was let in is answered. */
+  /** Refuses what comes from now on, and ends the streams; resolves when what was let in is answered. */
   drain(): Promise<void> {
     this.#isDraining = true;
+    this.streams.fail(new TallystickError('SHUTTING_DOWN'));
     return this.admission.idle();
   }
 
@@ -73,7 +90,8 @@ export class Service {
       if (route.body) checkContent(head);
       if (route.key === 'refused' && head.idempotencyKey !== undefined)
         throw new TallystickError('INVALID_ARGUMENT', 'An Idempotency-Key holds for increments alone.');
-      return { route, name, query, key: route.key === 'taken' ? head.idempotencyKey : undefined };
+      const key = route.key === 'taken' ? head.idempotencyKey : undefined;
+      return { route, name, query, key, lastEventId: head.lastEventId };
     } catch (error) {
       return this.refuse(error);
     }
@@ -115,16 +133,59 @@ export class Service {
     );
   }
 
-  /** What is wrong with the request rejects, as what fails later does. */
-  #run({ route, name, query, key }: Exchange, text: string | undefined): Promise<unknown> {
+  /**
+   * Opens the answer of a route that goes on, which is then started; undefined where it was refused. A stream is no request in hand: it takes a place of
+   * its own kind, and comes in only where reads do.
+   */
+  stream(exchange: Exchange, sink: Sink): Stream | undefined {
+    const { route } = exchange;
+    let claimed = 0;
     try {
-      const { client, gatherer } = this.#backend;
+      if (this.#isDraining) throw new TallystickError('SHUTTING_DOWN');
+      this.admission.enter(route.load);
+      this.admission.leave();
+      const claim = (feeds: number): void => {
+        this.streams.claim(feeds);
+        claimed += feeds;
+      };
+      if (!route.open) throw new TallystickError('INTERNAL', `${route.id} is no stream.`);
+      const source = route.open(this.#callOf(exchange, undefined, claim));
+      const stream: Stream = new Stream({
+        ...{ clock: this.#clock, source, sink },
+        failed: (error) => this.#backend.failed(error),
+        onEnd: (refusal) => {
+          this.streams.remove(stream);
+          this.streams.giveBack(claimed);
+          this.figures.answered(route.id, refusal?.status ?? 200, refusal?.code);
+        },
+      });
+      this.streams.add(stream);
+      return stream;
+    } catch (error) {
+      this.streams.giveBack(claimed);
+      const reply = problemOf(this.#backend.failed(asTallystickError(error)));
+      this.figures.answered(route.id, reply.status, reply.code);
+      sink.refuse(reply);
+      return undefined;
+    }
+  }
+
+  /** What is wrong with the request rejects, as what fails later does. */
+  #run(exchange: Exchange, text: string | undefined): Promise<unknown> {
+    const { route } = exchange;
+    try {
       const body = text === undefined ? undefined : parseJson(text);
-      const { figures, admission } = this;
-      return route.run({ client, gatherer, figures, admission, name, query, body, key });
+      if (!route.run) throw new TallystickError('INTERNAL', `${route.id} is a stream.`);
+      return route.run(this.#callOf(exchange, body, nothingToClaim));
     } catch (error) {
       return Promise.reject(asTallystickError(error));
     }
+  }
+
+  #callOf({ name, query, key, lastEventId }: Exchange, body: unknown, claim: (feeds: number) => void) {
+    const { client, gatherer } = this.#backend;
+    const { figures, admission } = this;
+    return { client, gatherer, figures, admission, name, query, body, key, lastEventId, claim };
   }
 
   async #runOnce(exchange: Exchange, text: string | undefined, key: string): Promise<unknown> {
@@ -140,6 +201,8 @@ export class Service {
     }
   }
 }
+
+const nothingToClaim = (): void => {};
 
 /** In figures, what was refused before its route saw it. */
 const NO_ROUTE = 'none';

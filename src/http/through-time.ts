@@ -15,8 +15,8 @@ import {
 
 /** What counters have changed by: windows, rates, histories. */
 
-const last = duration.meta({ description: 'How long it is, up to now.' });
-const mode = z.enum(['sliding', 'aligned']).meta({
+export const last = duration.meta({ description: 'How long it is, up to now.' });
+export const mode = z.enum(['sliding', 'aligned']).meta({
   description: 'Exactly as long, its oldest part by its share (`sliding`), or from a whole second, minute or hour on.',
 });
 const durable = z.boolean().meta({ description: 'Whether no crash can take back what it shows.' });

@@ -15,10 +15,10 @@ class Bench {
   readonly submitted: Submission[] = [];
   readonly feed: Feed;
 
-  constructor(from?: { epoch: number; sequence: number }) {
+  constructor(from?: { epoch: number; sequence: number }, frames = 16) {
     const lane = { epoch: 7, submit: (request: Submission) => this.submitted.push(request) } as unknown as Lane;
     this.feed = new Feed({
-      ...{ lane, partition: 0, followed: { kind: 'prefix', prefix: 'a' }, interval: 50, from },
+      ...{ lane, partition: 0, followed: { kind: 'prefix', prefix: 'a' }, interval: 50, frames, from },
       onFrame: (frame) => this.frames.push(frame),
       onFailed: (error) => this.errors.push(error),
     });
@@ -84,6 +84,14 @@ describe('A feed', () => {
     bench.feed.onLost();
     expect(bench.submitted[1]?.isWanted).toBe(false);
     expect(bench.send(5)).toMatchObject({ credit: 8 });
+  });
+
+  it('has no more frames that were not read than it may, be that one', () => {
+    const bench = new Bench(undefined, 1);
+    expect(bench.send(3)).toMatchObject({ credit: 1 });
+    bench.hear({});
+    bench.feed.read();
+    expect(bench.send(4, bench.submitted[1] as Submission)).toEqual({ kind: 'more', feed: 3, credit: 1 });
   });
 
   it('says that it ends, over the connection that has it, and hears nothing more', () => {

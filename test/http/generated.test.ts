@@ -79,7 +79,9 @@ function sentOf({ method, path, parameters, body }: Request): Sent {
   const named = (place: Parameter['in']) => parameters.filter(({ parameter }) => parameter.in === place);
   const encode = (value: unknown) => encodeURIComponent(String(value).replace(/[\ud800-\udfff]/gu, ''));
   const [name] = named('path');
-  const query = named('query').map(({ parameter, value }) => `${parameter.name}=${encode(value)}`);
+  const query = named('query').flatMap(({ parameter, value }) =>
+    [value].flat().map((each) => `${parameter.name}=${encode(each)}`),
+  );
   const filled = name ? path.replace('{name}', encode(name.value)) : path;
   return {
     method,

@@ -12,6 +12,7 @@ import { type HttpListener, type HttpListenOptions, listenHttp } from '../../src
 import type { Route } from '../../src/http/route.js';
 import { routes } from '../../src/http/routes.js';
 import { Service } from '../../src/http/service.js';
+import type { Streams } from '../../src/http/streams.js';
 import { ServerProcess, temporaryDirectory } from '../integration/server-process.js';
 
 /** The room of HTTP within the test, before the lanes of a real server. */
@@ -55,6 +56,12 @@ export class HttpClient {
         response.setEncoding('utf8');
         response.on('data', (chunk) => {
           text += chunk;
+          // A stream goes on for as long as it is read
+          if (response.headers['content-type'] !== 'text/event-stream') return;
+          sent.off('error', reject);
+          sent.on('error', () => {});
+          sent.destroy();
+          resolve({ status: response.statusCode as number, headers: response.headers, text, json: undefined });
         });
         response.on('error', reject);
         response.on('end', () => {
@@ -108,6 +115,7 @@ export interface HarnessOptions {
   readonly exported?: readonly string[];
   readonly listen?: Partial<HttpListenOptions>;
   readonly routes?: readonly Route[];
+  readonly streams?: Streams;
   readonly timeout?: number;
 }
 
@@ -125,6 +133,7 @@ export async function openHttp(server: ServerProcess, options: HarnessOptions = 
     clock: systemClock,
     figures: new Figures(options.exported),
     admission: new Admission({ ...DEFAULT_ADMISSION, ...options.admission }),
+    ...(options.streams && { streams: options.streams }),
   });
   const place = { host: '127.0.0.1', port: 0, maxConnections: 1_000, clock: systemClock, ...options.listen };
   const listener = await listenHttp(service, place);

@@ -36,12 +36,16 @@ const options = {
   request: { type: 'string', short: 'X' },
   header: { type: 'string', short: 'H', multiple: true, default: [] },
   data: { type: 'string', short: 'd' },
+  'no-buffer': { type: 'boolean', short: 'N' },
+  'max-time': { type: 'string', short: 'm' },
 };
 const { values, positionals } = parseArgs({ options, allowPositionals: true });
 const headers = values.header.map((header) => header.split(': '));
-fetch(positionals[0], { method: values.request, headers, body: values.data })
-  .then((response) => response.text())
-  .then(console.log);
+if (values['max-time']) setTimeout(() => process.exit(28), 1_000 * values['max-time']);
+fetch(positionals[0], { method: values.request, headers, body: values.data }).then(async (response) => {
+  for await (const chunk of response.body) process.stdout.write(chunk);
+  process.stdout.write('\\n');
+});
 `;
 const TIMEOUT_MILLISECONDS = 30_000;
 const COMMAND = /^(npx )?tallystick /;
