@@ -5,7 +5,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect } from '../dist/client/index.js';
 import { spawnChild } from './child.mjs';
-import { startServerProcess } from './server.mjs';
+import { historiesUnlikeValues } from './compare-histories.mjs';
+import { flagsOf } from './fast-clock.mjs';
+import { startServerUnder } from './server.mjs';
 
 /** Backups beside a server that is killed, some of them killed themselves. */
 
@@ -21,13 +23,18 @@ export class Backups {
   killed = 0;
   /** Files that a killed one left without their name, and that `restore` took: they must be whole like the others. */
   acceptedParts = 0;
+  /** Counters of restored directories whose history does not add up to their value. */
+  wrongHistories = 0;
   #directory;
   #files = [];
   #running;
+  #nodeFlags;
   #number = 0;
 
-  constructor(directory) {
+  /** @param clock of the servers: undefined, or that of fast-clock.mjs */
+  constructor(directory, clock) {
     this.#directory = directory;
+    this.#nodeFlags = clock ? flagsOf(clock) : [];
   }
 
   /** Starts one, and resolves when it has begun to write. */
@@ -70,9 +77,10 @@ export class Backups {
       else if (hasName) this.failed++;
       else if (isRestored) this.acceptedParts++;
       if (!isRestored) continue;
-      const server = await startServerProcess(dataDir, ...flags);
+      const server = await startServerUnder(this.#nodeFlags, dataDir, ...flags);
       const client = await connect(server.url, { producer: false });
       stats.push(await client.stats({ stateHash: true }));
+      this.wrongHistories += await historiesUnlikeValues(client);
       await client.close();
       server.child.kill('SIGKILL');
       await server.exited;

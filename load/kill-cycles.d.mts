@@ -17,6 +17,8 @@ export interface KillReport {
     readonly failed: number;
     /** Files that a killed one left without their name, and that `restore` took. They are compared like the others. */
     readonly acceptedParts: number;
+    /** Restored counters whose history does not add up to their value. */
+    readonly wrongHistories: number;
     /** Restored partitions whose memory was not that of a replay to their sequence. */
     readonly partitionsThatDiffer: number;
   };
@@ -37,6 +39,10 @@ export interface KillReport {
   readonly wrongCounters: number;
   /** Counters whose history does not add up to what was acknowledged. */
   readonly wrongHistories: number;
+  /** Lives of the counters that begin anew by themselves. */
+  readonly lives: number;
+  /** Rows of the history that were rolled up. */
+  readonly hourRows: number;
   readonly partitions: number;
   /** Partitions whose live memory was not that of a replay from the first record, before or after a last restart. */
   readonly partitionsThatDiffer: number;
@@ -48,5 +54,6 @@ export function killCycles(options: {
   readonly clients?: number;
   readonly config?: ConfigInput;
   readonly interrupted?: number;
+  readonly isFast?: boolean;
   readonly kinds?: readonly ('load' | 'backup' | 'both' | 'recovery')[];
 }): Promise<KillReport>;

@@ -1,15 +1,16 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from '../dist/client/index.js';
 import { openCheckpoints } from '../dist/log/lane-storage.js';
 import { KERNEL_VERSION } from '../dist/partition/partition.js';
+import { wrongHistories } from './compare-histories.mjs';
 import { Backups } from './kill-backups.mjs';
+import { KilledServer } from './killed-server.mjs';
 import { killFromThread } from './killer.mjs';
 import { freePorts } from './ports.mjs';
 import { compareWithReplay } from './replay.mjs';
-import { spawnServerProcess, startServerProcess } from './server.mjs';
+import { RESTARTING_CLASSES, restartingCounters } from './restarting-counters.mjs';
 import { Workload } from './workload.mjs';
 
 /**
@@ -23,8 +24,9 @@ const LONGEST_BEFORE_KILL_MILLISECONDS = 30;
 /** A start takes about so long. */
 const LONGEST_RECOVERY_MILLISECONDS = 1_500;
 const READ_AT_A_TIME = 5_000;
-const RANGES_AT_A_TIME = 50;
 /** Every counter has a history, in which late increments come one by one. */
+/** An hour of the server's is 3.6 s then, and a day 86 s. */
+const CLOCK_TIMES = 1_000;
 const CLASSES = [{ pattern: '*', history: true, lateness: 'any' }];
 
 /**
@@ -32,6 +34,8 @@ const CLASSES = [{ pattern: '*', history: true, lateness: 'any' }];
  * @param interrupted  how many of the kills must have come while a checkpoint was being written
  * @param kinds  what else is going on, in turns: nothing (`load`), a backup (`backup`), a backup that is killed too (`both`), or the
  * recovery, in which the server is killed once more (`recovery`)
+ * @param isFast  whether the server's clock runs so fast that hours close, counters come to their end, days begin, and histories are rolled up
+ * all the while
  */
 export async function killCycles({
   cycles,
@@ -39,62 +43,49 @@ export async function killCycles({
   config = {},
   interrupted = 0,
   kinds = ['load'],
+  isFast = false,
   onCycle = () => {},
 }) {
   const directory = mkdtempSync(join(tmpdir(), 'tallystick-torture-'));
   const dataDir = join(directory, 'data');
   const configFile = join(directory, 'config.json');
-  writeFileSync(configFile, JSON.stringify({ classes: CLASSES, ...config }));
+  const classes = isFast ? [...RESTARTING_CLASSES, ...CLASSES] : CLASSES;
+  writeFileSync(configFile, JSON.stringify({ classes, ...config }));
   const port = String(await freePorts(LANES));
   const flags = ['--port', port, '--lanes', String(LANES), '--config', configFile];
-  let server = await startServerProcess(dataDir, ...flags);
-  const { url } = server;
-  const kill = async () => {
-    server.child.kill('SIGKILL');
-    await server.exited;
-  };
-  const backups = new Backups(directory);
-  /** Whether it was killed before it served. */
-  const killRecovery = async (longest) => {
-    const { child, exited } = spawnServerProcess(dataDir, flags);
-    let isReady = false;
-    child.stdout.once('data', () => {
-      isReady = true;
-    });
-    await delay(Math.random() * longest);
-    const wasReady = isReady;
-    child.kill('SIGKILL');
-    await exited;
-    return !wasReady;
-  };
-  const restart = async () => {
-    const before = performance.now();
-    server = await startServerProcess(dataDir, ...flags);
-    return performance.now() - before;
-  };
+  const clock = isFast ? { since: Date.now(), times: CLOCK_TIMES } : undefined;
+  const server = new KilledServer(dataDir, flags, clock);
+  await server.start();
+  const { url, now } = server;
+  const backups = new Backups(directory, clock);
   const workloads = [];
   let isWhole = false;
   try {
     const inFlight = new Int32Array(new SharedArrayBuffer(4));
-    for (let i = 0; i < clients; i++)
-      workloads.push(await Workload.start(url, `client-${i}`, { inFlight, direct: i % 2 === 0 }));
+    for (let i = 0; i < clients; i++) {
+      const restarting = isFast ? restartingCounters(`client-${i}`) : [];
+      workloads.push(await Workload.start(url, `client-${i}`, { inFlight, direct: i % 2 === 0, restarting, now }));
+    }
     const all = [];
     while (!isEnough(all, cycles, interrupted)) {
       const kind = kinds[all.length % kinds.length];
-      const cycle = await killOnce({ workloads, server, inFlight, dataDir, restart, killRecovery, backups, kind });
+      const cycle = await killOnce({ workloads, server, inFlight, dataDir, backups, kind });
       all.push(cycle);
       onCycle(cycle, all);
     }
     await Promise.all(workloads.map((workload) => workload.stop()));
-    const counters = await compareCounters(url, workloads);
+    const counters = await compareCounters(url, workloads, now);
+    // Time that passes is in the log too: a kill takes back what was told of it.
+    const signal = isFast ? 'SIGTERM' : 'SIGKILL';
     const before = await statsOf(url);
-    await kill();
-    await restart();
+    await server.kill(signal);
+    await server.start();
     const after = await statsOf(url);
-    await kill();
+    await server.kill(signal);
     const restored = await backups.restoreAll(['--config', configFile]);
     const differing = await compareWithReplay(dataDir, before, after);
-    const ofBackups = await compareWithReplay(dataDir, ...restored);
+    // A restored server goes on with what time brings, of which the log that it comes from knows nothing.
+    const ofBackups = isFast ? [] : await compareWithReplay(dataDir, ...restored);
     isWhole = true;
     return {
       ...summary(all, workloads),
@@ -104,6 +95,7 @@ export async function killCycles({
         killed: backups.killed,
         failed: backups.failed,
         acceptedParts: backups.acceptedParts,
+        wrongHistories: backups.wrongHistories,
         partitionsThatDiffer: ofBackups.length,
       },
       checkpoints: (await checkpointsIn(dataDir)).made,
@@ -112,7 +104,7 @@ export async function killCycles({
       partitionsThatDiffer: differing.length,
     };
   } finally {
-    await kill();
+    await server.kill();
     await Promise.all(workloads.map((workload) => workload.abandon()));
     // A server that does not start again is to be looked at.
     if (isWhole) rmSync(directory, { recursive: true, force: true });
@@ -131,7 +123,7 @@ function isEnough(all, cycles, interrupted) {
   return counted.length >= cycles && (isShown || counted.length >= 3 * cycles);
 }
 
-async function killOnce({ workloads, server, inFlight: counter, dataDir, restart, killRecovery, backups, kind }) {
+async function killOnce({ workloads, server, inFlight: counter, dataDir, backups, kind }) {
   const { child, exited } = server;
   await roundOf(workloads);
   const repeatedBefore = sum(workloads, 'repeated');
@@ -141,8 +133,8 @@ async function killOnce({ workloads, server, inFlight: counter, dataDir, restart
   await exited;
   if (hasBackup) await backups.end(kind === 'both');
   const { interrupted } = await checkpointsIn(dataDir);
-  const recoveries = kind === 'recovery' && (await killRecovery(LONGEST_RECOVERY_MILLISECONDS)) ? 1 : 0;
-  const milliseconds = await restart();
+  const recoveries = kind === 'recovery' && (await server.killRecovery(LONGEST_RECOVERY_MILLISECONDS)) ? 1 : 0;
+  const milliseconds = await server.start();
   // What was in flight is answered when each of the calls of that time has ended.
   await roundOf(workloads);
   return { inFlight, interrupted, recoveries, repeated: sum(workloads, 'repeated') - repeatedBefore, milliseconds };
@@ -175,7 +167,7 @@ async function checkpointsIn(dataDir) {
 }
 
 /** Each counter, and its history, against what was acknowledged of it by all clients together. */
-async function compareCounters(url, workloads) {
+async function compareCounters(url, workloads, now) {
   const expected = new Map();
   for (const workload of workloads) {
     for (const [name, value] of workload.expected) expected.set(name, (expected.get(name) ?? 0n) + value);
@@ -192,22 +184,15 @@ async function compareCounters(url, workloads) {
       if (value !== expected.get(name)) wrongCounters++;
     }
   }
-  const wrongHistories = await compareHistories(client, expected);
+  const restarting = workloads.flatMap((workload) => workload.restarting);
+  const areRight = await Promise.all(restarting.map((counter) => counter.isRight(client, now)));
+  const histories = (await wrongHistories(client, expected)) + areRight.filter((isRight) => !isRight).length;
+  const rows = (await client.stats()).map(({ history }) => history.rows);
+  const hourRows = rows.reduce((sum, { hour }) => sum + hour, 0);
   await client.close();
   const sums = { expectedSum: String(expectedSum), actualSum: String(actualSum) };
-  return { counters: names.length, ...sums, wrongCounters, wrongHistories };
-}
-
-/** How many counters have another sum in their history than was acknowledged. */
-async function compareHistories(client, expected) {
-  let wrong = 0;
-  const names = [...expected.keys()];
-  for (let from = 0; from < names.length; from += RANGES_AT_A_TIME) {
-    const some = names.slice(from, from + RANGES_AT_A_TIME);
-    const ranges = await Promise.all(some.map((name) => client.range(name, { from: 0, to: Date.now() + 60_000 })));
-    wrong += ranges.filter(({ name, value }) => value !== expected.get(name)).length;
-  }
-  return wrong;
+  const lives = restarting.reduce((sum, counter) => sum + counter.lives.length, 0);
+  return { counters: names.length, ...sums, wrongCounters, wrongHistories: histories, lives, hourRows };
 }
 
 async function statsOf(url) {

@@ -26,6 +26,8 @@ export class Workload {
   unknown = 0;
   /** Answered values that a counter with a single caller can't have had. */
   wrongAnswers = 0;
+  /** Counters that begin anew by themselves. */
+  restarting;
   #client;
   /** For each caller how many calls it made. */
   #calls = [];
@@ -36,10 +38,10 @@ export class Workload {
   #stopping = false;
 
   /**
-   * `inFlight`: a word in which batches are counted that were sent and are not answered. `direct`: whether the client connects to
+   * `restarting`: counters that begin anew by themselves; `now`: the server's clock. `inFlight`: a word in which batches are counted that were sent and are not answered. `direct`: whether the client connects to
    * every lane, or to one that passes on what others own.
    */
-  static async start(url, name, { inFlight, direct }) {
+  static async start(url, name, { inFlight, direct, restarting = [], now = Date.now }) {
     const environment = {
       clock: systemClock,
       // Only delays before a reconnection are drawn by chance: shorter ones, so that the load is back soon.
@@ -47,11 +49,14 @@ export class Workload {
       randomBytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
       transport: countingTransport(inFlight),
     };
-    return new Workload(await connectIn(environment, url, { direct, timeout: TIMEOUT_MILLISECONDS }), name);
+    const client = await connectIn(environment, url, { direct, timeout: TIMEOUT_MILLISECONDS });
+    return new Workload(client, name, restarting, now);
   }
 
-  constructor(client, name) {
+  constructor(client, name, restarting, now) {
     this.#client = client;
+    this.restarting = restarting;
+    for (const counter of restarting) this.#spawn(this.#incrementRestarting(counter, now));
     for (let i = 0; i < OWN_CALLERS; i++)
       this.#spawn(this.#increment(`${name}:${i}`, i % 3 === 0 ? 'applied' : 'durable'));
     for (let i = 0; i < SHARED_CALLERS; i++) this.#spawn(() => this.#incrementShared());
@@ -116,6 +121,21 @@ export class Workload {
         value += delta;
         if ((await this.#client.increment(name, delta, { ack })) !== value) this.wrongAnswers++;
       });
+    };
+  }
+
+  /** Counts up, so that an answer tells whether the counter began anew. */
+  #incrementRestarting(counter, now) {
+    return async () => {
+      const delta = BigInt(1 + Math.floor(Math.random() * 5));
+      const sent = now();
+      try {
+        const value = await this.#client.increment(counter.name, delta);
+        if (!counter.took({ sent, answered: now(), delta, value })) this.wrongAnswers++;
+      } catch (error) {
+        if (error.outcome === 'applied') counter.lost(delta);
+        this.#failed([], error);
+      }
     };
   }
 

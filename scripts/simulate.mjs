@@ -46,6 +46,7 @@ const total = {
   crashes: 0,
   simulatedMilliseconds: 0,
   memoriesCompared: 0,
+  uniquesCompared: 0,
   checkpointsMade: 0,
   faults: noFaults(),
 };
@@ -54,8 +55,7 @@ const bar = progressBar();
 for (let seed = firstSeed; total.seeds < limit && performance.now() < deadline && !failed; seed++) {
   const report = await simulate(seed, values.trace);
   total.seeds++;
-  for (const key of ['operations', 'crashes', 'simulatedMilliseconds', 'memoriesCompared', 'checkpointsMade'])
-    total[key] += report[key];
+  for (const key of Object.keys(total)) if (typeof report[key] === 'number') total[key] += report[key];
   addFaults(total.faults, report.faults);
   if (report.violation !== undefined) failed = report;
   if (values.trace && report.trace) console.log(report.trace.join('\n'));
@@ -103,6 +103,7 @@ function print() {
     ['operations', total.operations],
     ['crashes', total.crashes],
     ['memories compared after a crash', total.memoriesCompared],
+    ['numbers of unique items compared', total.uniquesCompared],
     ['checkpoints made', total.checkpointsMade],
     ['simulated time', hours(total.simulatedMilliseconds)],
     ...Object.keys(FAULTS).map((fault) => [`fault: ${fault}`, total.faults[fault]]),

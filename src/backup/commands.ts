@@ -25,8 +25,8 @@ export interface BackupIo {
 
 const BACKUP_HELP = `
 The server may be running. What is written is everything up to a flushed group of each lane: whatever was acknowledged as
-durable before the command began is in it. The state is recovered from the checkpoints and the log as a start would do it, so a
-backup that ends well has also verified them; it takes the memory of one lane. Audit items are not in it.
+durable before the command began is in it, with its history. The state is recovered from the checkpoints and the log as a start would do it,
+and each row of history is checked, so a backup that ends well has also verified them; it takes the memory of one lane. Audit items are not in it.
 A DIR gets a file named by the time. A FILE appears when it is whole and flushed; '-' is stdout.
 
 Examples:
@@ -43,7 +43,7 @@ Examples:
 
 export function backupCommand(io: BackupIo): Command {
   return new Command('backup')
-    .description('write the state of a data directory, which may be in use, to a file')
+    .description('write the state and the history of a data directory, which may be in use, to a file')
     .argument('<target>', 'a directory, a new file, or - for stdout')
     .option('--data-dir <dir>', 'of the server (default: tallystick-data)')
     .option('--json', 'the summary as one JSON object')

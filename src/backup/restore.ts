@@ -1,7 +1,7 @@
 import { DataDirectory } from '../directory.js';
 import { TallystickError } from '../errors.js';
 import { KERNEL_VERSION } from '../partition/partition.js';
-import { BackupReader } from './backup-file.js';
+import { type BackupPart, BackupReader } from './backup-file.js';
 import { LaneTarget } from './lane-target.js';
 
 export interface Restored {
@@ -32,18 +32,15 @@ export async function restoreBackup(
   try {
     const targets = directory.lanes.map((place) => new LaneTarget(place));
     try {
-      for (let read = 0; read < partitions; read++) {
-        const manifest = await reader.partition();
-        const target = targets.find(({ place }) => place.partitions.includes(manifest.partition));
-        if (!target || target.heads.has(manifest.partition)) {
-          throw new TallystickError('BACKUP_INVALID', `partition ${manifest.partition} is not one of its partitions.`);
+      for (let states = 0; states < partitions; ) {
+        const part = await reader.part();
+        const target = targets.find(({ place }) => place.partitions.includes(part.partition));
+        if (!target || target.heads.has(part.partition)) {
+          throw new TallystickError('BACKUP_INVALID', `partition ${part.partition} is not one of its partitions.`);
         }
-        await target.take(
-          manifest,
-          (index) => reader.page(manifest, index),
-          () => progressed(reader.bytes, read),
-        );
-        progressed(reader.bytes, read + 1);
+        await take(target, part, reader, () => progressed(reader.bytes, states));
+        if (part.kind === 'state') states++;
+        progressed(reader.bytes, states);
       }
     } finally {
       for (const target of targets) await target.close();
@@ -55,4 +52,12 @@ export async function restoreBackup(
   } finally {
     directory.close();
   }
+}
+
+async function take(target: LaneTarget, part: BackupPart, reader: BackupReader, progressed: () => void): Promise<void> {
+  const { partition } = part;
+  if (part.kind === 'rows') await target.takeRows(partition, part.rows);
+  else if (part.kind === 'gone') await target.removeRows(partition, part.counters);
+  else if (part.kind === 'history') target.knowsHistory(partition, part);
+  else await target.take(part.manifest, (index) => reader.page(part.manifest, index), progressed);
 }

@@ -1,7 +1,8 @@
 import { DataDirectory } from '../directory.js';
 import { KERNEL_VERSION } from '../partition/partition.js';
 import { BackupWriter, type ByteSink } from './backup-file.js';
-import { readLaneState } from './lane-state.js';
+import { LaneHistory } from './lane-history.js';
+import { LaneState } from './lane-state.js';
 
 export interface TakenBackup {
   /** SHA-256 in hexadecimal. */
@@ -13,11 +14,11 @@ export interface TakenBackup {
 }
 
 /**
- * Writes the state of a data directory, which a server may have open, as of one place of each lane's log.
+ * Writes the state and the history of a data directory, which a server may have open, as of one place of each lane's log.
  *
  * @param milliseconds when: since 1970
  * @param progressed is told how many partitions are written, and of how many
- * @throws TallystickError DIRECTORY_INVALID, LOG_CORRUPT, and what the sink throws
+ * @throws TallystickError DIRECTORY_INVALID, LOG_CORRUPT, DATA_DAMAGED, and what the sink throws
  */
 export async function takeBackup(
   dataDir: string,
@@ -34,15 +35,23 @@ export async function takeBackup(
   let written = 0;
   let counters = 0;
   for (const { path, partitions: numbers } of lanes) {
-    for (const { manifest, partition } of await readLaneState(path, numbers, kernel, milliseconds)) {
-      await writer.partition(manifest);
-      for (let index = manifest.pages.length - 1; index >= 0; index--) {
-        await writer.page(partition.page(index));
-        progressed(writer.bytes, written);
+    const histories = new LaneHistory(path, numbers, writer, () => progressed(writer.bytes, written));
+    try {
+      const lane = await LaneState.read(path, numbers, kernel, (partition) => histories.placeOf(partition));
+      await histories.write(lane);
+      for (const { manifest, partition } of lane.describe(milliseconds)) {
+        await histories.writeRest(manifest, lane);
+        await writer.state(manifest);
+        for (let index = manifest.pages.length - 1; index >= 0; index--) {
+          await writer.page(partition.page(index));
+          progressed(writer.bytes, written);
+        }
+        positions[manifest.partition] = manifest.place.sequence;
+        counters += partition.statistics.counters;
+        progressed(writer.bytes, ++written);
       }
-      positions[manifest.partition] = manifest.place.sequence;
-      counters += partition.statistics.counters;
-      progressed(writer.bytes, ++written);
+    } finally {
+      histories.close();
     }
   }
   return { checksum: await writer.end(), bytes: writer.bytes, counters, positions };

@@ -66,7 +66,10 @@ export interface Forgotten extends Emitted {
 export type HistoryItem = HistoryRow | Forgotten;
 
 /** The place of what is up to and with an item. */
-export const placeOf = ({ asOf, index }: Emitted): HistoryPlace => ({ watermark: asOf - 1, items: index + 1 });
+export const placeOf = ({ asOf, index }: Pick<Emitted, 'asOf' | 'index'>): HistoryPlace => ({
+  watermark: asOf - 1,
+  items: index + 1,
+});
 
 /** What is kept of a counter, as far as what its partition emitted is in. */
 export interface Kept extends HistoryPlace {

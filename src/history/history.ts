@@ -68,6 +68,24 @@ export class History {
     return this.#inTurn(() => this.#change(partition, { watermark, items: 0, revision: 0, since }, [], []));
   }
 
+  /** Puts rows of another history of the partition as they are, into one that is not begun (`begin`). */
+  adopt(partition: number, rows: readonly Put[]): Promise<AppendOutcome> {
+    return this.#inTurn(() => {
+      const state = this.#currentState(partition);
+      return this.#change(partition, { ...state, revision: state.revision + 1 }, rows, []);
+    });
+  }
+
+  /** Removes all rows of counters. */
+  forget(partition: number, counters: readonly Omit<CounterKey, 'partition'>[]): Promise<AppendOutcome> {
+    return this.#inTurn(() =>
+      this.#remove(
+        partition,
+        counters.flatMap((counter) => this.#rowsOf({ partition, ...counter })),
+      ),
+    );
+  }
+
   /**
    * Takes the items after the place of the partition, which becomes `to`. Nothing happens where that is reached already.
    *

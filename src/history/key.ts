@@ -1,5 +1,5 @@
 import type { Resolution } from '../series/bucket.js';
-import type { CounterKey, HistoryRow } from './bucket.js';
+import { type CounterKey, type HistoryPlace, type HistoryRow, placeOf } from './bucket.js';
 
 /**
  * The keys of history, all numbers big-endian, so that their bytes sort as they do.
@@ -44,6 +44,13 @@ function writeKey(key: Buffer, partition: number, at: number, slot: number, gene
   key.writeUInt32BE(slot, 6);
   key.writeUInt16BE(generation, 10);
   return key;
+}
+
+/** Where the row of a key of minutes stands in what its partition emits. */
+export function minutePlaceOf(key: Uint8Array): HistoryPlace {
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.length);
+  const asOf = bytes.readUIntBE(KEY_BYTES, AS_OF_BYTES);
+  return placeOf({ asOf, index: bytes.readUInt16BE(KEY_BYTES + AS_OF_BYTES) });
 }
 
 const MAX_U32 = 0xffff_ffff;

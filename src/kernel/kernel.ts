@@ -12,6 +12,7 @@ import {
   ANSWER,
   ATOMIC,
   BAD_REQUEST,
+  BRING,
   CLASSIFY,
   CONFIGURE,
   DAYS,
@@ -93,6 +94,7 @@ import { sweepSets } from './sets';
 import { applySteps, decodeSteps, STEP_BYTES, STEP_SLOT } from './steps';
 import { clearTouched, isWatched } from './touched';
 import { classifySlots, sweepTracks } from './tracking';
+import { applyBring, checkBring, tellWindow } from './unique-windows-moving';
 import { answerUniques, checkUniques } from './uniques-query';
 import { settleTouched, touchBefore } from './watching';
 import { answerWindow, beginWindow } from './window-query';
@@ -178,6 +180,7 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
   if (kind === OPEN) return checkOpen(body, end);
   if (kind === TICK) return body === end ? OK : BAD_REQUEST;
   if (kind === KEEP) return checkKeep(body, end);
+  if (kind === BRING) return checkBring(body, end);
   if (kind !== OPEN_PRODUCER) return UNKNOWN_OPCODE;
   if (end - body !== PRODUCER_ID_BYTES + 1) return BAD_REQUEST;
   return findProducer(body) || hasProducerRoom() ? OK : PRODUCERS_FULL;
@@ -209,6 +212,7 @@ function change(kind: u32, flags: u32): u32 {
   if (kind === OPEN_PRODUCER) return describe(openProducer(RECEIVE, load<u8>(RECEIVE + PRODUCER_ID_BYTES) !== 0));
   if (kind === CONFIGURE) configure();
   else if (kind === KEEP) return applyKeep();
+  else if (kind === BRING) return applyBring();
   else if (kind === CLASSIFY) setClasses(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
   else if (kind === DAYS) setDays(RECEIVE, RECEIVE + load<u32>(REGISTER_NEXT));
   else tick();
@@ -376,6 +380,11 @@ export function lookAt(slot: u32): u32 {
 /** Writes items that a slot's counter has counted once to ANSWER (once-moving.ts): how many, and the next place in REGISTER_NEXT. */
 export function onceItems(slot: u32, from: u32): u32 {
   return isConfigured() ? tellOnce(slot, from) : 0;
+}
+
+/** Writes what a slot's counter has seen in one of its hours and days to ANSWER (unique-windows-moving.ts): bytes; 0 behind the last. */
+export function uniqueWindow(slot: u32, index: u32): u32 {
+  return isConfigured() ? tellWindow(slot, index) : 0;
 }
 
 /** Copies the name in a slot to ANSWER: its length, 0 where there is none. */

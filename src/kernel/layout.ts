@@ -197,6 +197,7 @@ export const CONFIGURE: u32 = 66;
 export const CLASSIFY: u32 = 67;
 export const DAYS: u32 = 68;
 export const KEEP: u32 = 69;
+export const BRING: u32 = 70;
 
 // Flags of a request (protocol.md)
 export const ATOMIC: u32 = 4;

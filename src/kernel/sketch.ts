@@ -51,6 +51,11 @@ export function rankOf(hash: u64): u32 {
   return <u32>ctz<u64>((hash >> PRECISION) | ((<u64>1) << TOSSES)) + 1;
 }
 
+/** A hash with a register and a rank. */
+export function hashWith(register: u32, rank: u32): u64 {
+  return <u64>register | (<u64>rank > TOSSES ? 0 : (<u64>1) << (PRECISION + rank - 1));
+}
+
 /**
  * Raises a register to a rank: whether it was lower. The word of the last register reaches one byte beyond the sketch, and leaves it as
  * it is.

@@ -1,5 +1,5 @@
 import { openGap } from './blocks';
-import { countRank, HISTOGRAM_BYTES, raise, rankOf, registerOf, SKETCH_REGISTERS } from './sketch';
+import { countRank, HISTOGRAM_BYTES, hashWith, raise, rankOf, registerOf, SKETCH_REGISTERS } from './sketch';
 
 /**
  * A sketch of which few registers have met something: those alone, in a sorted block (blocks.ts) that grows in steps.
@@ -74,6 +74,11 @@ export function putEntry(entries: u32, count: u32, hash: u64): u32 {
   memory.copy(entries + place + (1 << ENTRY_SHIFT), entries + place, (count << ENTRY_SHIFT) - place);
   store<u32>(entries + place, (registerOf(hash) << RANK_BITS) | rankOf(hash));
   return count + 1;
+}
+
+/** A hash with the register and the rank of an entry. */
+export function hashOfEntry(entry: u32): u64 {
+  return hashWith(entry >> RANK_BITS, entry & RANK_MASK);
 }
 
 /** Raises the registers of a dense sketch to those of a sparse one. */

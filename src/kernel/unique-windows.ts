@@ -197,3 +197,38 @@ export function listWindow(word: u32, isDays: bool, length: u32, minute: u32, to
   }
   return p;
 }
+
+/** A bucket by its index among those that hang on `word`; 0 behind the last. */
+export function windowAt(word: u32, index: u32): u32 {
+  const block = load<u32>(word);
+  return block && index < load<u32>(block + COUNT) ? bucketAt(block, index) : 0;
+}
+
+export function numberOfWindow(bucket: u32): u32 {
+  return load<u32>(bucket);
+}
+
+export function setOfWindow(bucket: u32): u32 {
+  return bucket + SET;
+}
+
+export function firstHourOf(word: u32): u32 {
+  return load<u32>(load<u32>(word) + FIRST_HOUR);
+}
+
+export function firstDayOf(word: u32): u32 {
+  return load<u32>(load<u32>(word) + FIRST_DAY);
+}
+
+/** The set of the bucket with a number, which comes from elsewhere, where everything is known from these on; 0 without memory. */
+export function bringWindow(word: u32, track: u32, number: u32, firstHour: u32, firstDay: u32): u32 {
+  const isFresh = !load<u32>(word);
+  if (isFresh && !open(word, classOfTrack(track))) return 0;
+  if (isFresh) {
+    store<u32>(load<u32>(word) + FIRST_HOUR, firstHour);
+    store<u32>(load<u32>(word) + FIRST_DAY, firstDay);
+  }
+  const known = find(load<u32>(word), number);
+  const bucket = known ? known : addBucket(word, track, number);
+  return bucket ? bucket + SET : 0;
+}

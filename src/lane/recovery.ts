@@ -13,6 +13,8 @@ import { Days } from './days.js';
 
 type Partitions = ReadonlyMap<number, Partition>;
 type Manifests = ReadonlyMap<number, CheckpointManifest>;
+/** What the partitions have, by number. */
+type Places = ReadonlyMap<number, Pick<CheckpointManifest, 'place'>>;
 
 /** Bytes of the delta that stands behind the body of a SET or DELETE in the log. */
 export const EFFECT_BYTES = 8;
@@ -37,14 +39,14 @@ export async function restoreCheckpoints({ checkpoints }: LaneStorage, partition
   return manifests;
 }
 
-/** The second half: what the log has behind the checkpoints. @param applied is told of the partition of each entry */
+/** The second half: what the log has behind the checkpoints, or other places that the partitions have come to. @param applied is told of the partition of each entry */
 export function replayBehind(
   { log, mark }: LaneStorage,
-  manifests: Manifests,
+  places: Places,
   partitions: Partitions,
   applied: (partition: number) => void = () => {},
 ): Promise<ReplayEnd> {
-  const from = new Map([...manifests].map(([number, { place }]) => [number, place]));
+  const from = new Map([...places].map(([number, { place }]) => [number, place]));
   const visit = (entry: LogEntry) => {
     replayEntry(partitions, entry);
     applied(entry.partition);

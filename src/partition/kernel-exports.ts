@@ -23,6 +23,7 @@ export interface KernelExports {
   slotOfKey(index: number): number;
   lookAt(slot: number): number;
   nameOfSlot(slot: number): number;
+  uniqueWindow(slot: number, index: number): number;
   onceItems(slot: number, from: number): number;
   stateBytes(): number;
   stateHash(): bigint;

@@ -14,7 +14,15 @@ export type { KnownProducer, PartitionStatistics, ProducerState, TrackedCounter 
  */
 
 /** Kinds of body that are no requests; requests have the kinds of their opcodes. */
-export const Kind = { OPEN_PRODUCER: 64, TICK: 65, CONFIGURE: 66, CLASSIFY: 67, DAYS: 68, KEEP: 69 } as const;
+export const Kind = {
+  OPEN_PRODUCER: 64,
+  TICK: 65,
+  CONFIGURE: 66,
+  CLASSIFY: 67,
+  DAYS: 68,
+  KEEP: 69,
+  BRING: 70,
+} as const;
 
 /** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */
 export const UNCHANGED = 256;
@@ -347,6 +355,19 @@ export class Partition {
         from = this.#view.getUint32(REGISTER_NEXT, true);
         if (count > 0) yield { name, items: this.#bytes.slice(ANSWER, ANSWER + count * ONCE_ITEM_BYTES) };
         if (from === 0) break;
+      }
+    }
+  }
+
+  /** What was seen under each name in each of its hours and days, as BRING takes it (src/kernel/unique-windows-moving.ts). */
+  *seenInWindows(): Generator<{ readonly name: string; readonly window: Uint8Array }> {
+    const slots = this.#view.getUint32(H_SLOTS, true);
+    for (let slot = 0; slot < slots; slot++) {
+      const name = this.nameOfSlot(slot);
+      for (let index = 0; name !== undefined; index++) {
+        const length = this.#kernel.uniqueWindow(slot, index);
+        if (length === 0) break;
+        yield { name, window: this.#bytes.slice(ANSWER, ANSWER + length) };
       }
     }
   }

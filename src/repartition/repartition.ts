@@ -11,7 +11,7 @@ import { partitionOf } from '../protocol/partition-hash.js';
 import { writeExtendedDelta, writeNameKey, writeOperationByName, writeSequence } from '../protocol/request.js';
 import { compileWasm } from '../wasm.js';
 import { type NewCursor, newCursors } from './cursors.js';
-import { type Bringing, keepsOf, mergesOf, takeUniques } from './uniques.js';
+import { type Bringing, bringsOf, keepsOf, mergesOf, takeUniques } from './uniques.js';
 
 /** A data directory of another with other lanes, or other partitions. The old one is only read. */
 
@@ -42,13 +42,15 @@ export interface RepartitionOptions {
 
 /** What the limits of a server allow at most: it sets its own at its start. */
 const MOST_PRODUCERS = 1_048_576;
+/** What was seen by hour and day is taken whatever it comes to. */
+const MOST_WINDOW_BYTES = Number.MAX_SAFE_INTEGER;
 const BATCH_BYTES = DEFAULT_LIMITS.frame / 2;
 /** The kernel takes no longer step of its clock for time that has passed. */
 const CLOCK_STEP_MILLISECONDS = 3_600_000;
 
 /**
  * Makes the directory `into`, under a new epoch. With as many partitions as before each partition is what it was. With another number
- * the counters go to where their names belong now, with their unique items and those that count once, and the producers that have cursors with them; the sessions of all producers
+ * the counters go to where their names belong now, with their unique items, also by hour and day, and those that count once, and the producers that have cursors with them; the sessions of all producers
  * end, because what a client sends again of an old partition must not be counted by a new one.
  *
  * It takes the memory of all partitions and of one lane. If the process dies on the way, what is there is no directory that a
@@ -177,7 +179,7 @@ class Rebuilt {
           maximumOperationIds: 0,
           producerIdleMilliseconds: 0,
           operationIdMilliseconds: 0,
-          windowBytes: 0,
+          windowBytes: MOST_WINDOW_BYTES,
         },
         milliseconds,
       );
@@ -189,7 +191,7 @@ class Rebuilt {
   take(number: number, partition: Partition): void {
     endDue(partition, this.#milliseconds);
     for (const counter of countersOf(partition)) this.#add(counter);
-    for (const bringings of [mergesOf(partition), keepsOf(partition)]) {
+    for (const bringings of [mergesOf(partition), bringsOf(partition), keepsOf(partition)]) {
       for (const bringing of bringings) {
         this.#classes = partition.classes;
         this.#bringings[this.#partitionOf(bringing.name)]?.push(bringing);

@@ -31,6 +31,17 @@ export function* keepsOf(partition: Partition): Generator<Bringing> {
   }
 }
 
+/** A BRING for each hour and day in which something was seen under a name. More than 16,384 items of one go on as their sketch. */
+export function* bringsOf(partition: Partition): Generator<Bringing> {
+  if (!keepsUniques(partition.classes)) return;
+  for (const { name, window } of partition.seenInWindows()) {
+    const body = new ByteWriter(window.length + name.length + 8);
+    writeNameKey(body, name);
+    body.bytes(window);
+    yield { kind: Kind.BRING, name, body: body.copy() };
+  }
+}
+
 /** A MERGE for each name under which something was seen. More than 16,384 items of a name go on as their sketch. */
 export function* mergesOf(partition: Partition): Generator<Bringing> {
   if (!keepsUniques(partition.classes)) return;

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { historiesUnlikeValues } from '../../load/compare-histories.mjs';
 import { connect } from '../../src/client/index.js';
 import { clientOfTest } from './clients.js';
 import { startProgram } from './ingest-programs.js';
@@ -11,6 +12,9 @@ async function run(args: readonly string[], stdin: Uint8Array = Buffer.alloc(0))
   program.stdin.end(stdin);
   return await program.outcome;
 }
+
+const pendingItems = (lanes: readonly { readonly [key: string]: unknown }[]): number =>
+  lanes.reduce((sum, { history }) => sum + (history as { pendingItems: number }).pendingItems, 0);
 
 /** The hash of each partition's memory by its number, with the position that it is of. */
 async function statesOf(server: ServerProcess): Promise<Map<number, string>> {
@@ -77,6 +81,100 @@ test('a backup beside a server under load holds what was acknowledged before it 
   const sum = readings.reduce((total, { value }) => total + Number(value), 0);
   expect(sum).toBeGreaterThanOrEqual(least);
   expect(sum).toBeLessThanOrEqual(most);
+});
+
+const HISTORY = { TALLYSTICK_CLASSES: JSON.stringify([{ pattern: '*', history: true, lateness: 'any' }]) };
+const HOUR = 3_600_000;
+
+test('a backup has the history: what is stored, what the log has, what is open; with counters gone, and another life of a name', async () => {
+  const server = await serverOfTest({ lanes: 2, partitions: 4, environment: HISTORY });
+  const client = await clientOfTest(server);
+  const now = Date.now();
+  const names = Array.from({ length: 300 }, (_, i) => `c${i}`);
+  // Late ones are emitted at once, by counters that have a newer minute; most are stored by the end.
+  for (const age of [0, 3, 50, 24 * 40, 2]) {
+    await client.batch(names.map((name, i) => ({ name, delta: i + age, time: now - age * HOUR })));
+  }
+  await client.delete('c7', { reason: 'a test' });
+  await client.delete('c8', { reason: 'a test' });
+  await client.increment('c8', 4, { time: now });
+  const file = join(temporaryDirectory(), 'history.backup');
+  expect(await run(['backup', file, '--data-dir', server.dataDir])).toMatchObject({ status: 0, err: '' });
+  const query = { from: now - 60 * 24 * HOUR, to: now + HOUR, step: '1h' } as const;
+  const seriesOf = async (of: ServerProcess) => {
+    const reader = await clientOfTest(of);
+    const all = names.map(async (name) => {
+      const { points } = await reader.series(name, query);
+      return [name, points.filter(({ value }) => value !== 0n)] as const;
+    });
+    return new Map(await Promise.all(all));
+  };
+  const sumOf = (points: readonly { readonly value: bigint | null }[] = []) =>
+    points.reduce((sum, { value }) => sum + (value ?? 0n), 0n);
+  const before = await seriesOf(server);
+  expect(sumOf(before.get('c9'))).toBe(5n * 9n + 1_015n);
+  expect(sumOf(before.get('c8'))).toBe(4n);
+
+  const dataDir = join(temporaryDirectory(), 'restored');
+  expect(await run(['restore', file, '--data-dir', dataDir, '--lanes', '1'])).toMatchObject({ status: 0, err: '' });
+  expect(await run(['verify', dataDir])).toMatchObject({ status: 0 });
+  const copy = await serverOfTest({ dataDir, lanes: 1, partitions: 4, environment: HISTORY });
+  expect(await seriesOf(copy)).toEqual(before);
+  // What is added goes on from there, also over a crash.
+  await (await clientOfTest(copy)).increment('c9', 1, { time: now - 3 * HOUR });
+  await copy.crash();
+  const found = await (await clientOfTest(copy)).range('c9', { from: 0, to: now + HOUR });
+  expect(found.value).toBe(5n * 9n + 1_016n);
+});
+
+test('a backup of a server that died has the history that only its log has, and no rows of a counter that is gone by the log alone', async () => {
+  const server = await serverOfTest({ lanes: 1, partitions: 1, environment: HISTORY });
+  const client = await clientOfTest(server);
+  const now = Date.now();
+  const late = (name: string, age: number) => ({ name, delta: 1, time: now - age * HOUR });
+  await client.batch([late('gone', 0), ...Array.from({ length: 200 }, (_, i) => late('gone', 1 + (i % 40)))]);
+  while (pendingItems(await client.stats()) > 0) await client.flush();
+  // What comes last waits for others, a second at most.
+  await client.delete('gone', { reason: 'a test' });
+  await client.batch([late('kept', 0), ...Array.from({ length: 20 }, (_, i) => late('kept', 1 + i))]);
+  await server.kill('SIGKILL');
+  const file = join(temporaryDirectory(), 'dead.backup');
+  expect(await run(['backup', file, '--data-dir', server.dataDir])).toMatchObject({ status: 0, err: '' });
+  const dataDir = join(temporaryDirectory(), 'restored');
+  expect(await run(['restore', file, '--data-dir', dataDir, '--lanes', '1'])).toMatchObject({ status: 0, err: '' });
+  const verified = await run(['verify', dataDir, '--json']);
+  expect(JSON.parse(verified.out)).toMatchObject({ sound: true, lanes: [{ history: { rows: 20 } }] });
+});
+
+test('a backup beside a server that writes histories and ends counters has every counter in its history once', async () => {
+  const server = await serverOfTest({ lanes: 2, partitions: 4, environment: HISTORY });
+  const client = await clientOfTest(server);
+  let isWriting = true;
+  let batches = 0;
+  const writer = (async () => {
+    for (; isWriting; batches++) {
+      const time = Date.now() - (batches % 480) * HOUR;
+      await client.batch(
+        Array.from({ length: 100 }, (_, i) => ({ name: `c${(batches * 7 + i) % 1_000}`, delta: 1, time })),
+      );
+      if (batches % 5 === 0) await client.delete(`c${batches % 1_000}`, { reason: 'a test' }).catch(() => undefined);
+    }
+  })();
+  for (let round = 0; round < 2; round++) {
+    const before = batches;
+    while (batches < before + 40) await client.flush();
+    const file = join(temporaryDirectory(), 'busy.backup');
+    expect(await run(['backup', file, '--data-dir', server.dataDir])).toMatchObject({ status: 0, err: '' });
+    const dataDir = join(temporaryDirectory(), 'restored');
+    expect(await run(['restore', file, '--data-dir', dataDir, '--lanes', '2'])).toMatchObject({ status: 0 });
+    const copy = await serverOfTest({ dataDir, lanes: 2, partitions: 4, environment: HISTORY });
+    const reader = await clientOfTest(copy);
+    expect(await historiesUnlikeValues(reader)).toBe(0);
+    await reader.close();
+    await copy.kill('SIGKILL');
+  }
+  isWriting = false;
+  await writer;
 });
 
 test('whoever reads a directory leaves the lock files of LMDB alone, from which a server takes where its last transaction was', async () => {

@@ -12,7 +12,7 @@ function expectExact(report: KillReport): void {
     actualSum: report.expectedSum,
     partitions: 16,
     partitionsThatDiffer: 0,
-    backups: { failed: 0, partitionsThatDiffer: 0 },
+    backups: { failed: 0, wrongHistories: 0, partitionsThatDiffer: 0 },
   });
 }
 

@@ -51,6 +51,7 @@ const KINDS = [
   Opcode.SEE,
   Opcode.ONCE,
   Kind.KEEP,
+  Kind.BRING,
   Kind.OPEN_PRODUCER,
   Kind.TICK,
   255,

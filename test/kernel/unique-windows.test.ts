@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { ABSENT, ERRORS, OK } from '../../src/errors.js';
 import { type CounterClass, encodeClasses } from '../../src/partition/classes.js';
 import { Kind } from '../../src/partition/partition.js';
+import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Flag } from '../../src/protocol/opcode.js';
+import { writeNameKey } from '../../src/protocol/request.js';
 import type { UniqueCount, UniqueItems, UniquesWindow } from '../../src/protocol/uniques.js';
 import { type configuration, Kernel, NOBODY, replay, START } from './fixture.js';
 import { DAY, HOUR, itemOf, range } from './once-calls.js';
@@ -246,4 +248,74 @@ test('A class that keeps unique items by day says for how many, and has unique i
   expect(changed((view) => view.setUint16(6, 0, true))).toBe(BAD_REQUEST.status);
   expect(changed((view) => view.setUint16(6, 91, true))).toBe(BAD_REQUEST.status);
   expect(changed(() => {})).toBe(OK);
+});
+
+describe('What was seen by hour and day in another partition', () => {
+  const sighting = fc.record({
+    name: fc.constantFrom('a', 'b', 'plain'),
+    first: fc.nat(200),
+    count: fc.oneof({ weight: 6, arbitrary: fc.nat(40) }, fc.constantFrom(300, 3_000)),
+    later: fc.oneof({ weight: 4, arbitrary: fc.nat(3 * HOUR) }, fc.constantFrom(DAY, 3 * DAY, -DAY, 0)),
+  });
+
+  test('is brought whole, in each of its forms, and known from when it was known there', () => {
+    fc.assert(
+      fc.property(
+        fc.array(sighting, { minLength: 1, maxLength: 20, size: 'max' }),
+        fc.constantFrom(20, 1_000, 100_000),
+        (steps, threshold) => {
+          const classes = [CLASSES[0] as CounterClass, { pattern: '*', uniques: threshold, uniquesWindows: DAYS }];
+          const old = kernelOf({}, classes);
+          let now = START;
+          for (const { name, first, count, later } of steps) {
+            now = Math.max(START, now + later);
+            see(old, name, range(first, first + count), now);
+          }
+          const fresh = new Kernel();
+          fresh.add({ operations: ['a', 'b', 'plain'].map((name) => ({ key: { name }, delta: 0n })) }, 0, NOBODY, now);
+          fresh.classify(classes, now);
+          while (fresh.partition.isClassifying) fresh.tick(now);
+          for (const { name, window } of old.partition.seenInWindows()) {
+            const body = new ByteWriter();
+            writeNameKey(body, name);
+            body.bytes(window);
+            expect(fresh.call(Kind.BRING, 0, NOBODY, now, body.copy())).toBe(OK);
+            expect([...fresh.partition.answer]).toEqual([OK]);
+          }
+          const names = new Set([...old.partition.seenInWindows()].map(({ name }) => name));
+          for (const name of names) {
+            for (const at of [now, now + HOUR, now + DAY]) {
+              for (const window of [hours(1), hours(5), hours(24), days(1), days(3), days(DAYS)]) {
+                const ask = (kernel: Kernel) => kernel.uniques('each', [{ name }], window, at).answer?.counts;
+                expect(ask(fresh)).toEqual(ask(old));
+                const sketch = (kernel: Kernel) => kernel.uniques('sketch', [{ name }], window, at).answer?.sketch;
+                if (ask(old)?.[0]?.exact === false) expect(sketch(fresh)).toEqual(sketch(old));
+              }
+            }
+          }
+          expect(replay(fresh.log).stateHash).toBe(fresh.partition.stateHash);
+        },
+      ),
+      { numRuns: 15 },
+    );
+  });
+
+  test('goes under no name that is not there, nor under a class that does not keep it, and by no other body', () => {
+    const kernel = kernelOf();
+    kernel.add({ operations: ['plain', 'a'].map((name) => ({ key: { name }, delta: 1n })) });
+    const bring = (name: string, form: number, items: number) => {
+      const body = new ByteWriter();
+      writeNameKey(body, name);
+      for (let i = 0; i < 3; i++) body.u32(1);
+      body.u8(form);
+      body.bytes(new Uint8Array(items));
+      const status = kernel.call(Kind.BRING, 0, NOBODY, START, body.copy());
+      return status === OK ? kernel.partition.answer[0] : status;
+    };
+    expect(bring('nobody', 0, 8)).toBe(ABSENT);
+    expect(bring('plain', 0, 8)).toBe(NOT_TRACKED.status);
+    expect([bring('a', 0, 8), bring('a', 1, 12_288), bring('a', 2, 8)]).toEqual([OK, OK, OK]);
+    const refused = [bring('a', 0, 7), bring('a', 0, 16_385 * 8), bring('a', 1, 12_287), bring('a', 2, 1_537 * 8)];
+    expect([...refused, bring('a', 3, 8)]).toEqual(Array.from({ length: 5 }, () => BAD_REQUEST.status));
+  });
 });

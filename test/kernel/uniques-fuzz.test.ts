@@ -31,8 +31,26 @@ const keeping = fc
     writer.bytes(bytes.subarray(0, bytes.length - ((bytes.length - 8) % 12)));
     return [Kind.KEEP, writer.copy()] as const;
   });
+const bringing = fc
+  .tuple(
+    fc.constantFrom('exact', 'n', 'sketch'),
+    fc.tuple(fc.nat(2), fc.nat(2), fc.nat(2 ** 31), fc.constantFrom(0, 1, 2, 3)),
+    fc.oneof(
+      fc.uint8Array({ maxLength: 4_000, size: 'max' }).map((bytes) => bytes.subarray(bytes.length & 7)),
+      fc.uint8Array({ minLength: SKETCH_BYTES, maxLength: SKETCH_BYTES, max: 50 }),
+    ),
+  )
+  .map(([name, [hour, day, number, form], bytes]) => {
+    const writer = new ByteWriter();
+    writeNameKey(writer, name);
+    for (const word of [hour, day, number]) writer.u32(word);
+    writer.u8(form);
+    writer.bytes(bytes);
+    return [Kind.BRING, writer.copy()] as const;
+  });
 const body = fc.oneof(
   { weight: 1, arbitrary: keeping },
+  { weight: 1, arbitrary: bringing },
   fc
     .array(counting, { maxLength: 200, size: 'max' })
     .map((operations) => [Opcode.ONCE, bodyOf(encodeOnce, { operations })] as const),

@@ -99,10 +99,10 @@ test('every counter keeps its value through other numbers of partitions and lane
   }
 }, 120_000);
 
-test('unique items go with their names, and are told new, or count, no more', async () => {
+test('unique items go with their names, also by hour and day, and are told new, or count, no more', async () => {
   const classes = [
     { pattern: 'exact:*', uniques: 10_000 },
-    { pattern: 'visitors:*', uniques: 256 },
+    { pattern: 'visitors:*', uniques: 256, uniquesWindows: '7d' },
     { pattern: 'views:*', once: '24h' },
   ];
   const environment = { TALLYSTICK_CLASSES: JSON.stringify(classes) };
@@ -118,6 +118,13 @@ test('unique items go with their names, and are told new, or count, no more', as
   const before = await client.uniques(names);
   expect(new Set(before.map(({ exact }) => exact)).size).toBe(2);
   const union = await client.uniques(names, { union: true });
+  const visitors = names.filter((name, i) => name.startsWith('visitors') && itemsOf(i).length > 0);
+  const inWindows = async (of: Client) => {
+    const windows = await Promise.all(['24h', '7d'].map((window) => of.uniques(visitors, { window })));
+    return windows.flatMap((each) => each.map(({ count, exact }) => ({ count, exact })));
+  };
+  const ofWindows = await inWindows(client);
+  expect(ofWindows.filter(({ count }) => count > 0)).toHaveLength(2 * visitors.length);
   await client.close();
   await old.kill('SIGTERM');
 
@@ -131,6 +138,7 @@ test('unique items go with their names, and are told new, or count, no more', as
     before.map(({ count, exact }) => ({ count, exact })),
   );
   expect(await again.uniques(names, { union: true })).toMatchObject({ count: union.count, exact: union.exact });
+  expect(await inWindows(again)).toEqual(ofWindows);
   expect(await again.get('visitors:1')).toBe(7n);
   expect((await again.see('exact:3', itemsOf(3))).some(({ isNew }) => isNew)).toBe(false);
   for (let visitor = 0; visitor < 80; visitor++) {

@@ -8,7 +8,7 @@ import type { SimTransport } from './sim-network.js';
 import type { World } from './world.js';
 
 /** What a request is besides its frame. */
-export type Asked = Pick<Sent, 'batch' | 'keys' | 'names' | 'after' | 'resumes'> & {
+export type Asked = Pick<Sent, 'batch' | 'keys' | 'names' | 'after' | 'uniques' | 'resumes'> & {
   readonly count?: number;
   readonly done: Sent['done'];
   /** The connection ended first: nobody knows what became of it. */
@@ -62,6 +62,7 @@ export class Link {
       floor,
       sentAt: clock.now,
       wallAt: clock.wall,
+      stepsAt: clock.steps,
       lost,
     };
     this.#waiting.set(id, sent);

@@ -18,6 +18,13 @@ export interface OnceResult extends AddResult {
   readonly counted: readonly boolean[];
 }
 
+/** Of SEE. */
+export interface SeeResult {
+  readonly refused: AddResult['refused'];
+  /** The two bits of each item. */
+  readonly seen: readonly number[];
+}
+
 /** Of EXPIRE. */
 export interface ExpireResult {
   readonly status: number;
@@ -34,7 +41,7 @@ export interface Applied {
   readonly entry: LogEntry;
   /** Of a sequenced one: `producer/incarnation/sequence`. */
   readonly batch: string | undefined;
-  readonly result: AddResult | SetResult | ExpireResult | OnceResult | undefined;
+  readonly result: AddResult | SetResult | ExpireResult | OnceResult | SeeResult | undefined;
   /** How many counters came to their end. */
   readonly ended: number;
   readonly undo: (() => void)[];

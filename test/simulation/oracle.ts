@@ -1,4 +1,4 @@
-import { codeOfStatus } from '../../src/errors.js';
+import { codeOfStatus, ERRORS } from '../../src/errors.js';
 import { decodeAudit } from '../../src/lane/audit.js';
 import { EFFECT_BYTES, hasEffect } from '../../src/lane/recovery.js';
 import type { SealedGroup } from '../../src/log/log.js';
@@ -20,8 +20,9 @@ import {
   decodeSyncAnswer,
   type Progress,
 } from '../../src/protocol/response.js';
+import { bitsOfSeen, decodeSeeAnswer, decodeUniquesAnswer } from '../../src/protocol/uniques.js';
 import { entriesOf } from './journal.js';
-import type { AddResult, Applied, ExpireResult, OnceResult, SetResult } from './model-results.js';
+import type { AddResult, Applied, ExpireResult, OnceResult, SeeResult, SetResult } from './model-results.js';
 import { PartitionModel } from './partition-model.js';
 import type { Sent } from './requests.js';
 import { LANE_OF, MODEL_OPTIONS, PARTITIONS } from './shape.js';
@@ -136,6 +137,8 @@ export class Oracle {
     else if (this.#world.server.isAfterFailure) this.#wrong(`opcode ${opcode} is acknowledged after storage failed`);
     else if (sent.opcode === Opcode.ADD) this.#added(sent, flags, body);
     else if (sent.opcode === Opcode.ONCE) this.#counted(sent, flags, body);
+    else if (sent.opcode === Opcode.SEE) this.#saw(sent, flags, body);
+    else if (sent.opcode === Opcode.UNIQUES) this.#uniques(sent, body);
     else if (sent.opcode === Opcode.EXPIRE) this.#expires(sent, flags, body);
     else if (hasEffect(sent.opcode)) this.#wasSet(sent, flags, body);
     else if (sent.opcode === Opcode.GET) this.#read(sent, body);
@@ -177,6 +180,16 @@ export class Oracle {
       const { refused, counted, values } = result as OnceResult;
       const isRefused = same(refused.flatMap(Object.values), answer.refused.flatMap(Object.values));
       return isRefused && same(counted, answer.counted) && same(values, answer.values);
+    });
+  }
+
+  #saw(sent: Sent, flags: number, body: Uint8Array): void {
+    const hasValues = (sent.flags & Flag.VALUES) !== 0;
+    const answer = decodeSeeAnswer(body, sent.count, hasValues);
+    this.#written(sent, flags, answer, ({ result }) => {
+      const { refused, seen } = result as SeeResult;
+      const isRefused = same(refused.flatMap(Object.values), answer.refused.flatMap(Object.values));
+      return isRefused && (!hasValues || same(seen, answer.seen.map(bitsOfSeen)));
     });
   }
 
@@ -228,6 +241,37 @@ export class Oracle {
         if (found?.status === expected.status && found.value === expected.value) return;
         this.#wrong(`${JSON.stringify(key)} at ${position} is ${found?.value}, not ${expected.value}`);
       });
+    });
+  }
+
+  /** Of a window it may say that it is not known if the clock was ever set back, but never another number than a list has. */
+  #uniques(sent: Sent, body: Uint8Array): void {
+    const { partition, floor, keys = [], uniques, wallAt, stepsAt } = sent;
+    if (!uniques) return;
+    const { wanted, window } = uniques;
+    const { position, flushed, counts } = decodeUniquesAnswer(body, wanted);
+    this.#progress(partition, position, flushed);
+    if (position < floor) this.#wrong(`unique items are of ${position}, but ${floor} was known when it was asked`);
+    if (!(sent.flags & Flag.LATEST)) this.#mustBeStored(partition, position, 'a durable number of items');
+    const { clock, tally } = this.#world;
+    // Whichever time it is of: it was read between the two.
+    const times = [wallAt, clock.wall];
+    if (window && clock.steps !== stepsAt) return;
+    const mayBeUnknown = window && tally['wall clock back'] > 0;
+    this.judgeAt(partition, position, () => {
+      const { sightings } = this.#model(partition);
+      const expected = times.map((now) =>
+        wanted === 'each'
+          ? sightings.each(keys, position, window, now)
+          : [sightings.union(keys, position, window, now)],
+      );
+      for (const [index, told] of counts.entries()) {
+        if (mayBeUnknown && told.status === ERRORS.NOT_TRACKED.status) continue;
+        const isRight = expected.some((each) => JSON.stringify(each[index]) === JSON.stringify(told));
+        if (!isRight)
+          this.#wrong(`${JSON.stringify(told)} of ${JSON.stringify({ keys, uniques })} at ${position} is wrong`);
+        if (told.count > 0) this.#world.uniquesCompared++;
+      }
     });
   }
 
@@ -396,7 +440,14 @@ export class Oracle {
 }
 
 /** Requests that change counters, and may have a sequence. */
-const MAY_REPEAT: ReadonlySet<number> = new Set([Opcode.ADD, Opcode.SET, Opcode.DELETE, Opcode.EXPIRE, Opcode.ONCE]);
+const MAY_REPEAT: ReadonlySet<number> = new Set([
+  Opcode.ADD,
+  Opcode.SET,
+  Opcode.DELETE,
+  Opcode.EXPIRE,
+  Opcode.ONCE,
+  Opcode.SEE,
+]);
 
 function isWrite({ opcode }: Sent): boolean {
   return MAY_REPEAT.has(opcode);

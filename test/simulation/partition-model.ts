@@ -14,7 +14,9 @@ import {
   type Key,
   type Operation,
 } from '../../src/protocol/request.js';
-import type { AddResult, Applied, ExpireResult, OnceResult, SetResult } from './model-results.js';
+import { decodeSee } from '../../src/protocol/uniques.js';
+import type { AddResult, Applied, ExpireResult, OnceResult, SeeResult, SetResult } from './model-results.js';
+import { Sightings } from './sightings.js';
 
 /**
  * What a partition is, from outside: a map of values, a set of batches that were applied, each once. It is fed the bodies in the
@@ -79,6 +81,8 @@ export interface ModelOptions {
   readonly hoursAhead: ReadonlyMap<number, number>;
   /** For how long, in milliseconds, and how many items of a counter count once, by the class of its name. */
   readonly onceOf: (name: string) => { readonly within: number; readonly items: number } | undefined;
+  /** Whether the class of a name keeps unique items, by hour and day too. */
+  readonly keepsUniques: (name: string) => boolean;
 }
 
 export class PartitionModel {
@@ -95,12 +99,18 @@ export class PartitionModel {
   readonly #dayEnds: Map<number, number>;
   /** By name, when each item was counted last, by the kernel's clock. */
   readonly #items = new Map<string, Map<string, number>>();
+  readonly sightings: Sightings;
   #incarnation = 0;
   #time = 0;
   #clock = 0;
 
   constructor(options: ModelOptions) {
     this.#options = options;
+    this.sightings = new Sightings(options.keepsUniques, {
+      nameOf: (key, position) => this.nameOf(key, position),
+      wentAt: (name, position) => this.#deletions.get(name)?.findLast((at) => at <= position) ?? 0,
+      isThere: (name, position) => this.valueAt(name, position) !== undefined,
+    });
     this.#dayEnds = new Map([...options.hoursAhead.keys()].map((number) => [number, 0]));
   }
 
@@ -190,6 +200,7 @@ export class PartitionModel {
     let result: Applied['result'];
     if (kind === Opcode.ADD) result = this.#add(decodeAdd(body, flags).operations, flags, position, undo);
     else if (kind === Opcode.ONCE) result = this.#once(decodeOnce(body, flags).operations, flags, position, undo);
+    else if (kind === Opcode.SEE) result = this.#see(entry, undo);
     else if (kind === Opcode.EXPIRE) result = this.#expiry(decodeExpire(body, flags), position, undo);
     else if (hasEffect(kind)) {
       const changed = this.#change(entry, undo);
@@ -326,6 +337,12 @@ export class PartitionModel {
     undo.push(() => (before === undefined ? items.delete(id) : items.set(id, before)));
     this.#write(name, value + delta, position, undo);
     return { status: OK, counted: true, value: value + delta };
+  }
+
+  #see({ body, flags, sequence: position, milliseconds }: LogEntry, undo: (() => void)[]): SeeResult {
+    const { sightings } = decodeSee(body, flags);
+    const exists = (name: string) => this.#write(name, this.#valueOf(name) ?? 0n, position, undo);
+    return this.sightings.see(sightings, { milliseconds, position }, exists, undo);
   }
 
   /** SET or DELETE, and the delta that is logged behind it. */

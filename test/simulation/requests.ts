@@ -1,4 +1,5 @@
 import type { Key } from '../../src/protocol/request.js';
+import type { UniquesWindow } from '../../src/protocol/uniques.js';
 
 /** A request on one connection, as its client remembers it. */
 export interface Sent {
@@ -16,6 +17,8 @@ export interface Sent {
   readonly names?: readonly string[];
   /** The position that a GET waits for. */
   readonly after?: number;
+  /** What a UNIQUES asks for. */
+  readonly uniques?: { readonly wanted: 'each' | 'union'; readonly window?: UniquesWindow };
   /** A HELLO that opens nothing. */
   readonly resumes?: boolean;
   /** A position that anybody had been told when it was sent: what it shows or makes is not before. */
@@ -23,6 +26,8 @@ export interface Sent {
   readonly sentAt: number;
   /** The same by the wall clock. */
   readonly wallAt: number;
+  /** How often that had been set. */
+  readonly stepsAt: number;
   /** What the client does with the answer. */
   readonly done: (answer: Answer) => void;
 }

@@ -10,7 +10,7 @@ const LEAST_OF_EACH_FAULT = 15;
 /** Runs a range of seeds, and sees that they did what a simulation is for. */
 export async function runSeeds(first: number, count: number): Promise<void> {
   const faults = noFaults();
-  let compared = 0;
+  let [compared, uniques] = [0, 0];
   for (let seed = first; seed < first + count; seed++) {
     const report = await simulate(seed);
     if (report.violation !== undefined) throw new Error(await describeFailure(report));
@@ -18,9 +18,11 @@ export async function runSeeds(first: number, count: number): Promise<void> {
     expect(report.crashes, `crashes of seed ${seed}`).toBeGreaterThanOrEqual(1);
     addFaults(faults, report.faults);
     compared += report.memoriesCompared;
+    uniques += report.uniquesCompared;
   }
   for (const [fault, times] of Object.entries(faults)) expect(times, fault).toBeGreaterThanOrEqual(LEAST_OF_EACH_FAULT);
   expect(compared, 'memories compared with the one before the crash').toBeGreaterThanOrEqual(count);
+  expect(uniques, 'numbers of unique items').toBeGreaterThanOrEqual(count);
 }
 
 /** Runs a failed seed once more, for its trace. */

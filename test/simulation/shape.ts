@@ -14,6 +14,9 @@ export const partitionsOf = (lane: number): number[] => PARTITIONS.filter((parti
 
 export const shapeOf = (lane: number) => ({ partitions: partitionsOf(lane), kernelVersion: KERNEL_VERSION });
 
+/** Days for which unique items are kept by day. */
+export const UNIQUE_DAYS = 3;
+
 export const CONFIGURATION = {
   partitions: PARTITIONS.length,
   secret: new Uint8Array(16).fill(9),
@@ -26,10 +29,10 @@ export const CONFIGURATION = {
   classes: [
     { pattern: '*1*', windows: '1d', seconds: true, history: true, lateness: 'any' },
     { pattern: '*2*', windows: '1h' },
-    { pattern: 'mixed3*', ttl: 700 },
+    { pattern: 'mixed3*', ttl: 700, uniques: 256, uniquesWindows: UNIQUE_DAYS },
     { pattern: 'mixed5*', rollover: 'daily', once: 100, onceItems: 3 },
     { pattern: 'mixed6*', rollover: 'daily', zone: 'Asia/Tokyo' },
-    { pattern: 'mixed*', once: 100, onceItems: 3 },
+    { pattern: 'mixed*', once: 100, onceItems: 3, uniques: 256, uniquesWindows: UNIQUE_DAYS },
   ] satisfies CounterClass[],
 };
 
@@ -43,6 +46,7 @@ export const MODEL_OPTIONS = {
     [5, 9],
   ]),
   onceOf: (name: string) => (/^mixed[^36]/.test(name) && !/[12]/.test(name) ? { within: 100, items: 3 } : undefined),
+  keepsUniques: (name: string) => /^mixed[^56]/.test(name) && !/[12]/.test(name),
 };
 
 /** So many names of a partition with a prefix. */

@@ -9,6 +9,7 @@ import { decodeExpireAnswer } from '../../src/protocol/expiry.js';
 import { decodeOnceAnswer } from '../../src/protocol/once.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { type AddAnswer, decodeAddAnswer, decodeSetAnswer, decodeSyncAnswer } from '../../src/protocol/response.js';
+import { bitsOfSeen, decodeSeeAnswer } from '../../src/protocol/uniques.js';
 import { bodyOf, Link, refusalOf } from './link.js';
 import type { Answer } from './requests.js';
 import { LANES, PARTITIONS, partitionsOf } from './shape.js';
@@ -238,13 +239,13 @@ export class SimClient {
   // --- batches ---
 
   #send(link: Link, stream: Stream, batch: Batch, applied: number): void {
-    const { opcode, flags, operations, once } = batch.content;
+    const { opcode, flags, operations, once, sightings } = batch.content;
     const body = batch.body(stream.unansweredBefore(batch));
     const { incarnation } = stream;
     batch.copies++;
     link.send(opcode, flags | applied | Flag.SEQUENCED, batch.partition, body, {
       batch: batch.key,
-      count: (once ?? operations).length,
+      count: (once ?? sightings ?? operations).length,
       done: (answer) => {
         batch.copies--;
         if (stream.incarnation === incarnation) this.#ended(link, stream, batch, answer, applied === 0);
@@ -355,7 +356,7 @@ export const MAY_REFUSE: ReadonlySet<string> = new Set([
 ]);
 
 function endingOf(batch: Batch, { body }: Answer, life: number): { ending: Ending; flushed: number } {
-  const { opcode, operations, flags, once } = batch.content;
+  const { opcode, operations, flags, once, sightings } = batch.content;
   const values = (flags & Flag.VALUES) !== 0;
   if (opcode === Opcode.EXPIRE) {
     const { position, flushed, status, expires } = decodeExpireAnswer(body);
@@ -365,6 +366,11 @@ function endingOf(batch: Batch, { body }: Answer, life: number): { ending: Endin
     const { position, flushed, ...answer } = decodeOnceAnswer(body, once.length, values);
     const text = `${textOf(answer.refused)} ${answer.counted} ${answer.values}`;
     return { ending: { life, position, refused: new Set(answer.refused.map(({ index }) => index)), text }, flushed };
+  }
+  if (sightings) {
+    const { position, flushed, refused, seen } = decodeSeeAnswer(body, sightings.length, values);
+    const text = `${textOf(refused)} ${seen.map(bitsOfSeen)}`;
+    return { ending: { life, position, refused: new Set(refused.map(({ index }) => index)), text }, flushed };
   }
   if (opcode !== Opcode.ADD) {
     const { position, flushed, status, previous } = decodeSetAnswer(body);

@@ -12,6 +12,8 @@ interface Event {
  * events that are due at the same time happen in the order in which they were set.
  */
 export class SimClock {
+  /** How often the wall clock was set. */
+  steps = 0;
   #now = 0;
   #wallOffset = 1_700_000_000_000;
   #order = 0;
@@ -28,6 +30,7 @@ export class SimClock {
   }
 
   stepWall(milliseconds: number): void {
+    this.steps++;
     this.#wallOffset += milliseconds;
   }
 

@@ -1,11 +1,12 @@
 import { Opcode } from '../../src/protocol/opcode.js';
 import { encodeGet } from '../../src/protocol/request.js';
 import { decodeGetAnswer } from '../../src/protocol/response.js';
+import { encodeUniques } from '../../src/protocol/uniques.js';
 import type { FaultCounts } from './faults.js';
 import { historyFault } from './history-oracle.js';
 import { bodyOf, refusalOf } from './link.js';
 import { withRecycledMemory } from './recycled-memory.js';
-import { LANE_OF, LANES, LEDGER_NAMES, MIXED_NAMES, PARTITIONS } from './shape.js';
+import { LANE_OF, LANES, LEDGER_NAMES, MIXED_NAMES, PARTITIONS, UNIQUE_DAYS } from './shape.js';
 import type { LaneDisk } from './sim-disk.js';
 import { Workload } from './workload.js';
 import { Violation, World } from './world.js';
@@ -17,6 +18,7 @@ export interface SeedReport {
   readonly crashes: number;
   readonly simulatedMilliseconds: number;
   readonly memoriesCompared: number;
+  readonly uniquesCompared: number;
   readonly checkpointsMade: number;
   readonly faults: FaultCounts;
   /** Of everything that happened: the same for every run of the seed. */
@@ -66,6 +68,7 @@ export async function simulate(seed: number, isTraced = false): Promise<SeedRepo
     crashes: world.server.crashes,
     simulatedMilliseconds: world.clock.now,
     memoriesCompared: world.memoriesCompared,
+    uniquesCompared: world.uniquesCompared,
     checkpointsMade: world.checkpointsMade,
     faults: world.tally,
     traceHash: world.traceHash,
@@ -222,11 +225,36 @@ class Simulation {
       });
     }
     await this.#until(() => compared === PARTITIONS.length, 'the last read');
+    await this.#compareUniques();
     await this.#until(() => server.hasWholeHistory, 'the history');
     for (const partition of PARTITIONS) {
       const { history } = server.disks[LANE_OF[partition] as number] as LaneDisk;
       const wrong = historyFault(partition, oracle.models[partition]?.applied ?? [], history);
       if (wrong) throw new Violation(wrong);
     }
+  }
+
+  /** What was seen, ever and in the longest windows, of which the oracle judges the answers. */
+  async #compareUniques(): Promise<void> {
+    const [reader] = this.#workload.clients;
+    const windows = [undefined, { unit: 'hours', length: 24 }, { unit: 'days', length: UNIQUE_DAYS }] as const;
+    let [asked, answered] = [0, 0];
+    for (const partition of PARTITIONS) {
+      const keys = (MIXED_NAMES[partition] as string[]).map((name) => ({ name }));
+      for (const window of windows) {
+        const uniques = { wanted: 'each' as const, ...(window && { window }) };
+        const body = bodyOf((writer) => encodeUniques(writer, { ...uniques, keys }));
+        asked++;
+        reader?.link(partition)?.send(Opcode.UNIQUES, 0, partition, body, {
+          keys,
+          uniques,
+          done: (answer) => {
+            answered++;
+            if (refusalOf(answer)) this.#world.violate('the last numbers of unique items are refused');
+          },
+        });
+      }
+    }
+    await this.#until(() => answered === asked, 'the last numbers of unique items');
   }
 }

@@ -10,6 +10,7 @@ import {
   type Operation,
   type SetRequest,
 } from '../../src/protocol/request.js';
+import { encodeSee, type Sighting } from '../../src/protocol/uniques.js';
 
 /** What a session numbers its batches in: one partition under one incarnation. */
 
@@ -19,7 +20,8 @@ export interface BatchContent {
     | typeof Opcode.SET
     | typeof Opcode.DELETE
     | typeof Opcode.EXPIRE
-    | typeof Opcode.ONCE;
+    | typeof Opcode.ONCE
+    | typeof Opcode.SEE;
   /** ATOMIC and VALUES. */
   readonly flags: number;
   readonly operations: readonly Operation[];
@@ -27,6 +29,7 @@ export interface BatchContent {
   readonly delete?: Omit<DeleteRequest, 'sequence'>;
   readonly expire?: Omit<ExpireRequest, 'sequence'>;
   readonly once?: readonly OnceOperation[];
+  readonly sightings?: readonly Sighting[];
   readonly cursor?: Uint8Array;
 }
 
@@ -139,7 +142,7 @@ export class Stream {
   }
 }
 
-function payloadOf({ operations, set, delete: deletion, expire, once, cursor }: BatchContent): Uint8Array {
+function payloadOf({ operations, set, delete: deletion, expire, once, sightings, cursor }: BatchContent): Uint8Array {
   const writer = new ByteWriter(64);
   writer.u8(cursor?.length ?? 0);
   if (cursor) writer.bytes(cursor);
@@ -147,6 +150,7 @@ function payloadOf({ operations, set, delete: deletion, expire, once, cursor }: 
   else if (deletion) encodeDelete(writer, deletion);
   else if (expire) encodeExpire(writer, expire);
   else if (once) encodeOnce(writer, { operations: once });
+  else if (sightings) encodeSee(writer, { sightings });
   else encodeAdd(writer, { operations });
   return writer.view();
 }

@@ -17,9 +17,10 @@ import {
   type SetRequest,
 } from '../../src/protocol/request.js';
 import { decodeListAnswer, decodeOpenAnswer } from '../../src/protocol/response.js';
+import { encodeSee, encodeUniques } from '../../src/protocol/uniques.js';
 import { bodyOf, type Link, refusalOf } from './link.js';
 import type { Answer } from './requests.js';
-import { EPOCH, LEDGER_NAMES, MIXED_NAMES, MODEL_OPTIONS, PARTITIONS } from './shape.js';
+import { EPOCH, LEDGER_NAMES, MIXED_NAMES, MODEL_OPTIONS, PARTITIONS, UNIQUE_DAYS } from './shape.js';
 import { MAY_REFUSE, SimClient } from './sim-client.js';
 import type { Batch, BatchContent } from './stream.js';
 import type { World } from './world.js';
@@ -32,6 +33,8 @@ const ACTIONS = {
   'operation with an id': 8,
   'loose write': 6,
   'counted once': 9,
+  seen: 12,
+  'unique items': 14,
   read: 14,
   open: 5,
   list: 2,
@@ -103,7 +106,9 @@ export class Workload {
     const action = random.weighted(ACTIONS);
     if (action === 'batch') this.#batch(client, partition);
     else if (action === 'counted once') this.#countOnce(client, link, partition);
+    else if (action === 'seen') this.#see(client, link, partition);
     else if (!link) return;
+    else if (action === 'unique items') this.#uniques(link, partition);
     else if (action === 'sequenced change') this.#sequencedChange(client, partition);
     else if (action === 'operation with an id') this.#identifiedOperation(link, partition);
     else if (action === 'loose write') this.#looseWrite(link, partition);
@@ -246,6 +251,49 @@ export class Workload {
       const body = bodyOf((writer) => encodeOnce(writer, { operations: once }));
       this.#loose(link, partition, Opcode.ONCE, flags | (isApplied ? Flag.APPLIED : 0), body, once.length);
     }
+  }
+
+  /** With a sequence or without. Few items, so that many were seen already. */
+  #see(client: SimClient, link: Link | undefined, partition: number): void {
+    const { random } = this.#world;
+    const sightings = Array.from({ length: random.between(1, 5) }, () => ({
+      key: random.pick(this.#uniquesKeys(partition, 1)),
+      item: Uint8Array.of(random.between(1, 12)),
+    }));
+    const flags = random.chance(0.5) ? Flag.VALUES : 0;
+    const isApplied = random.chance(0.3);
+    const stream = client.streams[partition];
+    if (random.chance(0.6) && stream && stream.kept.length < MOST_KEPT) {
+      this.#world.operations += sightings.length;
+      client.write(partition, { opcode: Opcode.SEE, sightings, flags, operations: [] }, isApplied);
+    } else if (link) {
+      const body = bodyOf((writer) => encodeSee(writer, { sightings }));
+      this.#loose(link, partition, Opcode.SEE, flags | (isApplied ? Flag.APPLIED : 0), body, sightings.length);
+    }
+  }
+
+  #uniques(link: Link, partition: number): void {
+    const { random } = this.#world;
+    this.#world.operations++;
+    const keys = this.#uniquesKeys(partition, random.between(1, 4));
+    const wanted = random.pick(['each', 'union'] as const);
+    const unit = random.pick(['hours', 'days'] as const);
+    const length = random.between(1, unit === 'hours' ? 24 : UNIQUE_DAYS);
+    const uniques = { wanted, ...(random.chance(0.8) && { window: { unit, length } }) };
+    const body = bodyOf((writer) => encodeUniques(writer, { ...uniques, keys }));
+    const flags = random.chance(0.5) ? Flag.LATEST : 0;
+    link.send(Opcode.UNIQUES, flags, partition, body, { keys, uniques, done: (answer) => this.#expectRight(answer) });
+  }
+
+  /** Mostly of names whose class keeps unique items. */
+  #uniquesKeys(partition: number, count: number): Key[] {
+    const { random } = this.#world;
+    const all = MIXED_NAMES[partition] as string[];
+    const kept = all.filter((name) => MODEL_OPTIONS.keepsUniques(name));
+    return Array.from({ length: count }, () => {
+      const name = random.pick(random.chance(0.1) || kept.length === 0 ? all : kept);
+      return (random.chance(0.3) ? this.#ids[partition]?.get(name) : undefined) ?? { name };
+    });
   }
 
   /** Few items, so that many were counted already, and more than a class keeps. */

@@ -31,6 +31,8 @@ export class World {
   readonly damageChance = 0.5;
   operations = 0;
   memoriesCompared = 0;
+  /** Numbers of unique items that are not 0. */
+  uniquesCompared = 0;
   checkpointsMade = 0;
   turn = 0;
   /** The lines of the trace, where one is wanted. */
