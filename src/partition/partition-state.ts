@@ -45,3 +45,15 @@ export interface PartitionStatistics {
   readonly applied: number;
   readonly refused: number;
 }
+
+/** The bytes are drawn at `describe` in src/kernel/kernel.ts. */
+export function decodeProducer(bytes: Uint8Array): ProducerState {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const cursorLength = view.getUint32(16, true);
+  return {
+    producer: view.getUint32(0, true),
+    incarnation: view.getUint32(4, true),
+    next: view.getUint32(8, true) + view.getUint32(12, true) * 2 ** 32,
+    cursor: cursorLength === 0 ? null : bytes.slice(20, 20 + cursorLength),
+  };
+}

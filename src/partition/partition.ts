@@ -2,7 +2,13 @@ import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
 import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
 import type { KernelExports } from './kernel-exports.js';
-import type { KnownProducer, PartitionStatistics, ProducerState, TrackedCounter } from './partition-state.js';
+import {
+  decodeProducer,
+  type KnownProducer,
+  type PartitionStatistics,
+  type ProducerState,
+  type TrackedCounter,
+} from './partition-state.js';
 import { Touched } from './touched.js';
 
 export type { PartitionConfiguration } from './configuration.js';
@@ -487,16 +493,4 @@ export class Partition {
 /** Milliseconds of the last body of a state, by its first page. */
 export function timeOfState(page: Uint8Array): number {
   return Number(new DataView(page.buffer, page.byteOffset).getBigInt64(H_TIME - HEADER, true));
-}
-
-/** The bytes are drawn at `describe` in src/kernel/kernel.ts. */
-function decodeProducer(bytes: Uint8Array): ProducerState {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const cursorLength = view.getUint32(16, true);
-  return {
-    producer: view.getUint32(0, true),
-    incarnation: view.getUint32(4, true),
-    next: view.getUint32(8, true) + view.getUint32(12, true) * 2 ** 32,
-    cursor: cursorLength === 0 ? null : bytes.slice(20, 20 + cursorLength),
-  };
 }
