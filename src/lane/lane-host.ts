@@ -22,6 +22,7 @@ import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
 import type { Quota } from './quota.js';
 import { configure, type LaneConfiguration, replayBehind, restoreCheckpoints } from './recovery.js';
+import { Retentions } from './retentions.js';
 import { RollUps } from './roll-ups.js';
 
 /**
@@ -39,6 +40,7 @@ export interface LaneHostParts {
   readonly history: HistoryTables;
   /** Computes the roll-ups of the history. */
   readonly planner: RollUpPlanner;
+  /** Of the history, where a class does not say more. */
   readonly retention: Retention;
   /** The compiled kernel. */
   readonly kernel: WebAssembly.Module;
@@ -173,8 +175,9 @@ export class LaneHost {
       ...{ isPoisoned, describe, describePartition },
     });
     this.#checkpoints.start();
-    const { planner, retention, onFailed } = this.#parts;
-    this.#rollUps = new RollUps({ history, planner, retention, partitions: partitions.keys(), clock, onFailed });
+    const { planner, retention, configuration, onFailed } = this.#parts;
+    const retentions = new Retentions(retention, configuration.classes);
+    this.#rollUps = new RollUps({ history, planner, retentions, partitions, clock, onFailed });
   }
 
   /** Another lane rang: it has sent something, or made room. What came before the lane serves is found when it does. */
@@ -196,7 +199,10 @@ export class LaneHost {
     const { latency, groupSizes, ...counts } = this.#commit.stats();
     return {
       recovery: { ...this.recovery },
-      classes: this.#parts.configuration.classes.map((rule) => ({ ...rule })),
+      classes: this.#parts.configuration.classes.map(({ history, ...rule }) => ({
+        ...rule,
+        ...(history !== undefined && { history: typeof history === 'object' ? { ...history } : history }),
+      })),
       connections: this.#connections.size,
       ...this.#traffic,
       log: { ...counts, ...this.#parts.storage.log.stats() },
