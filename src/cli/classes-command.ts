@@ -58,8 +58,16 @@ function asJson({ name, rule }: Row): unknown {
 
 function asLine({ name, rule }: Row): string {
   const { pattern = '', ...kept } = rule ?? {};
-  const told = Object.entries(kept).map(([key, value]) => `${key} ${value}`);
+  const told = Object.entries(kept).map(([key, value]) => `${key} ${inWords(value)}`);
   const keeps = rule ? ['total', ...told].join(', ') : 'total alone: no class matches';
   const what = rule ? `${escaped(String(pattern))}: ${keeps}` : keeps;
   return name === undefined ? what : `${escaped(name)}  ${what}`;
+}
+
+/** Of what has parts, each with its name. */
+function inWords(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Object.entries(value)
+    .map(([part, kept]) => `${part} ${kept}`)
+    .join(' ');
 }

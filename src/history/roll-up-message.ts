@@ -1,19 +1,23 @@
 import type { ErrorCode } from '../errors.js';
 import type { Resolution } from '../series/bucket.js';
 import { KEY_BYTES, keyBytes } from './key.js';
-import type { RollUp, RollUpRequest } from './roll-up.js';
+import type { Look, LookRequest, RollUp, RollUpRequest } from './roll-up.js';
 import type { StoredRow } from './tables.js';
 
 /** What goes between a lane and the pool that computes its roll-ups. */
 
-export interface RollUpTask extends RollUpRequest {
+export interface RollUpTask {
   /** The file of the lane's history. */
   readonly path: string;
+  readonly asked:
+    | { readonly kind: 'step'; readonly request: RollUpRequest }
+    | { readonly kind: 'look'; readonly request: LookRequest };
 }
 
 export type RollUpAnswer =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'step'; readonly step: PackedRollUp }
+  | { readonly kind: 'look'; readonly look: Look }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string };
 
 /**

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import { TallystickError } from '../errors.js';
-import type { RollUp, RollUpPlanner, RollUpRequest } from './roll-up.js';
+import type { Look, LookRequest, RollUp, RollUpPlanner, RollUpRequest } from './roll-up.js';
 import { type RollUpAnswer, type RollUpTask, unpacked } from './roll-up-message.js';
 
 /** One is busy for a step at a time; the lane's writing is what bounds a roll-up. */
@@ -27,9 +27,20 @@ export class RollUpPool implements RollUpPlanner {
 
   /** @throws TallystickError DATA_DAMAGED, LOG_CORRUPT */
   async next(request: RollUpRequest): Promise<RollUp | undefined> {
-    const answer = await this.#pool.run({ ...request, path: this.#path });
-    if (answer.kind === 'failed') throw new TallystickError(answer.code, answer.detail);
+    const answer = await this.#ask({ kind: 'step', request });
     return answer.kind === 'step' ? unpacked(answer.step) : undefined;
+  }
+
+  /** @throws TallystickError DATA_DAMAGED, LOG_CORRUPT */
+  async look(request: LookRequest): Promise<Look | undefined> {
+    const answer = await this.#ask({ kind: 'look', request });
+    return answer.kind === 'look' ? answer.look : undefined;
+  }
+
+  async #ask(asked: RollUpTask['asked']): Promise<RollUpAnswer> {
+    const answer = await this.#pool.run({ path: this.#path, asked });
+    if (answer.kind === 'failed') throw new TallystickError(answer.code, answer.detail);
+    return answer;
   }
 
   /** Waits for the step at hand: a thread is never terminated within LMDB. */

@@ -1,6 +1,6 @@
 import { TallystickError } from '../errors.js';
 import { LmdbTablesReader } from './lmdb-tables.js';
-import { nextRollUp } from './roll-up.js';
+import { lookAt, nextRollUp } from './roll-up.js';
 import { packed, type RollUpAnswer, type RollUpTask } from './roll-up-message.js';
 import { RowCodec } from './row.js';
 
@@ -10,10 +10,14 @@ const codec = new RowCodec();
 let opened: LmdbTablesReader | undefined;
 
 /** A task of the pool's threads. */
-export default function computeRollUp({ path, ...request }: RollUpTask): RollUpAnswer {
+export default function computeRollUp({ path, asked }: RollUpTask): RollUpAnswer {
   try {
     opened ??= new LmdbTablesReader(path);
-    const step = nextRollUp(opened, codec, request);
+    if (asked.kind === 'look') {
+      const look = lookAt(opened, asked.request);
+      return look ? { kind: 'look', look } : { kind: 'nothing' };
+    }
+    const step = nextRollUp(opened, codec, asked.request);
     return step ? { kind: 'step', step: packed(step) } : { kind: 'nothing' };
   } catch (error) {
     // The class of an error does not go from thread to thread.

@@ -1,6 +1,6 @@
 import { MILLISECONDS, type Resolution } from '../series/bucket.js';
-import { sumOf, UNITS } from './bucket.js';
-import { keyOf, partsOf, spanStart } from './key.js';
+import { type CounterKey, sumOf, UNITS } from './bucket.js';
+import { after, keyOf, partsOf, spanStart } from './key.js';
 import { decodeState } from './partition-state.js';
 import type { RowCodec } from './row.js';
 import type { HistoryReader, StoredRow } from './tables.js';
@@ -16,6 +16,9 @@ import type { HistoryReader, StoredRow } from './tables.js';
  *
  * A step takes what is the oldest and removes what it took, so the next step follows from what is stored: there is no place
  * to remember. A row that comes late, for a time that was rolled up, is taken by the next step like any other.
+ *
+ * Where classes keep minutes, or hours, for different times, that is done of the days that are old enough for all of them. Of the days behind those
+ * the owner, which alone knows the classes, looks at some counters of a day after the other (`lookAt`), and asks for a step of those that are due.
  *
  * Only whole days of UTC are rolled up. So minutes are kept for their retention and up to a day longer, and no hour is
  * half minutes for a reason other than lateness.
@@ -34,6 +37,12 @@ const SLOTS_OF_A_STEP = 32;
 const MINUTES_OF_A_STEP = SLOTS_OF_A_STEP * UNITS.hour;
 /** Each becomes a put and a removal, so fewer of them. */
 const HOURS_OF_A_STEP = 512;
+const SLOTS_LOOKED_AT = { minute: SLOTS_OF_A_STEP, hour: HOURS_OF_A_STEP } as const;
+const ROWS_LOOKED_AT = 1_024;
+
+const TARGETS = { minute: 'hour', hour: 'day' } as const;
+/** Spans of rows: hours that hold minutes, and the day itself that holds hours. */
+const SPANS_OF_A_DAY = { minute: UNITS.hour, hour: 1 } as const;
 
 /** A step of the roll-up of a partition, to be written at this revision of it alone. */
 export interface RollUp {
@@ -52,11 +61,46 @@ export interface RollUpRequest {
   readonly retention: Retention;
   /** Milliseconds since 1970. */
   readonly now: number;
+  /** Only these, however old they are. */
+  readonly some?: SomeCounters;
+}
+
+export type RollUpSource = Exclude<Resolution, 'day'>;
+type Counter = Omit<CounterKey, 'partition'>;
+
+/** Counters that have rows in a day, all of whose slots are less than SLOTS_LOOKED_AT behind `slot`. */
+export interface SomeCounters {
+  readonly source: RollUpSource;
+  /** Since 1970, of UTC. */
+  readonly day: number;
+  readonly slot: number;
+  readonly counters: readonly Counter[];
+}
+
+export interface LookRequest {
+  readonly partition: number;
+  readonly source: RollUpSource;
+  /** Where to begin, and the day before which to end. */
+  readonly day: number;
+  readonly slot: number;
+  readonly end: number;
+}
+
+/** What a look found, and the slot of the same day at which the next one begins. */
+export interface Look extends SomeCounters {
+  readonly next: number;
 }
 
 /** Computes steps, in whichever thread. */
 export interface RollUpPlanner {
   next(request: RollUpRequest): Promise<RollUp | undefined>;
+  look(request: LookRequest): Promise<Look | undefined>;
+}
+
+/** The day before which everything is old enough. */
+export function dueBefore({ minuteHours, hourDays }: Retention, source: RollUpSource, now: number): number {
+  const age = source === 'minute' ? minuteHours * MILLISECONDS.hour : hourDays * MILLISECONDS.day;
+  return Math.max(0, Math.floor((now - age) / MILLISECONDS.day));
 }
 
 /**
@@ -65,18 +109,105 @@ export interface RollUpPlanner {
  * @throws TallystickError DATA_DAMAGED
  */
 export function nextRollUp(reader: HistoryReader, codec: RowCodec, request: RollUpRequest): RollUp | undefined {
-  const { partition, retention, now } = request;
+  const { partition, retention, now, some } = request;
   reader.refresh();
   // Read first: where the owner removed rows meanwhile, the step is of an old revision and is not written
   const { revision } = decodeState(partition, reader.state(partition));
-  const day = (age: number) => Math.max(0, Math.floor((now - age) / MILLISECONDS.day));
-  const minutes = oldestMinutes(reader, partition, day(retention.minuteHours * MILLISECONDS.hour));
-  if (minutes.length > 0) {
-    return { partition, revision, source: 'minute', ...merged(reader, codec, 'minute', 'hour', minutes) };
+  const step = (source: RollUpSource, rows: readonly StoredRow[]): RollUp | undefined =>
+    rows.length > 0
+      ? { partition, revision, source, ...merged(reader, codec, source, TARGETS[source], rows) }
+      : undefined;
+  if (some) return step(some.source, rowsOfSome(reader, partition, some));
+  return (
+    step('minute', oldestMinutes(reader, partition, dueBefore(retention, 'minute', now))) ??
+    step('hour', oldestHours(reader, partition, dueBefore(retention, 'hour', now)))
+  );
+}
+
+/**
+ * The first counters that have rows in a day, from a place on; undefined where none has.
+ *
+ * @throws TallystickError DATA_DAMAGED
+ */
+export function lookAt(reader: HistoryReader, request: LookRequest): Look | undefined {
+  const { partition, source, end } = request;
+  reader.refresh();
+  let { day, slot } = request;
+  while (day < end) {
+    const first = firstSlot(reader, partition, source, day, slot);
+    if (first !== undefined) {
+      const counters = new Map<string, Counter>();
+      for (const { key } of rowsOfSlots(reader, partition, source, day, first)) {
+        const { slot, generation } = partsOf(key);
+        counters.set(`${slot}.${generation}`, { slot, generation });
+      }
+      return { source, day, slot: first, counters: [...counters.values()], next: first + SLOTS_LOOKED_AT[source] };
+    }
+    const spans = SPANS_OF_A_DAY[source];
+    const [behind] = reader.range(
+      source,
+      spanStart(partition, (day + 1) * spans),
+      spanStart(partition, end * spans),
+      1,
+    );
+    if (!behind) return undefined;
+    [day, slot] = [Math.floor(partsOf(behind.key).at / spans), 0];
   }
-  const hours = oldestHours(reader, partition, day(retention.hourDays * MILLISECONDS.day));
-  if (hours.length === 0) return undefined;
-  return { partition, revision, source: 'hour', ...merged(reader, codec, 'hour', 'day', hours) };
+  return undefined;
+}
+
+const spansOf = (source: RollUpSource, day: number): readonly number[] => {
+  const spans = SPANS_OF_A_DAY[source];
+  return Array.from({ length: spans }, (_, span) => day * spans + span);
+};
+
+/** The first slot from one on that has a row in a day. */
+function firstSlot(
+  reader: HistoryReader,
+  partition: number,
+  source: RollUpSource,
+  day: number,
+  slot: number,
+): number | undefined {
+  const slots = spansOf(source, day).flatMap((span) =>
+    reader
+      .range(source, spanStart(partition, span, slot), spanStart(partition, span + 1), 1)
+      .map(({ key }) => partsOf(key).slot),
+  );
+  return slots.length > 0 ? Math.min(...slots) : undefined;
+}
+
+function* rowsOfSlots(
+  reader: HistoryReader,
+  partition: number,
+  source: RollUpSource,
+  day: number,
+  slot: number,
+): Generator<StoredRow> {
+  for (const span of spansOf(source, day)) {
+    const end = spanStart(partition, span, slot + SLOTS_LOOKED_AT[source]);
+    for (let start = spanStart(partition, span, slot); ; ) {
+      const rows = reader.range(source, start, end, ROWS_LOOKED_AT);
+      yield* rows;
+      const last = rows.at(-1);
+      if (!last || rows.length < ROWS_LOOKED_AT) break;
+      start = after(last.key);
+    }
+  }
+}
+
+/** As many rows of some counters as a step may have. */
+function rowsOfSome(reader: HistoryReader, partition: number, some: SomeCounters): StoredRow[] {
+  const { source, day, slot, counters } = some;
+  const wanted = new Set(counters.map((counter) => `${counter.slot}.${counter.generation}`));
+  const most = source === 'minute' ? MINUTES_OF_A_STEP : HOURS_OF_A_STEP;
+  const rows: StoredRow[] = [];
+  for (const row of rowsOfSlots(reader, partition, source, day, slot)) {
+    const { slot, generation } = partsOf(row.key);
+    if (wanted.has(`${slot}.${generation}`)) rows.push(row);
+    if (rows.length === most) break;
+  }
+  return rows;
 }
 
 /** Rows of minutes of the oldest day before `end`, of the first slots that have any. */

@@ -1,7 +1,7 @@
 import { applyAdd } from './add';
 import { COUNTED_ITEMS, decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
-import { existsAt, nameAt, slotAddress, valueAt } from './cells';
-import { checkClasses, checkDays, isDayOver, setClasses, setDays } from './classes';
+import { classAt, existsAt, generationAt, nameAt, slotAddress, valueAt } from './cells';
+import { checkClasses, checkDays, isDayOver, numberOf, setClasses, setDays } from './classes';
 import { clearEmitted } from './emitted';
 import { applyExpire, checkExpire, expireCounters, readExpiries } from './expiring';
 import { isDue as isPast } from './expiry';
@@ -385,6 +385,12 @@ export function onceItems(slot: u32, from: u32): u32 {
 /** Writes what a slot's counter has seen in one of its hours and days to ANSWER (unique-windows-moving.ts): bytes; 0 behind the last. */
 export function uniqueWindow(slot: u32, index: u32): u32 {
   return isConfigured() ? tellWindow(slot, index) : 0;
+}
+
+/** The number of the class of the counter that has a slot in a generation of it, from 1; 0 for the default, and where there is none. */
+export function classOf(slot: u32, generation: u32): u32 {
+  const cell = slot < load<u32>(H_SLOTS) ? slotAddress(slot) : 0;
+  return cell && nameAt(cell) && generationAt(cell) === generation ? numberOf(classAt(cell)) : 0;
 }
 
 /** Copies the name in a slot to ANSWER: its length, 0 where there is none. */

@@ -23,6 +23,7 @@ import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
 import type { Quota } from './quota.js';
 import { configure, type LaneConfiguration, replayBehind, restoreCheckpoints } from './recovery.js';
+import { Retentions } from './retentions.js';
 import { RollUps } from './roll-ups.js';
 
 /**
@@ -40,6 +41,7 @@ export interface LaneHostParts {
   readonly history: HistoryTables;
   /** Computes the roll-ups of the history. */
   readonly planner: RollUpPlanner;
+  /** Of the history, where a class does not say more. */
   readonly retention: Retention;
   /** The compiled kernel. */
   readonly kernel: WebAssembly.Module;
@@ -174,8 +176,9 @@ export class LaneHost {
       ...{ isPoisoned, describe, describePartition },
     });
     this.#checkpoints.start();
-    const { planner, retention, onFailed } = this.#parts;
-    this.#rollUps = new RollUps({ history, planner, retention, partitions: partitions.keys(), clock, onFailed });
+    const { planner, retention, configuration, onFailed } = this.#parts;
+    const retentions = new Retentions(retention, configuration.classes);
+    this.#rollUps = new RollUps({ history, planner, retentions, partitions, clock, onFailed });
   }
 
   /** Another lane rang: it has sent something, or made room. What came before the lane serves is found when it does. */
@@ -200,7 +203,10 @@ export class LaneHost {
     const { refused, ...traffic } = this.#traffic;
     return {
       recovery: { ...this.recovery },
-      classes: configuration.classes.map((rule) => ({ ...rule })),
+      classes: configuration.classes.map(({ history, ...rule }) => ({
+        ...rule,
+        ...(history !== undefined && { history: typeof history === 'object' ? { ...history } : history }),
+      })),
       connections: this.#connections.size,
       ...traffic,
       refused: [...refused.values()].reduce((sum, count) => sum + count, 0),

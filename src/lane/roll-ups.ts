@@ -1,7 +1,10 @@
 import type { Clock, Timer } from '../clock.js';
 import { asTallystickError, type TallystickError } from '../errors.js';
 import type { History } from '../history/history.js';
-import type { Retention, RollUpPlanner } from '../history/roll-up.js';
+import { dueBefore, type RollUpPlanner, type RollUpSource } from '../history/roll-up.js';
+import type { AppendOutcome } from '../log/log.js';
+import type { Partition } from '../partition/partition.js';
+import type { Retentions } from './retentions.js';
 
 /** After the lane begins to serve, and then between two rounds: what is rolled up is days old. */
 const FIRST_MILLISECONDS = 60_000;
@@ -12,10 +15,17 @@ const STEP_MILLISECONDS = 10;
 export interface RollUpsParts {
   readonly history: History;
   readonly planner: RollUpPlanner;
-  readonly retention: Retention;
-  readonly partitions: Iterable<number>;
+  readonly retentions: Retentions;
+  readonly partitions: ReadonlyMap<number, Partition>;
   readonly clock: Clock;
   readonly onFailed: (error: TallystickError) => void;
+}
+
+/** Where the looks at the days of a partition that are due for some classes alone have come to. */
+interface Looks {
+  /** They begin anew when days become old enough for another class. What comes in late for a day that was looked at waits until then. */
+  readonly dueDays: string;
+  readonly left: { readonly source: RollUpSource; day: number; slot: number; readonly end: number }[];
 }
 
 /**
@@ -27,6 +37,7 @@ export class RollUps {
   #timer: Timer;
   /** The partitions that this round has yet to come to. */
   #left: number[] = [];
+  readonly #looks = new Map<number, Looks>();
   #working: Promise<void> | undefined;
   #stopped = false;
 
@@ -43,7 +54,7 @@ export class RollUps {
   }
 
   #begin(): void {
-    this.#left = [...this.#parts.partitions];
+    this.#left = [...this.#parts.partitions.keys()];
     this.#step();
   }
 
@@ -58,12 +69,53 @@ export class RollUps {
   }
 
   async #rollUp(partition: number): Promise<void> {
-    const { history, planner, retention, clock } = this.#parts;
-    const outcome = await history.rollUp(planner, { partition, retention, now: clock.wallMilliseconds() });
+    const { history, planner, retentions, clock } = this.#parts;
+    const now = clock.wallMilliseconds();
+    const all = { partition, retention: retentions.longest, now };
+    const outcome = (await history.rollUp(planner, all)) ?? (await this.#rollUpSome(partition, now));
     if (outcome?.kind === 'unknown') throw outcome.error;
     if (!outcome) this.#left.shift();
     else if (outcome.kind === 'not-written') this.#left = [];
     this.#timer = this.#after(STEP_MILLISECONDS, () => this.#step());
+  }
+
+  /** Takes the next step of the days that are due for some classes and not for others; undefined where there is none. */
+  async #rollUpSome(number: number, now: number): Promise<AppendOutcome | undefined> {
+    const { history, planner, retentions, partitions } = this.#parts;
+    const partition = partitions.get(number);
+    if (!partition || !retentions.isKnown(partition)) return undefined;
+    const { left } = this.#looksAt(number, now);
+    for (let [place] = left; place && !this.#stopped; [place] = left) {
+      const look = await planner.look({ partition: number, ...place });
+      if (!look) {
+        left.shift();
+        continue;
+      }
+      const { source, day, slot, next } = look;
+      // The kernel is asked at once before the step is computed; a name that takes a slot meanwhile has another generation.
+      const counters = look.counters.filter((counter) => retentions.isDue(partition, counter, source, day, now));
+      const some = { source, day, slot, counters };
+      const outcome =
+        counters.length > 0
+          ? await history.rollUp(planner, { partition: number, retention: retentions.longest, now, some })
+          : undefined;
+      if (outcome) return outcome;
+      Object.assign(place, { day, slot: next });
+    }
+    return undefined;
+  }
+
+  #looksAt(partition: number, now: number): Looks {
+    const { longest, shortest } = this.#parts.retentions;
+    const dueDays = this.#parts.retentions.dueDays(now);
+    const known = this.#looks.get(partition);
+    if (known?.dueDays === dueDays) return known;
+    const places = (['minute', 'hour'] as const).map((source) => {
+      return { source, day: dueBefore(longest, source, now), slot: 0, end: dueBefore(shortest, source, now) };
+    });
+    const looks = { dueDays, left: places.filter(({ day, end }) => day < end) };
+    this.#looks.set(partition, looks);
+    return looks;
   }
 
   #after(milliseconds: number, callback: () => void): Timer {

@@ -41,7 +41,11 @@ const counterClass = z.strictObject({
   pattern,
   windows: z.enum(['1h', '1d']).optional(),
   seconds: z.boolean().optional(),
-  history: z.boolean().optional(),
+  history: z
+    .union([z.boolean(), z.strictObject({ minutes: duration.optional(), hours: duration.optional() })], {
+      error: 'neither a boolean nor { "minutes": "7d", "hours": "90d" }',
+    })
+    .optional(),
   uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
   uniquesWindows: days.optional(),
   once: duration.optional(),

@@ -12,8 +12,8 @@ export interface CounterClass {
   readonly windows?: '1h' | '1d';
   /** Whether a window of up to a minute is known to a second. Windows of an hour come with it. */
   readonly seconds?: boolean;
-  /** Whether closed hours go to the history. Windows of an hour come with it. */
-  readonly history?: boolean;
+  /** Whether closed hours go to the history, and for how long it keeps what. Windows of an hour come with it. */
+  readonly history?: boolean | ClassRetention;
   /** Whether unique items are counted: how many of them exactly, at most MOST_EXACT_UNIQUES. */
   readonly uniques?: number;
   /** For how many days unique items are also counted by day, and for a day by hour: at most MOST_UNIQUE_DAYS. `uniques` goes with it. */
@@ -38,6 +38,12 @@ export interface CounterClass {
   readonly accuracy?: Accuracy;
   /** What becomes of an increment that is older: it is refused, or counted in the total alone. */
   readonly late?: 'refuse' | 'total';
+}
+
+/** For how many milliseconds a history keeps minutes, and hours, at least; absent: as the server does. */
+export interface ClassRetention {
+  readonly minutes?: number;
+  readonly hours?: number;
 }
 
 export const MAX_CLASSES = 63;

@@ -243,6 +243,11 @@ export class Partition {
     return length === 0 ? undefined : new ByteReader(this.#bytes, ANSWER).name(length);
   }
 
+  /** The number of a counter's class, from 1, in the order in which they are in force; 0 where it has none, or is gone. */
+  classOf(slot: number, generation: number): number {
+    return this.#kernel.classOf(slot, generation);
+  }
+
   /** Whether the body that was applied last changed a counter of a strict class. */
   get isStrict(): boolean {
     return this.#view.getUint32(REGISTER_STRICT, true) > 0;

@@ -9,7 +9,8 @@ server.stats = [
   {
     classes: [
       { pattern: 'views:*', windows: '1d' },
-      { pattern: '*', windows: '1h', seconds: true },
+      { pattern: 'x*', windows: '1h', seconds: true },
+      { pattern: '*', history: { minutes: 86_400_000 } },
     ],
   },
 ];
@@ -51,10 +52,10 @@ describe('rate', () => {
 describe('classes', () => {
   it('prints the rules, and the one that holds for a name', async () => {
     expect((await cli(['classes'], { server })).out).toBe(
-      'views:*: total, windows 1d\n*: total, windows 1h, seconds true\n',
+      'views:*: total, windows 1d\nx*: total, windows 1h, seconds true\n*: total, history minutes 86400000\n',
     );
     expect((await cli(['classes', 'views:/', 'x'], { server })).out).toBe(
-      'views:/  views:*: total, windows 1d\nx  *: total, windows 1h, seconds true\n',
+      'views:/  views:*: total, windows 1d\nx  x*: total, windows 1h, seconds true\n',
     );
     const { out } = await cli(['classes', 'views:/', '--json'], { server });
     expect(JSON.parse(out)).toEqual([{ name: 'views:/', pattern: 'views:*', windows: '1d' }]);

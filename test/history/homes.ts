@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { open } from 'lmdb';
 import { LmdbTables } from '../../src/history/lmdb-tables.js';
-import { nextRollUp, type RollUpPlanner } from '../../src/history/roll-up.js';
+import { lookAt, nextRollUp, type RollUpPlanner } from '../../src/history/roll-up.js';
 import { RowCodec } from '../../src/history/row.js';
 import type { HistoryReader, HistoryTables } from '../../src/history/tables.js';
 import type { Resolution } from '../../src/series/bucket.js';
@@ -60,5 +60,8 @@ const codec = new RowCodec();
 
 /** Computes steps at once, in the same thread. */
 export function plannerOf(reader: HistoryReader): RollUpPlanner {
-  return { next: async (request) => nextRollUp(reader, codec, request) };
+  return {
+    next: async (request) => nextRollUp(reader, codec, request),
+    look: async (request) => lookAt(reader, request),
+  };
 }

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { RollUpPool } from '../../dist/history/roll-up-pool.js';
 import { History } from '../../src/history/history.js';
 import { LmdbTables } from '../../src/history/lmdb-tables.js';
-import { DEFAULT_RETENTION, nextRollUp } from '../../src/history/roll-up.js';
+import { DEFAULT_RETENTION, lookAt, nextRollUp } from '../../src/history/roll-up.js';
 import { packed, unpacked } from '../../src/history/roll-up-message.js';
 import { RowCodec } from '../../src/history/row.js';
 import { plannerOf } from './homes.js';
@@ -63,6 +63,31 @@ test('a thread computes the same steps from what is committed as the owner would
     expect(outcome).toEqual({ kind: 'flushed' });
   }
   expect(history.stats().rows).toEqual({ minute: 0, hour: 200, day: 50 });
+});
+
+test('a thread looks at the counters of a day, and computes a step of some of them', async () => {
+  await fill(1, 200, NOW - 10 * DAY);
+  await fill(2, 1, NOW - 5 * DAY);
+  const codec = new RowCodec();
+  const asked = { partition: 3, source: 'minute', slot: 0 } as const;
+  const [first, end] = [NOW / DAY - 11, NOW / DAY - 4];
+  const look = await pool.look({ ...asked, day: first, end });
+  expect(look).toEqual(lookAt(tables, { ...asked, day: first, end }));
+  expect(look).toMatchObject({ source: 'minute', day: first + 1, slot: 0, next: 32 });
+  expect(look?.counters).toEqual(Array.from({ length: 32 }, (_, slot) => ({ slot, generation: 1 })));
+  expect(await pool.look({ ...asked, day: first, end: first + 1 })).toBeUndefined();
+  expect((await pool.look({ ...asked, day: first + 1, slot: 199, end }))?.counters).toHaveLength(1);
+  expect(await pool.look({ ...asked, day: first + 1, slot: 200, end })).toMatchObject({ day: first + 6, slot: 0 });
+  const some = { ...(look as NonNullable<typeof look>), counters: [counterOf(5), counterOf(7), counterOf(77)] };
+  const step = await pool.next({ ...request(0), some });
+  expect(step?.removals).toHaveLength(2 * 24);
+  expect(step?.puts).toEqual(nextRollUp(tables, codec, { ...request(0), some })?.puts.map(plain));
+  expect(step?.puts).toHaveLength(2);
+});
+
+const plain = ({ key, value }: { readonly key: Uint8Array; readonly value: Uint8Array }) => ({
+  key: Uint8Array.from(key),
+  value: Uint8Array.from(value),
 });
 
 test('damage that a thread finds is told as what it is', async () => {
