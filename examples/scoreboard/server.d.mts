@@ -1,1 +1,3 @@
-export function servePage(port?: number): Promise<{ readonly url: string; close(): void }>;
+import type { Site } from '../site.mjs';
+
+export function servePage(port?: number): Promise<Site>;

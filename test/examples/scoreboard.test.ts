@@ -1,31 +1,18 @@
-import { existsSync } from 'node:fs';
-import { type Browser, chromium } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { servePage } from '../../examples/scoreboard/server.mjs';
 import { clientOfTest } from '../integration/clients.js';
 import { serverOfTest } from '../integration/server-process.js';
+import { describeInBrowser } from './browser.js';
 
-/** The page of examples/scoreboard, in a real browser. TALLYSTICK_CHROMIUM names another one; TALLYSTICK_SCREENSHOT, a file for its picture. */
+/** The page of examples/scoreboard, in a real browser. */
 
-const program = [process.env.TALLYSTICK_CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser'].find(
-  (path) => path !== undefined && existsSync(path),
-);
-
-describe.skipIf(!program)(`The live scoreboard${program ? '' : ' (skipped: there is no Chromium here)'}`, () => {
-  let browser: Browser;
-  beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: program as string, args: ['--no-sandbox'] });
-  });
-  afterAll(() => browser.close());
-
+describeInBrowser('The live scoreboard', (browser) => {
   test('shows a count rise while a client writes, goes on over the death of its server without a reload, and ends at the exact value', async () => {
     const server = await serverOfTest({ lanes: 2, webSocket: true });
     const client = await clientOfTest(server);
     const site = await servePage();
     onTestFinished(() => site.close());
-    const page = await browser.newPage({ viewport: { width: 520, height: 320 } });
-    const faults: string[] = [];
-    page.on('pageerror', (error) => faults.push(String(error)));
+    const page = await browser.open();
     await page.goto(`${site.url}?server=ws://127.0.0.1:${server.wsPort}`);
     const load = await page.evaluate('performance.timeOrigin');
     const shows = (team: string, value: number) =>
@@ -52,8 +39,6 @@ describe.skipIf(!program)(`The live scoreboard${program ? '' : ' (skipped: there
     expect(await client.get('score:red')).toBe(43n);
     expect(await client.get('score:green')).toBe(100n);
     expect(await page.evaluate('performance.timeOrigin')).toBe(load);
-    expect(faults).toEqual([]);
-    const { TALLYSTICK_SCREENSHOT: path } = process.env;
-    if (path) await page.screenshot({ path });
+    await browser.picture(page, 'scoreboard');
   });
 });
