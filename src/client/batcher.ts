@@ -14,6 +14,7 @@ import type { Waiter } from './call.js';
 import { type CounterList, type CounterTable, exactDelta, Selection } from './counters.js';
 import type { FailureLog } from './failures.js';
 import type { Sender } from './sender.js';
+import { SummedCalls } from './summed-calls.js';
 import { Sums } from './sums.js';
 
 /** Unanswered batches from which on a batch that is not full waits for an answer. */
@@ -31,6 +32,10 @@ export const PLAIN_APPLIED: BatchKind = { ...PLAIN, applied: true };
 
 /** The operations of sums, until it is known how many bytes they take. */
 const scratch = new ByteWriter(LARGEST_CAPACITY);
+/** The name at hand, in UTF-8. */
+const nameBytes = new ByteWriter();
+/** Of UTF-8, for one of a string's 16 bits. */
+const MOST_BYTES_OF_CHARACTER = 3;
 
 /** What a batch may have; bytes without the header and what precedes the operations. */
 export interface BatchLimits {
@@ -44,6 +49,8 @@ export interface BatchLimits {
 export interface BatcherContext {
   readonly backlog: Backlog;
   readonly limits: BatchLimits;
+  /** Of increments of relaxed names. */
+  readonly summedKind: BatchKind;
   /** Whether sums are acknowledged when applied. */
   readonly applied: boolean;
   /** Makes `endTurn` be called at the end of the turn. */
@@ -51,6 +58,8 @@ export interface BatcherContext {
   /** Asks for the ids of counters. */
   openIds(batcher: Batcher, counters: CounterList): void;
 }
+
+const bytesFor = (name: string): number => name.length * MOST_BYTES_OF_CHARACTER + MOST_BESIDE_NAME;
 
 export class Batcher {
   readonly sender: Sender;
@@ -60,6 +69,10 @@ export class Batcher {
   #named: Batch | undefined;
   /** Sightings, which keep no order with increments: neither shows the other. */
   #seen: Batch | undefined;
+  /** Increments of relaxed names, summed up by name; the last of a name takes more. They come after those in `#named`. */
+  #summed: SummedCalls[] = [];
+  readonly #summedLast = new Map<string, SummedCalls>();
+  #summedBytes = 0;
   readonly #sums = new Sums();
   #epoch = 0;
   #takenBack = 0;
@@ -99,6 +112,30 @@ export class Batcher {
     this.#named = this.#withRoom(this.#named, kind, end);
     this.#named.write(source, end, delta, extension);
     this.#named.waitFor(waiter, index);
+  }
+
+  /** Adds an increment of a name whose increments may be summed up. */
+  sum(name: string, delta: number, call: Waiter): void {
+    if (this.#summedLast.get(name)?.take(call, delta)) return;
+    const { limits } = this.#context;
+    const isFull = this.#summed.length >= limits.operations || this.#summedBytes + bytesFor(name) > limits.bytes;
+    if (isFull) this.#sealNamed();
+    this.#summedLast.set(name, this.#listCall(name, delta, call));
+  }
+
+  #listCall(name: string, delta: number, call: Waiter): SummedCalls {
+    // What is tried by itself sends nothing: the answer of its batch is being taken.
+    const calls = new SummedCalls(name, (alone, step) => this.#listCall(name, step, alone));
+    calls.take(call, delta);
+    this.#summed.push(calls);
+    this.#summedBytes += bytesFor(name);
+    this.#schedule();
+    return calls;
+  }
+
+  /** What is called next of this name comes after its sums. */
+  endSum(name: string): void {
+    if (this.#summedLast.has(name)) this.#sealNamed();
   }
 
   /** Adds an increment that counts once for its item, which keeps its order with the others. */
@@ -168,7 +205,7 @@ export class Batcher {
 
   /** After an answer: what waited for one goes at the end of the turn. */
   progressed(): void {
-    if (this.#named || this.#seen || this.#sums.length > 0) this.#schedule();
+    if (this.#named || this.#seen || this.#summed.length > 0 || this.#sums.length > 0) this.#schedule();
   }
 
   /** Sends all that was collected and returns the sequence of the last batch. */
@@ -182,6 +219,7 @@ export class Batcher {
   fail(error: TallystickError, failures: FailureLog): void {
     this.#named?.fail(error, failures);
     this.#seen?.fail(error, failures);
+    for (const calls of this.#takeSummed()) calls.fail(0, error);
     this.#named = undefined;
     this.#seen = undefined;
     for (const batch of this.#takeSums(Number.POSITIVE_INFINITY, new Selection())) batch.fail(error, failures);
@@ -193,7 +231,29 @@ export class Batcher {
     this.#named = undefined;
     this.#seen = undefined;
     if (named) this.#seal(named);
+    this.#sealSummed();
     if (seen) this.#seal(seen);
+  }
+
+  #sealSummed(): void {
+    let batch: Batch | undefined;
+    for (const calls of this.#takeSummed()) {
+      nameBytes.reset();
+      const end = nameBytes.name(calls.name);
+      batch = this.#withRoom(batch, this.#context.summedKind, end);
+      batch.write(nameBytes.buffer, end, calls.sum, undefined);
+      batch.waitFor(calls, 0);
+    }
+    if (batch) this.#seal(batch);
+  }
+
+  #takeSummed(): readonly SummedCalls[] {
+    const summed = this.#summed;
+    if (summed.length === 0) return summed;
+    this.#summed = [];
+    this.#summedLast.clear();
+    this.#summedBytes = 0;
+    return summed;
   }
 
   #seal(batch: Batch): void {

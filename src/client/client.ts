@@ -139,7 +139,10 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
     return this.#writer.partitionOf(name);
   }
 
-  /** Adds to a counter, 1 unless given, and answers its new value. */
+  /**
+   * Adds to a counter, 1 unless given, and answers its new value. Of a name whose class is relaxed, what is called before a batch goes out is sent as one
+   * sum unless `options` say more than how long to wait; each call is told the value at its place.
+   */
   increment(name: string, delta: bigint | number = 1, options: IncrementOptions = {}): Promise<V> {
     return this.#writer.increment(name, delta, options);
   }

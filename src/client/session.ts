@@ -13,8 +13,9 @@ import { matchesPattern } from '../protocol/pattern.js';
 import { Additions, type AdditionsContext } from './additions.js';
 import { Backlog, type BacklogLimits, DEFAULT_BACKLOG } from './backlog.js';
 import { Backoff } from './backoff.js';
+import type { BatchKind } from './batch.js';
 import { BYTES_BESIDE_OPERATIONS } from './batch.js';
-import { Batcher, type BatcherContext, type BatchLimits } from './batcher.js';
+import { Batcher, type BatcherContext, type BatchLimits, VALUED, VALUED_APPLIED } from './batcher.js';
 import type { Call, CallOptions } from './call.js';
 import { Connection } from './connection.js';
 import type { CounterList } from './counters.js';
@@ -108,6 +109,11 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
 
   get applied(): boolean {
     return this.#options.applied;
+  }
+
+  /** Of increments of relaxed names that are summed up: answered from memory unless the client said otherwise. */
+  get summedKind(): BatchKind {
+    return this.isAckGiven && !this.applied ? VALUED : VALUED_APPLIED;
   }
 
   get resends(): boolean {

@@ -81,9 +81,13 @@ export function reasonOf({ reason, expect }: SetOptions | DeleteOptions): { reas
   return { reason, ...(expect !== undefined && { expect: toInt64(expect) }) };
 }
 
-export function extensionOf({ id, min, max, time, expiry }: OperationOptions): Extension | undefined {
-  if (id === undefined && min === undefined && max === undefined && time === undefined && expiry === undefined)
-    return undefined;
+export function hasConditions({ id, min, max, time, expiry }: OperationOptions): boolean {
+  return [id, min, max, time, expiry].some((condition) => condition !== undefined);
+}
+
+export function extensionOf(options: OperationOptions): Extension | undefined {
+  if (!hasConditions(options)) return undefined;
+  const { id, min, max, time, expiry } = options;
   return {
     ...(min !== undefined && { min: toInt64(min) }),
     ...(max !== undefined && { max: toInt64(max) }),

@@ -47,6 +47,7 @@ import {
   type Deleted,
   type DeleteOptions,
   extensionOf,
+  hasConditions,
   type IncrementOptions,
   type OperationOptions,
   reasonOf,
@@ -99,7 +100,10 @@ export class Writer<V extends bigint | number> {
   increment(name: string, delta: number | bigint, options: IncrementOptions): Promise<V> {
     return new Promise((resolve, reject) => {
       const call = new ValueCall(this.#toValue, resolve, reject);
-      this.#start(call, options, () => this.#append(call, 0, name, delta, options, this.#kindFor(name, options)));
+      this.#start(call, options, () => {
+        if (this.#isSummed(name, delta, options)) this.#sum(call, name, Number(delta));
+        else this.#append(call, 0, name, delta, options, this.#kindFor(name, options));
+      });
     });
   }
 
@@ -144,6 +148,7 @@ export class Writer<V extends bigint | number> {
       const kind = this.#isAppliedFor(name, options.ack) ? COUNTED_APPLIED : COUNTED;
       this.#start(call, options, () => {
         const end = this.#encode(name);
+        batcher.endSum(name);
         batcher.once(this.#name.buffer, end, operation, kind, call);
       });
     });
@@ -295,6 +300,21 @@ export class Writer<V extends bigint | number> {
     return this.#isApplied(ack);
   }
 
+  /** Whether an increment is summed with others of its name: a relaxed one, and nothing is said of this increment alone. */
+  #isSummed(name: string, delta: number | bigint, options: IncrementOptions): boolean {
+    if (this.#session.accuracyOf(name) !== 'relaxed' || options.ack !== undefined || hasConditions(options))
+      return false;
+    return typeof delta === 'bigint' ? Number.isSafeInteger(Number(delta)) : Number.isSafeInteger(delta);
+  }
+
+  #sum(call: ValueCall<V>, name: string, delta: number): void {
+    try {
+      this.#session.batcherOf(this.partitionOf(name)).sum(name, delta, call);
+    } catch (error) {
+      call.fail(0, error as TallystickError);
+    }
+  }
+
   #kindFor(name: string, { ack, values = true }: { readonly ack?: Ack; readonly values?: boolean }): BatchKind {
     return kindOf(this.#isAppliedFor(name, ack), values);
   }
@@ -365,6 +385,7 @@ export class Writer<V extends bigint | number> {
       checkDelta(delta);
       const partition = partitionOf(this.#name.buffer, 0, end, this.#session.partitions);
       const batcher = this.#session.batcherOf(partition);
+      batcher.endSum(name);
       batcher.append(this.#name.buffer, end, delta, extensionOf(options), kind, waiter, index);
     } catch (error) {
       waiter.fail(index, error as TallystickError);
