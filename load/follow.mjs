@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { ByteWriter } from '../dist/protocol/bytes.js';
@@ -8,20 +9,24 @@ import { decodeAddAnswer } from '../dist/protocol/response.js';
 import { Batches, DISTRIBUTIONS } from './batches.mjs';
 import { closedLoop } from './closed-loop.mjs';
 import { Counters } from './counters.mjs';
-import { machineFacts } from './machine.mjs';
+import { describeMachine, machineFacts } from './machine.mjs';
 import { random, randomNames } from './names.mjs';
 import { costOf } from './process-figures.mjs';
 import { RawClient } from './raw-client.mjs';
-import { withServer } from './server.mjs';
-import { milliseconds, rate, textTable } from './table.mjs';
+import { writeReport } from './report-file.mjs';
+import { withServerUnder } from './server.mjs';
+import { milliseconds, rate, textTable, three } from './table.mjs';
 
 /**
  * How fast many followers are told, and what that costs those who write:
  *
- *   npm run load:follow -- [--followers 10000] [--readers 1000] [--of 1000] [--interval 1000] [--seconds 10] [--json]
+ *   npm run load:follow -- [--followers 10000] [--readers 1000] [--of 1000] [--interval 1000] [--seconds 5] [--rounds 3] [--json]
+ *     --profile DIR (where the server's threads spend their time, as `node --cpu-prof` writes it)
+ *     --out DIR (follow.json)
  *
- * Writers write as fast as they can, first alone, then with `followers` of one counter, then with `readers` that follow `of` counters each, out of 100,000. A probe
- * increments the counter that is followed once in two intervals; the delivery is from there to each follower, less the interval.
+ * Writers write as fast as they can, out of 100,000 counters: alone, with `followers` of one counter, alone, with `readers` that follow `of` counters each, and so on
+ * for so many rounds; rates are held against those alone just before. A probe increments the counter that is followed once in two intervals; the delivery
+ * is from there to each follower, less the interval. All of it shares one machine.
  */
 const { values } = parseArgs({
   options: {
@@ -29,17 +34,21 @@ const { values } = parseArgs({
     readers: { type: 'string', default: '1000' },
     of: { type: 'string', default: '1000' },
     interval: { type: 'string', default: '1000' },
-    seconds: { type: 'string', default: '10' },
+    seconds: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '3' },
     names: { type: 'string', default: '100000' },
+    profile: { type: 'string' },
+    out: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
-const [FOLLOWERS, READERS, OF, INTERVAL, SECONDS, NAMES] = [
+const [FOLLOWERS, READERS, OF, INTERVAL, SECONDS, ROUNDS, NAMES] = [
   'followers',
   'readers',
   'of',
   'interval',
   'seconds',
+  'rounds',
   'names',
 ].map((name) => Number(values[name]));
 const BATCH = 1_000;
@@ -88,8 +97,9 @@ async function writeAlong(context, target, worker) {
   };
 }
 
-/** The same with followers, in a thread of their own, that have been told all values before. */
+/** The same alone and then with followers, in a thread of their own, that have been told all values before. */
 async function withFollowers(context, followers, target) {
+  const alone = await writeAlong(context, target, undefined);
   const workerData = { followers, interval: INTERVAL, probe: target.name };
   const worker = new Worker(new URL('./followers.mjs', import.meta.url), { workerData });
   const began = performance.now();
@@ -100,7 +110,12 @@ async function withFollowers(context, followers, target) {
   const busy = await report(worker, lastValue);
   worker.postMessage({ kind: 'end' });
   await once(worker, 'exit');
-  return { feeds: busy.feeds, snapshotSeconds, ...writing, quiet: told(quiet), busy: told(busy) };
+  context.client.close();
+  const changes = busy.told / SECONDS;
+  return {
+    ...{ feeds: busy.feeds, snapshotSeconds, alone: alone.perSecond, aloneCpu: alone.serverCpu, changes },
+    ...{ ...writing, ratio: writing.perSecond / alone.perSecond, quiet: told(quiet), busy: told(busy) },
+  };
 }
 
 /** Deliveries while nobody else writes. */
@@ -126,59 +141,66 @@ function told({ frames, told: changes, bytes, delivered, p50, p99, max }) {
   return { frames, changes, bytes, delivered, p50: over(p50), p99: over(p99), max: over(max) };
 }
 
-await withServer(
-  async (url, { child, dataDir }) => {
-    const next = random(1);
-    const client = await RawClient.connect(url, 'follow');
-    const names = randomNames(NAMES, 20, next);
-    const counters = await Counters.open(client, names);
-    const { hostname: host } = new URL(url);
-    const place = (number) => {
-      const partition = counters.partitions[number];
-      return {
-        name: names[number],
-        partition,
-        host,
-        port: client.lanes.find(({ partitions }) => partitions.includes(partition)).port,
-      };
-    };
-    const target = place(0);
-    const pick = DISTRIBUTIONS.uniform(NAMES - 1, next);
-    // The probe's own counter is left alone
-    const batches = new Batches(counters, {
-      size: Math.min(BATCH, NAMES),
-      count: 400,
-      key: 'name',
-      pick: () => 1 + pick(),
-    });
-    const context = { client, batches, pid: child.pid };
+const profiling = values.profile ? ['--cpu-prof', '--cpu-prof-dir', values.profile, '--cpu-prof-interval', '1000'] : [];
 
-    await writeAlong(context, target, undefined); // until it is warm
-    const { lastValue: _, ...alone } = await writeAlong(context, target, undefined);
-    const ofOne = Array.from({ length: FOLLOWERS }, () => [{ ...target, names: [target.name] }]);
-    const one = await withFollowers(context, ofOne, target);
-    const ofMany = Array.from({ length: READERS }, () => {
-      const numbers = new Set([0]);
-      while (numbers.size < Math.min(OF, NAMES)) numbers.add(Math.floor(next() * NAMES));
-      const byPartition =
-        Map.groupBy?.([...numbers].map(place), ({ partition }) => partition) ?? grouped([...numbers].map(place));
-      return [...byPartition.values()].map((places) => ({ ...places[0], names: places.map(({ name }) => name) }));
-    });
-    const many = await withFollowers(context, ofMany, target);
-    client.close();
-    const report = {
-      machine: machineFacts(dataDir),
-      ...{ followers: FOLLOWERS, readers: READERS, of: OF, interval: INTERVAL, seconds: SECONDS },
-      ...{ alone, one, many },
-    };
-    if (values.json) console.log(JSON.stringify(report));
-    else print(report);
-  },
-  '--lanes',
-  String(LANES),
-  '--partitions',
-  String(LANES),
-);
+/** One case on a server of its own: what nobody follows any more is watched for a minute, which those who write alone later would pay for. */
+async function measure(followersOf) {
+  let measured;
+  const run = async (url, server) => {
+    measured = await withFollowers(...(await prepare(url, server, followersOf)));
+  };
+  await withServerUnder(profiling, run, '--lanes', String(LANES), '--partitions', String(LANES));
+  return measured;
+}
+
+async function prepare(url, { child }, followersOf) {
+  const next = random(1);
+  const client = await RawClient.connect(url, 'follow');
+  const names = randomNames(NAMES, 20, next);
+  const counters = await Counters.open(client, names);
+  const { hostname: host } = new URL(url);
+  const place = (number) => {
+    const partition = counters.partitions[number];
+    const { port } = client.lanes.find(({ partitions }) => partitions.includes(partition));
+    return { name: names[number], partition, host, port };
+  };
+  const pick = DISTRIBUTIONS.uniform(NAMES - 1, next);
+  // The probe's own counter is left alone
+  const batches = new Batches(counters, {
+    size: Math.min(BATCH, NAMES),
+    count: 400,
+    key: 'name',
+    pick: () => 1 + pick(),
+  });
+  const context = { client, batches, pid: child.pid };
+  await writeAlong(context, place(0), undefined); // until it is warm
+  return [context, followersOf(place, next), place(0)];
+}
+
+const followersOfOne = (place) => Array.from({ length: FOLLOWERS }, () => [{ ...place(0), names: [place(0).name] }]);
+
+function readersOfMany(place, next) {
+  return Array.from({ length: READERS }, () => {
+    const numbers = new Set([0]);
+    while (numbers.size < Math.min(OF, NAMES)) numbers.add(Math.floor(next() * NAMES));
+    const groups = [...grouped([...numbers].map(place)).values()];
+    return groups.map((places) => ({ ...places[0], names: places.map(({ name }) => name) }));
+  });
+}
+
+const machine = machineFacts(tmpdir());
+const rounds = [];
+for (let round = 0; round < ROUNDS; round++) {
+  const one = FOLLOWERS > 0 ? await measure(followersOfOne) : undefined;
+  const many = READERS > 0 ? await measure(readersOfMany) : undefined;
+  rounds.push({ one, many });
+  if (!values.json) print(rounds[round]);
+}
+const settings = { followers: FOLLOWERS, readers: READERS, of: OF, interval: INTERVAL, seconds: SECONDS, names: NAMES };
+const result = { machine, ...settings, rounds };
+if (values.json) console.log(JSON.stringify(result));
+else console.log(`\n${describeMachine(machine)}; interval ${INTERVAL} ms`);
+if (values.out) writeReport(values.out, 'follow', result);
 
 function grouped(places) {
   const groups = new Map();
@@ -186,35 +208,34 @@ function grouped(places) {
   return groups;
 }
 
-function print({ alone, one, many, machine }) {
-  const row = (what, { perSecond, serverCpu, feeds = 0, snapshotSeconds = 0, quiet, busy }) => [
+function print({ one, many }) {
+  const row = (
+    what,
+    { feeds, snapshotSeconds, quiet, busy, changes, alone, perSecond, ratio, aloneCpu, serverCpu },
+  ) => [
     what,
     String(feeds),
-    feeds === 0 ? '-' : `${snapshotSeconds.toFixed(1)} s`,
-    quiet ? milliseconds(quiet.p99) : '-',
-    busy ? `${milliseconds(busy.p50)} / ${milliseconds(busy.p99)}` : '-',
-    busy ? String(busy.changes) : '-',
-    `${rate(perSecond)}/s`,
-    serverCpu.toFixed(2),
+    `${snapshotSeconds.toFixed(1)} s`,
+    milliseconds(quiet.p99),
+    `${milliseconds(busy.p50)} / ${milliseconds(busy.p99)}`,
+    rate(changes),
+    `${rate(alone)} -> ${rate(perSecond)}`,
+    three(ratio),
+    `${aloneCpu.toFixed(2)} -> ${serverCpu.toFixed(2)}`,
   ];
   const head = [
     '',
     'feeds',
     'snapshots',
-    'p99 over interval, quiet',
-    'p50 / p99, writers',
-    'changes told',
-    'writers',
+    'p99 quiet',
+    'p50 / p99 with writers',
+    'told/s',
+    'writers/s',
+    'ratio',
     'server CPUs',
   ];
-  console.log(
-    textTable(head, [
-      row('alone', alone),
-      row(`${FOLLOWERS} of one counter`, one),
-      row(`${READERS} of ${OF} counters`, many),
-    ]),
-  );
-  console.log(
-    `\n${machine.processor}, ${machine.cores} cores, load before ${machine.loadBefore}; interval ${INTERVAL} ms`,
-  );
+  const rows = [];
+  if (one) rows.push(row(`${FOLLOWERS} of one counter`, one));
+  if (many) rows.push(row(`${READERS} of ${OF} counters`, many));
+  console.log(textTable(head, rows));
 }

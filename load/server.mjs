@@ -38,9 +38,14 @@ async function start(nodeFlags, dataDir, flags) {
 }
 
 /** Runs `work(url, server)` against a server in a temporary directory, and takes both away afterwards; what `work` gives. */
-export async function withServer(work, ...flags) {
+export function withServer(work, ...flags) {
+  return withServerUnder([], work, ...flags);
+}
+
+/** The same, with the flags of Node. */
+export async function withServerUnder(nodeFlags, work, ...flags) {
   const dataDir = mkdtempSync(join(tmpdir(), 'tallystick-'));
-  const server = await startServerProcess(dataDir, ...flags);
+  const server = await start(nodeFlags, dataDir, flags);
   try {
     return await work(server.url, { ...server, dataDir });
   } finally {

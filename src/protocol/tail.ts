@@ -47,6 +47,8 @@ export interface TailAnswer {
 
 const Kind = { END: 0, MORE: 1, NAMES: 2, PREFIX: 3 } as const;
 const TOLD = ['absent', 'value', 'change', 'deleted'] as const;
+/** The lowest two bits of the head of what is told. */
+export const TOLD_KIND = { ABSENT: 0, VALUE: 1, CHANGE: 2, DELETED: 3 } as const;
 const BEGINS = 1;
 const WHOLE = 2;
 

@@ -5,13 +5,17 @@ import { ByteWriter } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { decodeTail, encodeTailAnswer, MOST_CREDIT, type TailRequest } from '../protocol/tail.js';
-import { Feed, type Match } from './feed.js';
+import type { Feed, Match } from './feed.js';
+import { NameFeed } from './name-feed.js';
 import { PartitionFeeds } from './partition-feeds.js';
+import { PrefixFeed } from './prefix-feed.js';
+import { Pulses } from './pulses.js';
+import { Share } from './share.js';
 import type { Subscriber } from './subscriber.js';
 
 /** What is sent in one turn: so many frames, of so many bytes. The requests of writers come between. */
-const FRAMES_OF_A_TURN = 256;
-const BYTES_OF_A_TURN = 131_072;
+const FRAMES_OF_A_TURN = 64;
+const BYTES_OF_A_TURN = 32_768;
 /** Below so many names that wait, the next step of a snapshot is made. */
 const STEP_BELOW = 1_024;
 /** After this long it is looked again whether a client has taken what it was sent. */
@@ -24,7 +28,9 @@ const BEAT_MILLISECONDS = 5_000;
 const LINGER_MILLISECONDS = 60_000;
 
 const MOST_FEEDS_OF_A_CLIENT = 1_024;
-/** Of all feeds of a lane: names that are followed, and names that wait to be told. */
+/** Feeds of names that have the same interval are told at so many different times within it; those of a prefix gather their changes together. */
+const PHASES = 16;
+/** Of all feeds of a lane: names that are followed, and names below prefixes that wait to be told. */
 const MOST_NAMES = 1_048_576;
 const MOST_PENDING = 1_048_576;
 
@@ -53,12 +59,6 @@ interface Entry {
   sent: number;
 }
 
-/** Feeds of one interval that have something to tell when it is over. */
-interface Ticking {
-  readonly entries: Set<Entry>;
-  readonly timer: Timer;
-}
-
 /** TAIL: the feeds of a lane, and when each is sent what. What they are sent, and that it is flushed, is the matter of PartitionFeeds. */
 export class Feeds {
   readonly #parts: FeedsParts;
@@ -69,10 +69,15 @@ export class Feeds {
   readonly #clients = new Map<unknown, Map<number, Entry>>();
   /** Whoever is to be sent a frame, in the order of their turns. */
   readonly #due = new Set<Entry>();
-  readonly #ticking = new Map<number, Ticking>();
+  readonly #namePulses: Pulses<Entry>;
+  readonly #prefixPulses: Pulses<Entry>;
   readonly #clogged = new Set<Entry>();
   readonly #writer = new ByteWriter(32_768);
+  readonly #share: Share;
   #isScheduled = false;
+  #waiting: Timer | undefined;
+  /** Whether anything was written since they were served last. */
+  #isWritten = false;
   #cloggedTimer: Timer | undefined;
   #beat: Timer | undefined;
   #names = 0;
@@ -82,12 +87,14 @@ export class Feeds {
 
   constructor(parts: FeedsParts) {
     this.#parts = parts;
+    this.#share = new Share(parts.clock.monotonicMilliseconds());
+    this.#namePulses = new Pulses(parts.clock, PHASES, (entries) => this.#turnOfNames(entries));
+    this.#prefixPulses = new Pulses(parts.clock, 1, (entries, interval) => this.#turnOfPrefixes(entries, interval));
     for (const [number, partition] of parts.partitions) {
       const source: PartitionFeeds = new PartitionFeeds({
         partition,
         flushed: () => parts.commit.flushedSequence(number),
         onNews: (feed, now) => this.#news(feed, now),
-        onGathered: (interval) => this.#tickingOf(interval),
       });
       this.#sources.set(number, source);
     }
@@ -99,7 +106,9 @@ export class Feeds {
 
   /** For STATS. */
   describe(): { readonly feeds: number; readonly pending: number; readonly frames: number; readonly cutOff: number } {
-    return { feeds: this.#entries.size, pending: this.#pending, frames: this.#frames, cutOff: this.#cutOff };
+    let pending = 0;
+    for (const { feed } of this.#entries.values()) pending += feed.countWaiting();
+    return { feeds: this.#entries.size, pending, frames: this.#frames, cutOff: this.#cutOff };
   }
 
   /** Handles a TAIL; its body is valid during the call only. @throws TallystickError what refuses it */
@@ -117,6 +126,7 @@ export class Feeds {
 
   /** To be called when a partition has applied a body and its answer was taken. */
   take(number: number): void {
+    this.#isWritten = true;
     const source = this.#sources.get(number) as PartitionFeeds;
     if (source.isWatched) source.take();
   }
@@ -129,9 +139,10 @@ export class Feeds {
   /** Ends all feeds. */
   close(): void {
     for (const entry of this.#entries.values()) this.#end(entry, 'SHUTTING_DOWN');
-    for (const { timer } of this.#ticking.values()) timer.cancel();
-    this.#ticking.clear();
+    this.#namePulses.close();
+    this.#prefixPulses.close();
     this.#cloggedTimer?.cancel();
+    this.#waiting?.cancel();
     this.#beat?.cancel();
   }
 
@@ -143,17 +154,19 @@ export class Feeds {
     const match = matchOf(request);
     const names = namesOf(match);
     const isFull = ofClient.size >= MOST_FEEDS_OF_A_CLIENT || this.#names + names > MOST_NAMES;
-    if (isFull || (match.kind === 'prefix' && source.follows.hasTooMany(match.prefix))) {
+    if (isFull || (match.kind === 'prefix' && source.hasTooMany(match.prefix))) {
       throw new TallystickError('OVERLOADED', 'Too much is followed.');
     }
     const { interval, credit, after } = request;
-    const feed = new Feed({ subscriber: from, requestId: frame.requestId, match, interval, credit });
+    const options = { subscriber: from, requestId: frame.requestId, interval, credit };
+    const feed = match.kind === 'names' ? new NameFeed({ ...options, match }) : new PrefixFeed({ ...options, match });
     const sent = this.#parts.clock.monotonicMilliseconds();
     const entry: Entry = { feed, number: frame.partition, source, pending: 0, sent };
     this.#names += names;
     this.#entries.set(feed, entry);
     this.#clients.set(from.identity, ofClient);
     ofClient.set(frame.requestId, entry);
+    if (interval > 0) this.#pulsesOf(feed).join(interval, entry);
     this.#watched.add(source);
     try {
       source.add(feed, after?.epoch === this.#parts.epoch ? after.sequence : undefined);
@@ -167,24 +180,20 @@ export class Feeds {
 
   #grant(entry: Entry, credit: number): void {
     entry.feed.credit = Math.min(MOST_CREDIT, entry.feed.credit + credit);
-    if (entry.feed.options.interval === 0 || !entry.feed.isComplete || !this.#isTicking(entry)) this.#makeDue(entry);
-  }
-
-  #isTicking(entry: Entry): boolean {
-    return this.#ticking.get(entry.feed.options.interval)?.entries.has(entry) ?? false;
+    this.#makeDue(entry);
   }
 
   #news(feed: Feed, now: boolean): void {
     const entry = this.#entries.get(feed);
     if (!entry) return;
     this.#count(entry);
-    if (feed.isFull(this.#isStuck(entry)) || this.#pending > MOST_PENDING) {
+    const isFull = feed instanceof PrefixFeed && feed.isFull(this.#isStuck(entry));
+    if (isFull || this.#pending > MOST_PENDING) {
       this.#cutOff++;
       this.#end(entry, 'TOO_SLOW');
     } else if (now || feed.options.interval === 0 || !feed.isComplete) {
+      feed.open();
       this.#makeDue(entry);
-    } else {
-      this.#tick(entry);
     }
   }
 
@@ -199,32 +208,47 @@ export class Feeds {
     this.#schedule();
   }
 
-  /** Lets a feed wait for the end of its interval, together with the others that have the same one. */
-  #tick(entry: Entry): void {
-    this.#tickingOf(entry.feed.options.interval).entries.add(entry);
+  #pulsesOf(feed: Feed): Pulses<Entry> {
+    return feed instanceof NameFeed ? this.#namePulses : this.#prefixPulses;
   }
 
-  /** The one timer of an interval, which runs where somebody waits for it. */
-  #tickingOf(interval: number): Ticking {
-    const running = this.#ticking.get(interval);
-    if (running) return running;
-    const entries = new Set<Entry>();
-    const timer = this.#parts.clock.setTimer(interval, () => {
-      this.#ticking.delete(interval);
-      this.#eachWatched((source) => source.distribute(interval));
-      for (const each of entries) this.#makeDue(each);
-    });
-    const ticking = { entries, timer };
-    this.#ticking.set(interval, ticking);
-    return ticking;
+  /** The interval of some feeds of names is over: they are told what has changed up to now, when that is flushed. */
+  #turnOfNames(entries: ReadonlySet<Entry>): void {
+    for (const [source, own] of bySource(entries)) source.wave(entries, () => this.#open(own));
   }
 
+  #turnOfPrefixes(entries: ReadonlySet<Entry>, interval: number): void {
+    for (const [source, own] of bySource(entries)) {
+      source.wave(entries, () => {
+        source.distribute(interval);
+        this.#open(own);
+      });
+    }
+  }
+
+  #open(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      entry.feed.open();
+      if (entry.feed.hasNews) this.#makeDue(entry);
+    }
+  }
+
+  /** Serves at the end of the turn; where writers write and the feeds have had their share, later. */
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    this.#parts.clock.endOfTurn(() => {
+    const { clock } = this.#parts;
+    const serve = () => {
       this.#isScheduled = false;
+      this.#isWritten = false;
+      const from = clock.monotonicMilliseconds();
       this.#serve();
+      this.#share.take(from, clock.monotonicMilliseconds());
+    };
+    clock.endOfTurn(() => {
+      const wait = this.#isWritten ? this.#share.wait : 0;
+      if (wait > 0) this.#waiting = clock.setTimer(Math.ceil(wait), serve);
+      else serve();
     });
   }
 
@@ -255,20 +279,21 @@ export class Feeds {
       return 0;
     }
     let bytes = 0;
-    if (feed.hasNews && feed.credit > 0 && !source.holds(feed)) {
+    while (feed.hasNews && feed.credit > 0 && bytes < BYTES_OF_A_TURN && !source.holds(feed)) {
       if (subscriber.isClogged) {
         this.#waitForRoom(entry);
-        return 0;
+        break;
       }
       const frame = feed.frame(this.#writer, source.positionOf(feed));
+      if (!frame) continue;
       this.#frames++;
       entry.sent = this.#parts.clock.monotonicMilliseconds();
-      bytes = frame.length;
+      bytes += frame.length;
       subscriber.answer(Opcode.TAIL, Flag.MORE, number, requestId, frame);
-      this.#count(entry);
-      if (feed.hasNews) this.#makeDue(entry);
     }
-    if (feed.cursor === undefined || feed.pending >= STEP_BELOW) return bytes;
+    this.#count(entry);
+    if (bytes >= BYTES_OF_A_TURN && feed.hasNews) this.#makeDue(entry);
+    if (!(feed instanceof PrefixFeed) || feed.cursor === undefined || feed.pending >= STEP_BELOW) return bytes;
     source.wantsStep(feed);
     this.#schedule();
     return bytes;
@@ -284,7 +309,7 @@ export class Feeds {
   }
 
   #count(entry: Entry): void {
-    const { pending } = entry.feed;
+    const pending = entry.feed instanceof PrefixFeed ? entry.feed.pending : 0;
     this.#pending += pending - entry.pending;
     entry.pending = pending;
   }
@@ -317,7 +342,7 @@ export class Feeds {
     source.remove(feed, this.#parts.clock.monotonicMilliseconds());
     this.#due.delete(entry);
     this.#clogged.delete(entry);
-    this.#ticking.get(interval)?.entries.delete(entry);
+    this.#pulsesOf(feed).leave(interval, entry);
     this.#names -= namesOf(match);
     this.#pending -= entry.pending;
     const ofClient = this.#clients.get(subscriber.identity);
@@ -333,15 +358,21 @@ export class Feeds {
     }
   }
 
+  #tellPosition(source: PartitionFeeds, entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      const { feed } = entry;
+      if (!feed.isUpToDate || feed.position >= source.positionOf(feed)) continue;
+      feed.owes = true;
+      this.#open([entry]);
+    }
+  }
+
   /** Tells readers of quiet names how far their partition has come, and forgets what nobody came back for. */
   #scheduleBeat(): Timer {
     const { clock } = this.#parts;
     return clock.setTimer(BEAT_MILLISECONDS, () => {
-      for (const entry of this.#entries.values()) {
-        const { feed, source } = entry;
-        if (!feed.isComplete || feed.pending > 0 || feed.position >= source.positionOf(feed)) continue;
-        feed.owes = true;
-        this.#makeDue(entry);
+      for (const [source, entries] of bySource(this.#entries.values())) {
+        source.wave(this, () => this.#tellPosition(source, entries));
       }
       const before = clock.monotonicMilliseconds() - LINGER_MILLISECONDS;
       for (const source of this.#watched) {
@@ -353,9 +384,19 @@ export class Feeds {
   }
 }
 
+function bySource(entries: Iterable<Entry>): Map<PartitionFeeds, Entry[]> {
+  const groups = new Map<PartitionFeeds, Entry[]>();
+  for (const entry of entries) {
+    const group = groups.get(entry.source);
+    if (group) group.push(entry);
+    else groups.set(entry.source, [entry]);
+  }
+  return groups;
+}
+
 function matchOf(request: Extract<TailRequest, { interval: number }>): Match {
   if (request.kind === 'prefix') return { kind: 'prefix', prefix: request.prefix };
-  return { kind: 'names', names: request.keys.flatMap((key) => ('name' in key ? [key.name] : [])) };
+  return { kind: 'names', names: [...new Set(request.keys.flatMap((key) => ('name' in key ? [key.name] : [])))] };
 }
 
 const namesOf = (match: Match): number => (match.kind === 'names' ? match.names.length : 1);

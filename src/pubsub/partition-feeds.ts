@@ -1,12 +1,16 @@
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import type { Partition } from '../partition/partition.js';
 import { ByteReader, ByteWriter, encodeUtf8 } from '../protocol/bytes.js';
+import { DEFAULT_LIMITS } from '../protocol/opcode.js';
 import { encodeGet, encodeList } from '../protocol/request.js';
-import { ALL_SLOTS, type Feed } from './feed.js';
-import { FollowSet } from './follow-set.js';
+import type { Feed } from './feed.js';
 import { Gathered } from './gathered.js';
+import { NameFeed } from './name-feed.js';
+import { ALL_SLOTS, PrefixFeed } from './prefix-feed.js';
+import { Prefixes } from './prefixes.js';
 import { Recent } from './recent.js';
-import { type Change, type Found, wrapped } from './subscriber.js';
+import type { Change, Found } from './subscriber.js';
+import { type CopiedTopics, Topics } from './topics.js';
 
 /** Different intervals for which changes are gathered. Feeds of others fold them each for itself. */
 const MOST_INTERVALS = 64;
@@ -14,26 +18,32 @@ const MOST_INTERVALS = 64;
 const CHANGES_OF_A_TURN = 1_024;
 /** Names that one step of a snapshot tells; how many slots it looks at is the kernel's matter. */
 const STEP_NAMES = 1_024;
-
-/** A counter that was touched since the last copy, and its value at that copy: undefined where it did not exist. */
-interface Dirty {
-  readonly name: string;
-  readonly before: bigint | undefined;
-}
+/** Counters below prefixes that are touched before they are copied, whoever waits for that. */
+const MOST_DIRTY = 16_384;
 
 /** A step of the snapshot of a feed. */
 interface Step {
-  readonly feed: Feed;
+  readonly feed: PrefixFeed;
   readonly found: readonly Found[];
   /** Slots below have been looked at. */
   readonly told: number;
 }
 
+/** A name, and its counter. */
+interface Located {
+  readonly name: string;
+  readonly slot: number | undefined;
+}
+
 /** What was copied of the memory of a partition, as of a position; it is published when that is flushed. */
 interface Copy {
   readonly position: number;
+  readonly topics: CopiedTopics | undefined;
+  /** Of counters below prefixes. */
   readonly changes: readonly Change[];
   readonly step: Step | undefined;
+  /** What waits for this to be published, by who waits. */
+  readonly waits: Map<unknown, () => void>;
 }
 
 export interface PartitionFeedsParts {
@@ -42,31 +52,35 @@ export interface PartitionFeedsParts {
   readonly flushed: () => number;
   /** A feed may have something to tell. `now`: however long its interval is. */
   readonly onNews: (feed: Feed, now: boolean) => void;
-  /** Something was gathered for an interval: `distribute` is to be called at its end. */
-  readonly onGathered: (interval: number) => void;
 }
 
 /**
  * The feeds of one partition. Their one rule is that nobody is told what is not flushed:
  *
- *   applied ── touched ──► dirty ── the group closes ──► copies ── flushed ──► feeds, recent
- *                          slots     (slot, value) as      in order of their     or gathered for all
- *                                    of its end            positions             of an interval
+ *   applied ── touched ──► dirty ────── a copy ─────► copies ── flushed ──► topics, past       ◄── feeds of names look here
+ *                          slots    (slot, value) as  in order of their     feeds of prefixes, recent
+ *                                   of its position   positions             or gathered for all of an interval
  *
- * A snapshot goes through the slots a step at a time, each a copy like any other. Changes of slots that it has not come to are not told, as
+ * A copy is made when somebody is to be told: at the end of an interval, or as a group closes where a feed is told of each. A snapshot of a prefix
+ * goes through the slots a step at a time, each a copy like any other. Changes of slots that it has not come to are not told, as
  * it will tell their values; what a step told changes from its copy on.
  */
 export class PartitionFeeds {
   readonly #parts: PartitionFeedsParts;
-  readonly #follows = new FollowSet();
+  readonly #prefixes = new Prefixes();
+  #topics: Topics;
   readonly #feeds = new Set<Feed>();
   /** Feeds whose snapshots are not at their ends, in the order of their turns. */
-  readonly #scanning = new Set<Feed>();
+  readonly #scanning = new Set<PrefixFeed>();
   readonly #gathered = new Map<number, Gathered>();
   /** Feeds that have been given something, and are told of it when they have all of it. */
-  readonly #given = new Set<Feed>();
-  #dirty = new Map<number, Dirty>();
-  #gone: Change[] = [];
+  readonly #given = new Set<PrefixFeed>();
+  /** Feeds of names that are told of each group, by topic. */
+  readonly #eager = new Map<number, Set<NameFeed>>();
+  /** How many feeds are told of each group. */
+  #eachGroup = 0;
+  /** The position of the first body of which not all is copied. */
+  #dirtySince: number | undefined;
   #copies: Copy[] = [];
   #recent: Recent | undefined;
   #published = 0;
@@ -75,6 +89,7 @@ export class PartitionFeeds {
 
   constructor(parts: PartitionFeedsParts) {
     this.#parts = parts;
+    this.#topics = new Topics(0);
   }
 
   /** Whether anything is followed, or was a while ago. */
@@ -89,12 +104,14 @@ export class PartitionFeeds {
 
   /** Up to where a feed has been given all that it is to tell. */
   positionOf(feed: Feed): number {
-    const gathered = feed.isGathered ? this.#gathered.get(feed.options.interval) : undefined;
+    const isGathered = feed instanceof PrefixFeed && feed.isGathered;
+    const gathered = isGathered ? this.#gathered.get(feed.options.interval) : undefined;
     return gathered && !(gathered.isEmpty && !gathered.isGiving) ? gathered.position : this.#published;
   }
 
-  get follows(): FollowSet {
-    return this.#follows;
+  /** Whether a prefix would be one too many. */
+  hasTooMany(prefix: string): boolean {
+    return this.#prefixes.hasTooMany(prefix);
   }
 
   /** Whether a snapshot has another step to make. */
@@ -109,38 +126,50 @@ export class PartitionFeeds {
    */
   add(feed: Feed, from: number | undefined): void {
     const { partition, flushed } = this.#parts;
-    if (feed.options.match.kind === 'names') this.#look(feed.options.match.names); // a name that is refused changes nothing
+    // a name that is refused changes nothing
+    const found = feed instanceof NameFeed ? this.#look(this.#topics.unknown(feed.options.match.names)) : [];
     if (!this.#recent) {
       partition.watch(true);
       this.#taken = partition.sequence;
       this.#recent = new Recent(partition.sequence);
+      this.#topics = new Topics(partition.sequence);
       this.#published = flushed();
     }
-    const canResume = from !== undefined && this.#canResume(feed, from);
-    this.#follows.add(feed, partition.sequence);
+    this.#copy(undefined); // all that was touched so far is no news to it
+    this.publish();
     this.#feeds.add(feed);
-    if (canResume) this.#resume(feed, from);
-    else this.#begin(feed);
+    if (feed.options.interval === 0) this.#eachGroup++;
+    if (feed instanceof NameFeed) this.#addNames(feed, found, from);
+    else if (feed instanceof PrefixFeed) this.#addPrefix(feed, from);
   }
 
   remove(feed: Feed, now: number): void {
     if (!this.#feeds.delete(feed)) return;
-    this.#scanning.delete(feed);
-    this.#endGathering(feed);
-    this.#follows.remove(feed, now);
+    if (feed.options.interval === 0) this.#eachGroup--;
+    if (feed instanceof PrefixFeed) {
+      this.#scanning.delete(feed);
+      this.#endGathering(feed);
+      this.#prefixes.remove(feed, now);
+    } else if (feed instanceof NameFeed) {
+      for (const topic of feed.own) {
+        this.#topics.unfollow(topic, now);
+        const eager = this.#eager.get(topic);
+        if (eager?.delete(feed) && eager.size === 0) this.#eager.delete(topic);
+      }
+    }
   }
 
   /** Forgets what nobody has followed since a time. */
   forget(before: number): void {
-    this.#follows.forget(before);
-    if (this.#follows.size > 0 || !this.#recent) return;
+    if (this.#copies.length > 0) return;
+    this.#topics.forget(before);
+    this.#prefixes.forget(before);
+    if (this.#topics.size + this.#prefixes.size > 0 || !this.#recent) return;
     this.#parts.partition.watch(false);
     this.#recent = undefined;
     this.#gathered.clear();
     this.#given.clear();
-    this.#dirty.clear();
-    this.#gone = [];
-    this.#copies = [];
+    this.#dirtySince = undefined;
   }
 
   /** To be called when the partition has applied a body; once more does nothing. */
@@ -149,22 +178,34 @@ export class PartitionFeeds {
     if (partition.sequence === this.#taken) return;
     this.#taken = partition.sequence;
     const { touched } = partition;
+    const [topics, prefixes] = [this.#topics, this.#prefixes];
     for (let i = 0; i < touched.count; i++) {
       const slot = touched.slot(i);
       if (slot === undefined) continue;
       const gone = touched.gone(i);
-      if (gone !== undefined) this.#takeGone(slot, gone, touched.before(i));
-      else if (!this.#dirty.has(slot)) {
-        const name = this.#follows.nameOf(slot, !touched.existed(i), partition);
-        if (name !== undefined) this.#dirty.set(slot, { name, before: touched.before(i) });
+      if (gone !== undefined) {
+        topics.gone(slot);
+        if (prefixes.size > 0) prefixes.gone(slot, gone, touched.before(i));
+        continue;
       }
+      // the counters of all names that have one are known
+      if (!topics.touch(slot) && !touched.existed(i)) topics.touchNew(slot, partition);
+      if (prefixes.size > 0) prefixes.touch(slot, touched, i, partition);
     }
     if (touched.isCutOff) this.#restart();
+    if (topics.dirty + prefixes.dirty > 0) this.#dirtySince ??= partition.sequence;
+    if (prefixes.dirty >= MOST_DIRTY) this.#copy(undefined);
   }
 
-  /** The group that collects has been closed: what the next one changes must not be seen in its values. */
+  /** The group that collects has been closed. */
   sealed(): void {
-    this.#copy(undefined);
+    if (this.#eachGroup > 0) this.#copy(undefined);
+    this.publish();
+  }
+
+  /** Copies what has changed up to now, and calls back when that is published: once where `waiter` waits for that position already. */
+  wave(waiter: unknown, then: () => void): void {
+    this.#copy(undefined, [waiter, then]);
     this.publish();
   }
 
@@ -173,18 +214,17 @@ export class PartitionFeeds {
     const [feed] = this.#scanning;
     if (!feed) return;
     this.#scanning.delete(feed);
-    if (feed.cursor === undefined || feed.options.match.kind !== 'prefix') return;
-    const { prefix } = feed.options.match;
+    if (feed.cursor === undefined) return;
     // the dirty are told as of before the step, which shows them as they are now
     this.#copy(undefined);
-    const { found, cursor } = this.#list(prefix, feed.cursor);
+    const { found, cursor } = this.#list(feed.options.match.prefix, feed.cursor);
     feed.cursor = cursor === 0 ? undefined : cursor;
     this.#copy({ feed, found, told: cursor === 0 ? ALL_SLOTS : cursor });
     this.publish();
   }
 
   /** The next step of a snapshot is wanted, as its reader has taken the last one. */
-  wantsStep(feed: Feed): void {
+  wantsStep(feed: PrefixFeed): void {
     if (feed.cursor !== undefined && this.#feeds.has(feed)) this.#scanning.add(feed);
   }
 
@@ -212,7 +252,8 @@ export class PartitionFeeds {
 
   /** Whether a feed has been given some of what belongs together: there is news for it when it has all. */
   holds(feed: Feed): boolean {
-    if (!feed.isGathered || !this.#gathered.get(feed.options.interval)?.isGiving) return false;
+    if (!(feed instanceof PrefixFeed && feed.isGathered)) return false;
+    if (!this.#gathered.get(feed.options.interval)?.isGiving) return false;
     this.#given.add(feed);
     return true;
   }
@@ -221,41 +262,50 @@ export class PartitionFeeds {
   publish(): void {
     if (!this.#recent) return;
     const flushed = this.#parts.flushed();
-    let published = 0;
-    for (const copy of this.#copies) {
-      if (copy.position > flushed) break;
-      this.#publish(copy);
-      published++;
-    }
-    if (published > 0) this.#copies = this.#copies.slice(published);
-    // All that was touched up to there has been copied when its group closed
-    this.#published = Math.max(this.#published, flushed);
+    while (this.#copies[0] && this.#copies[0].position <= flushed) this.#publish(this.#copies.shift() as Copy);
+    if (this.#copies.length > 0) return;
+    // Nothing that is followed was touched up to there but what has been published
+    const quiet = this.#dirtySince === undefined ? flushed : Math.min(flushed, this.#dirtySince - 1);
+    this.#published = Math.max(this.#published, quiet);
   }
 
-  #publish({ position, changes, step }: Copy): void {
+  #publish({ position, topics, changes, step, waits }: Copy): void {
     this.#published = position;
-    if (changes.length > 0) this.#recent?.push({ position, changes });
-    const told = new Set<Feed>();
+    if (topics) this.#publishTopics(position, topics);
+    if (changes.length > 0) this.#publishChanges(position, changes);
+    if (step && this.#feeds.has(step.feed)) {
+      step.feed.takeFound(step.found, step.told);
+      if (step.feed.isComplete) this.#beginGathering(step.feed);
+      this.#parts.onNews(step.feed, true);
+    }
+    for (const each of waits.values()) each();
+  }
+
+  #publishTopics(position: number, copied: CopiedTopics): void {
+    const told = new Set<NameFeed>();
+    this.#topics.publish(position, copied, (topic) => {
+      const eager = this.#eager.get(topic);
+      if (eager) for (const feed of eager) told.add(feed);
+    });
+    for (const feed of told) {
+      feed.open();
+      this.#parts.onNews(feed, true);
+    }
+  }
+
+  #publishChanges(position: number, changes: readonly Change[]): void {
+    this.#recent?.push({ position, changes });
+    const told = new Set<PrefixFeed>();
     for (const change of changes) {
-      const tell = (feed: Feed) => {
+      const tell = (feed: PrefixFeed) => {
         if (change.slot >= feed.told) return;
         feed.take(change);
         told.add(feed);
       };
-      this.#follows.visit(change.name, tell, (interval) => this.#gather(interval, change));
+      this.#prefixes.visit(change.name, tell, (interval) => this.#gathered.get(interval)?.add(change));
     }
     for (const feed of told) this.#parts.onNews(feed, false);
     for (const [interval, gathered] of this.#gathered) if (gathered.isFull) this.distribute(interval);
-    if (!step || !this.#feeds.has(step.feed)) return;
-    step.feed.takeFound(step.found, step.told);
-    if (step.feed.isComplete) this.#beginGathering(step.feed);
-    this.#parts.onNews(step.feed, true);
-  }
-
-  #gather(interval: number, change: Change): void {
-    const gathered = this.#gathered.get(interval) as Gathered;
-    if (gathered.isEmpty) this.#parts.onGathered(interval);
-    gathered.add(change);
   }
 
   #giveAll(interval: number, gathered: Gathered): void {
@@ -264,7 +314,7 @@ export class PartitionFeeds {
 
   #give(interval: number, gathered: Gathered, count: number): void {
     for (const change of gathered.give(count)) {
-      this.#follows.visitGathered(change.name, interval, (feed) => {
+      this.#prefixes.visitGathered(change.name, interval, (feed) => {
         feed.take(change);
         this.#given.add(feed);
       });
@@ -278,115 +328,125 @@ export class PartitionFeeds {
   }
 
   /** The feed has been told all there was: what changes from now on may be gathered for it together with others. */
-  #beginGathering(feed: Feed): void {
+  #beginGathering(feed: PrefixFeed): void {
     const { interval } = feed.options;
     if (interval === 0 || (!this.#gathered.has(interval) && this.#gathered.size >= MOST_INTERVALS)) return;
     if (!this.#gathered.has(interval)) this.#gathered.set(interval, new Gathered());
     // what was gathered so far is none of its business
     this.distribute(interval);
     this.#giveAll(interval, this.#gathered.get(interval) as Gathered);
-    this.#follows.gather(feed, true);
+    this.#prefixes.gather(feed, true);
     feed.isGathered = true;
     (this.#gathered.get(interval) as Gathered).feeds++;
   }
 
-  #endGathering(feed: Feed): void {
+  #endGathering(feed: PrefixFeed): void {
     if (!feed.isGathered) return;
     feed.isGathered = false;
     this.#given.delete(feed);
-    this.#follows.gather(feed, false);
+    this.#prefixes.gather(feed, false);
     const gathered = this.#gathered.get(feed.options.interval) as Gathered;
     if (--gathered.feeds === 0) this.#gathered.delete(feed.options.interval);
   }
 
-  #takeGone(slot: number, name: string, before: bigint | undefined): void {
-    const dirty = this.#dirty.get(slot);
-    const isFollowed = dirty !== undefined || this.#follows.matches(name);
-    const first = dirty ? dirty.before : before;
-    this.#dirty.delete(slot);
-    this.#follows.gone(slot);
-    if (!isFollowed || first === undefined) return;
-    this.#gone.push({ slot, name, value: 0n, exists: false, delta: wrapped(-first) });
-  }
-
   /** Copies the values of what is dirty, which so are as of the present position. */
-  #copy(step: Step | undefined): void {
+  #copy(step: Step | undefined, waits?: [unknown, () => void]): void {
     const { partition } = this.#parts;
-    const changes = this.#gone;
-    this.#gone = [];
-    for (const [slot, { name, before }] of this.#dirty) {
-      const value = partition.valueOfSlot(slot);
-      if (value === undefined || value === before) continue;
-      changes.push({ slot, name, value, exists: true, delta: wrapped(value - (before ?? 0n)) });
+    const position = partition.sequence;
+    this.#dirtySince = undefined;
+    const topics = this.#topics.copy(partition);
+    const changes = this.#prefixes.dirty > 0 ? this.#prefixes.copy(partition) : [];
+    let last = this.#copies.at(-1);
+    const hasNothing = !topics && changes.length === 0 && !step;
+    if (hasNothing && !waits) return;
+    if (!last || !hasNothing || last.position < position) {
+      last = { position, topics, changes, step, waits: new Map() };
+      this.#copies.push(last);
     }
-    this.#dirty.clear();
-    if (changes.length > 0 || step) this.#copies.push({ position: partition.sequence, changes, step });
+    if (waits) last.waits.set(...waits);
   }
 
-  #canResume(feed: Feed, from: number): boolean {
+  #addNames(feed: NameFeed, found: readonly Located[], from: number | undefined): void {
+    const { partition } = this.#parts;
+    const { names } = feed.options.match;
+    const isKnown = from !== undefined && from <= this.#published; // else a position that this memory does not know
+    const isPast = isKnown && from >= this.#topics.past.floor && names.every((name) => this.#topics.covers(name, from));
+    // Where nothing was applied since, there is nothing to be known
+    const isPresent = isKnown && from === partition.sequence;
+    feed.bind(Int32Array.from(names, (name) => this.#topics.follow(name, partition.sequence)));
+    for (const { name, slot } of found) this.#topics.learn(name, slot);
+    if (feed.options.interval === 0) {
+      for (const topic of feed.own) this.#eager.set(topic, (this.#eager.get(topic) ?? new Set()).add(feed));
+    }
+    if (isPast) {
+      feed.resume(this.#topics, from);
+      this.#parts.onNews(feed, true);
+    } else {
+      this.wave(feed, () => this.#beginNames(feed, isPresent));
+    }
+  }
+
+  /** All that a snapshot needs is published. */
+  #beginNames(feed: NameFeed, isPresent: boolean): void {
+    if (!this.#feeds.has(feed) || feed.isComplete) return;
+    if (isPresent) feed.adopt(this.#topics);
+    else feed.begin(this.#topics);
+    this.#parts.onNews(feed, true);
+  }
+
+  #addPrefix(feed: PrefixFeed, from: number | undefined): void {
+    const { prefix } = feed.options.match;
     const floor = this.#recent?.floor ?? 0;
-    if (from > this.#published) return false; // a position that this memory does not know
-    // Where nothing was published since, there is nothing to be known
-    return from >= floor && (this.#follows.covers(feed.options.match, from) || from === this.#parts.partition.sequence);
-  }
-
-  #resume(feed: Feed, from: number): void {
+    const isKnown = from !== undefined && from <= this.#published;
+    const isPast = isKnown && from >= floor && this.#prefixes.covers(prefix, from);
+    const isPresent = isKnown && from === this.#parts.partition.sequence;
+    this.#prefixes.add(feed, this.#parts.partition.sequence);
+    if (!isPast && !isPresent) {
+      this.#scanning.add(feed);
+      return;
+    }
     feed.resume();
-    if (feed.options.match.kind === 'names') this.#learn(feed.options.match.names);
-    const follows = new FollowSet();
-    follows.add(feed, 0);
     for (const { changes } of this.#recent?.since(from) ?? []) {
-      for (const change of changes) if (follows.matches(change.name)) feed.take(change);
+      for (const change of changes) if (change.name.startsWith(prefix)) feed.take(change);
     }
     this.#beginGathering(feed);
     this.#parts.onNews(feed, true);
   }
 
-  /** Begins the snapshot of a feed: names are looked up at once, a prefix in steps. */
-  #begin(feed: Feed): void {
-    const { match } = feed.options;
-    if (match.kind === 'prefix') {
-      this.#scanning.add(feed);
-      return;
+  /** More counters went at a time than could be told: whoever follows begins anew. */
+  #restart(): void {
+    const { sequence } = this.#parts.partition;
+    const then = new Map(this.#copies.flatMap((copy) => [...copy.waits]));
+    this.#copies = [];
+    this.#prefixes.restart();
+    this.#topics.restart(sequence);
+    this.#recent = new Recent(sequence);
+    const { names } = this.#topics;
+    for (let from = 0; from < names.length; from += DEFAULT_LIMITS.batch) {
+      const some = this.#look(names.slice(from, from + DEFAULT_LIMITS.batch));
+      for (const { name, slot } of some) this.#topics.learn(name, slot);
     }
-    this.#copy(undefined);
-    const found = this.#learn(match.names);
-    feed.cursor = undefined;
-    this.#copy({ feed, found, told: ALL_SLOTS });
+    for (const waits of then) this.#copy(undefined, waits);
+    for (const feed of this.#feeds) {
+      if (feed instanceof PrefixFeed) {
+        this.#endGathering(feed);
+        this.#scanning.add(feed);
+      }
+      feed.restart();
+      if (feed instanceof NameFeed) this.#copy(undefined, [feed, () => this.#beginNames(feed, false)]);
+    }
     this.publish();
   }
 
-  /** More counters went at a time than could be told: whoever follows begins anew. */
-  #restart(): void {
-    this.#copies = [];
-    this.#dirty.clear();
-    this.#gone = [];
-    this.#follows.unlearn();
-    this.#recent = new Recent(this.#parts.partition.sequence);
-    for (const feed of this.#feeds) {
-      this.#endGathering(feed);
-      feed.restart();
-      this.#begin(feed);
-    }
-  }
-
-  #learn(names: readonly string[]): Found[] {
-    const found = this.#look(names);
-    for (const { name, slot } of found) if (slot !== undefined) this.#follows.learn(name, slot);
-    return found;
-  }
-
-  #look(names: readonly string[]): (Found & { readonly slot: number | undefined })[] {
+  /** Which counter each name has. */
+  #look(names: readonly string[]): Located[] {
+    if (names.length === 0) return [];
     const { partition } = this.#parts;
     const writer = new ByteWriter();
     encodeGet(writer, { keys: names.map((name) => ({ name })) });
     const status = partition.read(writer.view());
     if (status !== OK) throw new TallystickError(codeOfStatus(status));
-    return names.map((name, i) => {
-      const slot = partition.slotOfKey(i);
-      const value = slot === undefined ? undefined : partition.valueOfSlot(slot);
-      return { name, slot, value: value ?? 0n, exists: value !== undefined };
-    });
+    return names.map((name, i) => ({ name, slot: partition.slotOfKey(i) }));
   }
 
   #list(prefix: string, cursor: number): { readonly found: readonly Found[]; readonly cursor: number } {
@@ -399,7 +459,7 @@ export class PartitionFeeds {
     const next = reader.varint();
     const found: Found[] = [];
     for (let count = reader.varint(); count > 0; count--) {
-      found.push({ name: reader.name(reader.varint()), value: reader.zigzagBig(), exists: true });
+      found.push({ name: reader.name(reader.varint()), value: reader.zigzagBig() });
     }
     return { found, cursor: next };
   }

@@ -22,7 +22,7 @@ export interface Change {
 }
 
 /** A counter as a snapshot finds it. */
-export type Found = Pick<Change, 'name' | 'value' | 'exists'>;
+export type Found = Pick<Change, 'name' | 'value'>;
 
 /** A difference as 64 bits hold it. */
 export const wrapped = (delta: bigint): bigint => BigInt.asIntN(64, delta);

@@ -20,6 +20,8 @@ const PARTITIONS = [0, 1] as const;
 const HOT = 6;
 const BULK = 2_500;
 const STEPS = 120;
+/** After it is forgotten what nobody followed meanwhile. */
+const LONG_IDLE = 67_500;
 
 export interface FollowReport {
   frames: number;
@@ -49,6 +51,8 @@ class Run {
   readonly #readers: Reader[] = [];
   readonly #sdk: SdkReader;
   readonly #report: FollowReport = { frames: 0, told: 0, resets: 0, resumed: 0, crashes: 0, events: 0 };
+  /** Those of this seed's readers; where none is 0, what is flushed is published later. */
+  readonly #intervals: readonly number[];
   #writer: Wire | undefined;
   #isBulk = false;
 
@@ -60,7 +64,11 @@ class Run {
     // some of the last ones too, to which a snapshot comes late
     this.#hot = this.#names.map((names) => [...names.slice(0, HOT), ...names.slice(-2)]);
     this.#isBulk = bulk > 0;
-    this.#sdk = new SdkReader(world, this.#random, this.#hot.flat());
+    this.#intervals = this.#random.pick([
+      [0, 0, 10, 30],
+      [10, 30, 200],
+    ]);
+    this.#sdk = new SdkReader(world, this.#random, this.#hot.flat(), this.#intervals);
   }
 
   async play(): Promise<FollowReport> {
@@ -99,6 +107,7 @@ class Run {
     else if (chance < 86) this.#sdk.drop();
     else if (chance < 88) await this.#crash();
     else if (chance < 92) await this.#world.idle(random.below(200));
+    else if (chance < 93) await this.#world.idle(LONG_IDLE, 2_500);
     else await this.#world.pass(random.below(12));
   }
 
@@ -106,9 +115,11 @@ class Run {
     const random = this.#random;
     const partition = random.below(2);
     const hot = this.#hot[partition] as string[];
-    const names = random.oneIn(2) ? hot.filter(() => random.oneIn(2)) : undefined;
+    // so many that they take several frames
+    const many = random.oneIn(2) ? hot.filter(() => random.oneIn(2)) : (this.#names[partition] as string[]);
+    const names = random.oneIn(2) ? many : undefined;
     const prefix = random.pick(['', 'name', (hot[0] as string).slice(0, 5)]);
-    const interval = random.pick([0, 0, 10, 30]);
+    const interval = random.pick(this.#intervals);
     return { partition, prefix, interval, names: names?.length === 0 ? [hot[0] as string] : names };
   }
 

@@ -5,8 +5,10 @@ import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Opcode } from '../../src/protocol/opcode.js';
 import { encodeAdd, writeNameKey } from '../../src/protocol/request.js';
 import { decodeTailAnswer } from '../../src/protocol/tail.js';
-import { Feed, type Match } from '../../src/pubsub/feed.js';
+import type { Feed, Match } from '../../src/pubsub/feed.js';
+import { NameFeed } from '../../src/pubsub/name-feed.js';
 import { PartitionFeeds } from '../../src/pubsub/partition-feeds.js';
+import { PrefixFeed } from '../../src/pubsub/prefix-feed.js';
 import { bodyOf, configuration, module, START } from '../kernel/fixture.js';
 import { inShort } from './follower.js';
 
@@ -29,11 +31,12 @@ class Bench {
   constructor() {
     this.partition.configure(configuration, START);
     const flushed = () => this.partition.sequence;
-    this.feeds = new PartitionFeeds({ partition: this.partition, flushed, onNews: () => {}, onGathered: () => {} });
+    this.feeds = new PartitionFeeds({ partition: this.partition, flushed, onNews: (feed) => feed.open() });
   }
 
   follow(match: Match): Feed {
-    const feed = new Feed({ subscriber: NOBODY, requestId: 1, match, interval: 0, credit: 64 });
+    const options = { subscriber: NOBODY, requestId: 1, interval: 0, credit: 64 };
+    const feed = match.kind === 'names' ? new NameFeed({ ...options, match }) : new PrefixFeed({ ...options, match });
     this.feeds.add(feed, undefined);
     while (this.feeds.hasSteps) this.feeds.step();
     return feed;
@@ -65,8 +68,9 @@ class Bench {
     while (this.feeds.hasSteps) this.feeds.step();
     const frames: string[] = [];
     while (feed.hasNews) {
-      frames.push(inShort(decodeTailAnswer(feed.frame(this.#writer, this.feeds.positionOf(feed)))));
-      this.feeds.wantsStep(feed);
+      const frame = feed.frame(this.#writer, this.feeds.positionOf(feed));
+      if (frame) frames.push(inShort(decodeTailAnswer(frame)));
+      if (feed instanceof PrefixFeed) this.feeds.wantsStep(feed);
       while (this.feeds.hasSteps) this.feeds.step();
     }
     return frames.join(' | ');

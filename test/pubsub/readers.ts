@@ -101,7 +101,7 @@ export class Reader {
     } else if (wire.isOpen && this.#feed === 0) {
       this.#ask(wire);
     } else if (wire.isOpen && !this.isStalled) {
-      this.#tell(wire, { kind: 'more', feed: this.#feed, credit: 1 + this.#random.below(8) });
+      this.#tell(wire, { kind: 'more', feed: this.#feed, credit: this.#random.pick([1, 1, 8]) });
     }
   }
 
@@ -139,7 +139,7 @@ export class Reader {
 
   #ask(wire: Wire): void {
     const { interval, names, prefix, partition } = this.wish;
-    const credit = 1 + this.#random.below(4);
+    const credit = 1 + this.#random.below(2);
     const after = this.#position === undefined ? {} : { after: { epoch: EPOCH, sequence: this.#position } };
     const following = { interval, credit, ...after };
     const request: TailRequest = names
@@ -176,6 +176,7 @@ export class SdkReader {
   readonly #world: World;
   readonly #random: Random;
   readonly #names: readonly string[];
+  readonly #intervals: readonly number[];
   readonly #values = new Map<string, bigint>();
   readonly #pipes: Pipe[] = [];
   #client: Awaited<ReturnType<typeof connectIn>> | undefined;
@@ -183,10 +184,11 @@ export class SdkReader {
   #isWaiting = false;
   #error: Error | undefined;
 
-  constructor(world: World, random: Random, names: readonly string[]) {
+  constructor(world: World, random: Random, names: readonly string[], intervals: readonly number[]) {
     this.#world = world;
     this.#random = random;
     this.#names = names;
+    this.#intervals = intervals;
   }
 
   async start(): Promise<void> {
@@ -203,7 +205,7 @@ export class SdkReader {
     const connecting = connectIn(environment, 'tallystick://h:1', { producer: false, direct });
     await this.#world.pass(20);
     this.#client = await connecting;
-    const interval = this.#random.pick([0, 10]);
+    const interval = this.#random.pick(this.#intervals);
     this.#subscription = this.#client.subscribe(
       this.#random.oneIn(2) ? { all: true, interval } : { names: this.#names, interval },
     );

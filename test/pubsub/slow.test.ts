@@ -91,6 +91,39 @@ describe('A feed without credit', () => {
     expect([codeOfEnd(client, feed), codeOfEnd(client, stuck)]).toEqual([undefined, 'TOO_SLOW']);
   });
 
+  it('is told that it has been told everything, where what came last was the same for it', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const names = namesOf(0, 3_000);
+    const feed = tailNames(client, 0, names, { credit: 2 });
+    await harness.flush();
+    const more = async () => {
+      tail(client, 0, { kind: 'more', feed, credit: 1 });
+      await harness.pass(0);
+    };
+    const change = async (some: readonly string[]) => {
+      client.add(0, increments(some));
+      await harness.flush();
+    };
+    expect(framesOfFeed(client, feed).map(({ whole }) => whole)).toEqual([false, true]);
+    await change(names);
+    await more();
+    const first = framesOfFeed(client, feed).at(-1)?.told.length as number;
+    // while the others wait for credit, those that were told change again
+    await change(names.slice(0, first));
+    for (let i = 0; i < 4; i++) await more();
+    const frames = framesOfFeed(client, feed).slice(2);
+    expect(frames.map(({ told: { length }, whole }) => [length, whole])).toEqual([
+      [first, false],
+      [3_000 - first, false],
+      [first, false],
+      [0, true],
+    ]);
+    expect(frames.map(({ position }) => position)).toEqual(
+      [...frames.map(({ position }) => position)].sort((x, y) => x - y),
+    );
+  });
+
   it('makes no step of its snapshot before the last one was taken', async () => {
     const harness = await LaneHarness.start();
     const client = await harness.client();
@@ -196,6 +229,48 @@ describe('A feed of an interval', () => {
     harness.clock.advance(60_000);
     await harness.pass(0);
     expect(told(client, feed).at(-1)).toBe(`${NAME[0]}=2(1).`);
+  });
+
+  it('is told in the middle of one no more than was gathered in those before, and is no further', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const [a, b] = namesOf(0, 2) as [string, string];
+    const each = tailNames(client, 0, [a, b]);
+    const named = tailNames(client, 0, [a, b], { interval: 1_000, credit: 1 });
+    const all = tailPrefix(client, 0, '', { interval: 1_000, credit: 1 });
+    await harness.flush();
+    client.add(0, increments([a]));
+    await harness.pass(1_000);
+    client.add(0, increments([b]));
+    await harness.flush();
+    expect(told(client, each).slice(1)).toEqual([`${a}=1(1).`, `${b}=1(1).`]);
+    const beforeB = framesOfFeed(client, each).at(-2)?.position as number;
+    for (const feed of [named, all]) tail(client, 0, { kind: 'more', feed, credit: 1 });
+    await harness.pass(10);
+    // what waits is told as it is; a feed of names looks what that is when it may tell
+    expect(told(client, named).slice(1)).toEqual([`${a}=1(1) ${b}=1(1).`]);
+    expect(told(client, all).slice(1)).toEqual([`${a}=1(1).`]);
+    expect(framesOfFeed(client, all).at(-1)?.position).toBe(beforeB);
+    tail(client, 0, { kind: 'more', feed: all, credit: 1 });
+    await harness.pass(1_000);
+    expect(told(client, all).slice(2)).toEqual([`${b}=1(1).`]);
+  });
+
+  it('is told at another time than others, so that they are not all to be told at once', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const feeds = Array.from({ length: 32 }, () => tailNames(client, 0, [NAME[0]], { interval: 160 }));
+    await harness.flush();
+    client.add(0, {});
+    let before = 0;
+    const most: number[] = [];
+    for (let passed = 0; passed < 160; passed += 5) {
+      await harness.pass(5);
+      const now = feeds.filter((feed) => told(client, feed).includes(`${NAME[0]}=1(1).`)).length;
+      most.push(now - before);
+      before = now;
+    }
+    expect([before, Math.max(...most)]).toEqual([32, 2]);
   });
 
   it('is told how far its partition is where only others have changed', async () => {

@@ -52,7 +52,7 @@ describe('A subscription', () => {
     for (const pipe of bench.pipes.slice(0, 2)) pipe.destroy();
     await bench.until(other.increment(A, 2));
     await bench.until(other.increment(A, 3));
-    expect(await bench.read(subscription, 2)).toEqual([`${A}=2(2)`, `${A}=5(3)`]);
+    expect(await bench.read(subscription, 1)).toEqual([`${A}=5(5)`]);
     for (const pipe of bench.pipes) pipe.isReading = false;
     const lost = other.increment(A, 10);
     await bench.world.pass(20);

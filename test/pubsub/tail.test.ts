@@ -27,7 +27,7 @@ describe('A feed of names', () => {
     client.add(0, named(a, -7n));
     const last = client.add(0, named(a, 1n));
     await harness.flush();
-    expect(told(client, feed).slice(1)).toEqual([`${a}=7(2).`, `${b}=-1(-1) ${a}=1(-6).`]);
+    expect(told(client, feed).slice(1)).toEqual([`${a}=7(2).`, `${a}=1(-6) ${b}=-1(-1).`]);
     expect(framesOfFeed(client, feed).at(-1)?.position).toBe(client.added(last).position);
   });
 

@@ -1,0 +1,147 @@
+import type { ByteWriter } from '../protocol/bytes.js';
+import { TOLD_KIND } from '../protocol/tail.js';
+import { Feed, FRAME_BYTES, type Items, type Match } from './feed.js';
+import { ABSENT, PRESENT, type Topics } from './topics.js';
+import { difference, Values } from './values.js';
+
+/** It has not been told of a topic yet. */
+const UNTOLD = 2;
+/** How often its topics are looked through in an interval: once more where some changed while the others were sent. */
+const MOST_PASSES = 2;
+
+export type NamesMatch = Extract<Match, { kind: 'names' }>;
+
+/**
+ * A reader of names. It knows what it was told of each, and is told the difference to what is published now: one that is slow gets less and later,
+ * and takes no more memory for it. A pass goes through its topics; it may take several frames.
+ */
+export class NameFeed extends Feed<NamesMatch> {
+  #topics: Topics | undefined;
+  #own: Int32Array = new Int32Array(0);
+  /** What it was told last of each. */
+  #values = new Values(0);
+  #states = new Uint8Array(0);
+  /** Up to where all changes have been told. */
+  #toldTo = -1;
+  /** Where the pass goes on, and the last change that there was when it began. */
+  #at = 0;
+  #until = -1;
+  /** Passes that may be made before the interval is over. */
+  #passes = 0;
+
+  /** The indexes of its names. */
+  get own(): Int32Array {
+    return this.#own;
+  }
+
+  /** Its names have these indexes; nothing is told before `begin`, `resume` or `adopt`. */
+  bind(own: Int32Array): void {
+    this.#own = own;
+    this.#values = new Values(own.length);
+    this.#states = new Uint8Array(own.length).fill(UNTOLD);
+  }
+
+  /** Everything is published that its snapshot needs. */
+  begin(topics: Topics): void {
+    this.#topics = topics;
+    this.open();
+  }
+
+  /** What was told before is void: waits for `begin`. */
+  override restart(): void {
+    this.#topics = undefined;
+    this.#states.fill(UNTOLD);
+    this.#toldTo = -1;
+    this.#at = 0;
+    this.owes = true;
+    this.begins = true;
+  }
+
+  /** Goes on from a position, from which on the past of its topics is known. */
+  resume(topics: Topics, position: number): void {
+    this.adopt(topics);
+    if (!this.#own.some((topic) => topics.changed(topic) > position)) return;
+    const places = new Map(Array.from(this.#own, (topic, i) => [topic, i]));
+    topics.past.visit(position, (topic, value, state) => {
+      const i = places.get(topic);
+      if (i === undefined) return;
+      this.#values.set(i, value);
+      this.#states[i] = state;
+    });
+    this.#toldTo = -1;
+  }
+
+  /** Goes on from here: what is published now has been told. */
+  adopt(topics: Topics): void {
+    this.begin(topics);
+    this.begins = false;
+    this.#own.forEach((topic, i) => {
+      this.#values.set(i, topics.values.at(topic));
+      this.#states[i] = topics.stateOf(topic);
+    });
+    this.#toldTo = topics.lastChange;
+  }
+
+  override open(): void {
+    this.#passes = MOST_PASSES;
+  }
+
+  override get isComplete(): boolean {
+    return this.#topics !== undefined;
+  }
+
+  override get hasNews(): boolean {
+    if (!this.#topics || this.#passes === 0) return false;
+    return this.owes || this.#at > 0 || this.#topics.lastChange > this.#toldTo;
+  }
+
+  override get isUpToDate(): boolean {
+    if (!this.#topics || this.#at > 0) return false;
+    const { lastChange } = this.#topics;
+    if (lastChange > this.#toldTo && this.countWaiting() === 0) this.#toldTo = lastChange;
+    return lastChange <= this.#toldTo;
+  }
+
+  override countWaiting(): number {
+    const topics = this.#topics;
+    return topics ? this.#own.reduce((count, topic, i) => count + (this.#isTold(topics, topic, i) ? 0 : 1), 0) : 0;
+  }
+
+  protected override write(items: ByteWriter): Items {
+    const topics = this.#topics as Topics;
+    const own = this.#own;
+    if (this.#at === 0) this.#until = topics.lastChange;
+    let count = 0;
+    while (this.#at < own.length && items.length < FRAME_BYTES) {
+      const i = this.#at++;
+      const topic = own[i] as number;
+      if (topics.changed(topic) <= this.#toldTo || this.#isTold(topics, topic, i)) continue;
+      this.#tell(items, topics, topic, i);
+      count++;
+    }
+    if (this.#at < own.length) return { count, whole: false };
+    this.#at = 0;
+    this.#toldTo = this.#until;
+    const whole = topics.lastChange === this.#toldTo;
+    if (whole) this.#passes = 0;
+    else if (this.options.interval > 0) this.#passes--;
+    return { count, whole };
+  }
+
+  #isTold(topics: Topics, topic: number, i: number): boolean {
+    return this.#states[i] === topics.stateOf(topic) && this.#values.at(i) === topics.values.at(topic);
+  }
+
+  #tell(items: ByteWriter, topics: Topics, topic: number, i: number): void {
+    const value = topics.values.at(topic);
+    const exists = topics.stateOf(topic) === PRESENT;
+    const { ABSENT: absent, VALUE, CHANGE, DELETED } = TOLD_KIND;
+    const isFirst = this.#states[i] === UNTOLD;
+    topics.writeName(items, topic, isFirst ? (exists ? VALUE : absent) : exists ? CHANGE : DELETED);
+    if (exists) items.zigzag(value);
+    // what is absent has the value 0
+    if (!isFirst) items.zigzag(difference(value, this.#values.at(i)));
+    this.#states[i] = exists ? PRESENT : ABSENT;
+    this.#values.set(i, value);
+  }
+}

@@ -1,0 +1,117 @@
+import type { ByteWriter } from '../protocol/bytes.js';
+import { type Told, writeTold } from '../protocol/tail.js';
+import { Feed, FRAME_BYTES, type Items, type Match } from './feed.js';
+import { type Change, type Found, wrapped } from './subscriber.js';
+
+/** Counters that may wait for a reader that takes nothing, and for one that does: a group of the log may bring very many at a time. */
+const MOST_PENDING = 16_384;
+const MOST_AT_ALL = 131_072;
+/** Behind the last slot: all of what is followed has been told. */
+export const ALL_SLOTS = Number.POSITIVE_INFINITY;
+
+/** What a follower is to be told of one counter: all that happened to it since it was last told. */
+interface Pending {
+  value: bigint;
+  exists: boolean;
+  delta: bigint;
+  /** Whether it was never told, so that only the value means anything. */
+  readonly isFound: boolean;
+}
+
+export type PrefixMatch = Extract<Match, { kind: 'prefix' }>;
+
+/**
+ * A reader of a prefix. Its counters come and go, so nothing is kept of what it was told: what it has not been told is folded together by name,
+ * so that a reader that is slow gets less and later, and what waits for it has a bound.
+ */
+export class PrefixFeed extends Feed<PrefixMatch> {
+  /** A snapshot goes through the slots: those below have been told of, and their changes concern this reader. */
+  told = 0;
+  /** Where the snapshot goes on; undefined while nothing is left to look at. */
+  cursor: number | undefined = 0;
+  /** Whether its changes are gathered with those of others that have the same interval. */
+  isGathered = false;
+  #isOpen = false;
+  readonly #pending = new Map<string, Pending>();
+
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /** Whether more waits than is kept for it. `isStuck`: it has taken nothing for a while. */
+  isFull(isStuck: boolean): boolean {
+    return this.#pending.size > (isStuck ? MOST_PENDING : MOST_AT_ALL);
+  }
+
+  override get isComplete(): boolean {
+    return this.told === ALL_SLOTS;
+  }
+
+  override get hasNews(): boolean {
+    return this.#isOpen && (this.#pending.size > 0 || (this.owes && this.isComplete));
+  }
+
+  override get isUpToDate(): boolean {
+    return this.isComplete && this.#pending.size === 0;
+  }
+
+  override open(): void {
+    this.#isOpen = true;
+  }
+
+  override countWaiting(): number {
+    return this.#pending.size;
+  }
+
+  /** Goes on where it was, instead of with a snapshot. */
+  resume(): void {
+    this.told = ALL_SLOTS;
+    this.cursor = undefined;
+    this.begins = false;
+  }
+
+  /** Begins anew with a snapshot. */
+  override restart(): void {
+    this.told = 0;
+    this.cursor = 0;
+    this.owes = true;
+    this.begins = true;
+    this.#pending.clear();
+  }
+
+  /** Takes a change of a counter that it follows. */
+  take({ name, value, exists, delta }: Omit<Change, 'slot'>): void {
+    const pending = this.#pending.get(name);
+    if (!pending) {
+      this.#pending.set(name, { value, exists, delta, isFound: false });
+      return;
+    }
+    pending.value = value;
+    pending.exists = exists;
+    pending.delta = wrapped(pending.delta + delta);
+  }
+
+  /** Takes what a snapshot found; slots below `told` have been looked at. */
+  takeFound(found: readonly Found[], told: number): void {
+    for (const { name, value } of found) this.#pending.set(name, { value, exists: true, delta: 0n, isFound: true });
+    this.told = told;
+  }
+
+  protected override write(items: ByteWriter): Items {
+    let count = 0;
+    for (const [name, pending] of this.#pending) {
+      if (items.length >= FRAME_BYTES) break;
+      writeTold(items, toldOf(name, pending));
+      this.#pending.delete(name);
+      count++;
+    }
+    const whole = this.#pending.size === 0 && this.isComplete;
+    if (whole) this.#isOpen = false;
+    return { count, whole };
+  }
+}
+
+function toldOf(name: string, { value, exists, delta, isFound }: Pending): Told {
+  if (isFound) return exists ? { kind: 'value', name, value } : { kind: 'absent', name };
+  return exists ? { kind: 'change', name, value, delta } : { kind: 'deleted', name, delta };
+}

@@ -1,0 +1,271 @@
+import type { Partition } from '../partition/partition.js';
+import type { ByteWriter } from '../protocol/bytes.js';
+import { NameBytes } from './name-bytes.js';
+import { Past } from './past.js';
+import { Values } from './values.js';
+
+/** Whether a counter is there, as of what is published. A topic is UNPUBLISHED until the first copy of it is. */
+export const ABSENT = 0;
+export const PRESENT = 1;
+const UNPUBLISHED = 2;
+
+/**
+ * A topic's record, four numbers that lie together since readers look at them one topic after the other, all over:
+ *
+ *   position of the copy that changed it last | value | where its name begins | bytes of its name << 2 | state
+ */
+const RECORD = 4;
+const VALUE = 1;
+const NAME = 2;
+const STATE = 3;
+/** Bytes of names that are gone which are kept at least before all others are moved together. */
+const LEAST_GARBAGE = 65_536;
+
+/** Values of topics, copied at one position. */
+export interface CopiedTopics {
+  readonly topics: Int32Array;
+  readonly values: Values;
+  readonly states: Uint8Array;
+}
+
+/**
+ * The names of a partition that are followed, each under an index: what its counter is, as of what is published. Who follows names looks here
+ * for what has changed, so that a change costs the same however many follow it.
+ *
+ *   touched ──► dirty ── copy ──► CopiedTopics ── flushed ──► publish: states, values, changed;  past: what they were before
+ */
+export class Topics {
+  readonly past: Past;
+  #records = new Float64Array(0);
+  readonly values = new Values(this.#records, RECORD, VALUE);
+  /** The position of the last copy that changed any. */
+  lastChange = -1;
+  #bytes = new NameBytes(1_024);
+  #garbage = 0;
+  readonly #names: string[] = [];
+  readonly #byName = new Map<string, number>();
+  readonly #bySlot = new Map<number, number>();
+  /** The slot of its counter, and one more; 0: it has none. */
+  #slots = new Float64Array(0);
+  /** Changes are known behind this position. */
+  #since = new Float64Array(0);
+  #followers = new Uint32Array(0);
+  /** When the last follower went, in monotonic milliseconds; it is kept for a while, for who comes back. */
+  readonly #idle = new Map<number, number>();
+  #isDirty = new Uint8Array(0);
+  #dirty: number[] = [];
+  readonly #free: number[] = [];
+
+  /** @param floor positions before it can't be gone on from */
+  constructor(floor: number) {
+    this.past = new Past(floor);
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  /** How many have changed, or are new, since the last copy. */
+  get dirty(): number {
+    return this.#dirty.length;
+  }
+
+  /** Bytes that all names take, those among them that are gone and not yet cleared away. */
+  get nameBytes(): number {
+    return this.#bytes.length;
+  }
+
+  /** All names. */
+  get names(): string[] {
+    return [...this.#byName.keys()];
+  }
+
+  /** The position of the copy that changed a topic last. */
+  changed(topic: number): number {
+    return this.#records[topic * RECORD] as number;
+  }
+
+  stateOf(topic: number): number {
+    return (this.#records[topic * RECORD + STATE] as number) & 3;
+  }
+
+  /** Writes the head of what is told of a topic, and its name. */
+  writeName(writer: ByteWriter, topic: number, kind: number): void {
+    const start = this.#records[topic * RECORD + NAME] as number;
+    this.#bytes.write(writer, start, start + ((this.#records[topic * RECORD + STATE] as number) >> 2), kind);
+  }
+
+  /** Which of some names are none of these. */
+  unknown(names: readonly string[]): string[] {
+    return names.filter((name) => !this.#byName.has(name));
+  }
+
+  /** Whether all changes of a name behind a position are known. */
+  covers(name: string, position: number): boolean {
+    const topic = this.#byName.get(name);
+    return topic !== undefined && (this.#since[topic] as number) <= position;
+  }
+
+  /** One more follows a name, of which changes are known behind `position` where it is new; its index. */
+  follow(name: string, position: number): number {
+    const known = this.#byName.get(name);
+    const topic = known ?? this.#create(name, position);
+    this.#followers[topic] = (this.#followers[topic] as number) + 1;
+    this.#idle.delete(topic);
+    return topic;
+  }
+
+  unfollow(topic: number, now: number): void {
+    this.#followers[topic] = (this.#followers[topic] as number) - 1;
+    if (this.#followers[topic] === 0) this.#idle.set(topic, now);
+  }
+
+  /** Forgets what nobody has followed since a time. No copy may be left to publish. */
+  forget(before: number): void {
+    for (const [topic, since] of this.#idle) {
+      if (since > before) continue;
+      this.#idle.delete(topic);
+      this.#unlearn(topic);
+      this.#byName.delete(this.#names[topic] as string);
+      this.#garbage += (this.#records[topic * RECORD + STATE] as number) >> 2;
+      this.#free.push(topic);
+    }
+    if (this.#garbage > Math.max(LEAST_GARBAGE, this.#bytes.length / 2)) this.#compact();
+  }
+
+  /** Learns which counter a name has, where it has one. */
+  learn(name: string, slot: number | undefined): void {
+    const topic = this.#byName.get(name);
+    if (topic === undefined) return;
+    this.#unlearn(topic);
+    if (slot === undefined) return;
+    this.#slots[topic] = slot + 1;
+    this.#bySlot.set(slot, topic);
+  }
+
+  /** The counter of a slot was touched; whether it is known here. */
+  touch(slot: number): boolean {
+    const topic = this.#bySlot.get(slot);
+    if (topic === undefined) return false;
+    if (this.#isDirty[topic] === 0) this.#soil(topic);
+    return true;
+  }
+
+  /** A counter came into being. */
+  touchNew(slot: number, partition: Partition): void {
+    const name = partition.nameOfSlot(slot);
+    if (name === undefined || !this.#byName.has(name)) return;
+    this.learn(name, slot);
+    this.touch(slot);
+  }
+
+  /** The counter of a slot is gone. */
+  gone(slot: number): void {
+    const topic = this.#bySlot.get(slot);
+    if (topic === undefined) return;
+    this.touch(slot);
+    this.#unlearn(topic);
+  }
+
+  /** Nothing is known of any counter any more: all names are to be learnt anew, and have a first value again. */
+  restart(floor: number): void {
+    this.past.restart(floor);
+    for (const topic of this.#byName.values()) {
+      this.#unlearn(topic);
+      this.#setState(topic, UNPUBLISHED);
+      if (this.#isDirty[topic] === 0) this.#soil(topic);
+    }
+  }
+
+  /** Copies what is dirty, which so is as of the present position of the partition. */
+  copy(partition: Partition): CopiedTopics | undefined {
+    if (this.#dirty.length === 0) return undefined;
+    const topics = Int32Array.from(this.#dirty);
+    this.#dirty = [];
+    const values = new Values(topics.length);
+    const states = new Uint8Array(topics.length);
+    for (let i = 0; i < topics.length; i++) {
+      const topic = topics[i] as number;
+      this.#isDirty[topic] = 0;
+      const slot = this.#slots[topic] as number;
+      const value = slot === 0 ? undefined : partition.valueOfSlot(slot - 1);
+      if (value === undefined) continue;
+      values.set(i, value);
+      states[i] = PRESENT;
+    }
+    return { topics, values, states };
+  }
+
+  /** What was copied at a position is flushed. Tells of each topic that is not as it was. */
+  publish(position: number, copied: CopiedTopics, onChange: (topic: number) => void): void {
+    const { topics, values, states } = copied;
+    for (let i = 0; i < topics.length; i++) {
+      const topic = topics[i] as number;
+      const state = this.stateOf(topic);
+      const [before, value] = [this.values.at(topic), values.at(i)];
+      if (state === states[i] && before === value) continue;
+      if (state !== UNPUBLISHED) this.past.push(position, topic, before, state);
+      this.#setState(topic, states[i] as number);
+      this.values.set(topic, value);
+      this.#records[topic * RECORD] = position;
+      this.lastChange = position;
+      onChange(topic);
+    }
+  }
+
+  #create(name: string, position: number): number {
+    const topic = this.#free.pop() ?? this.#names.length;
+    if (topic >= this.#slots.length) this.#grow(Math.max(16, 2 * this.#slots.length));
+    this.#names[topic] = name;
+    const start = this.#bytes.length;
+    this.#bytes.add(name);
+    this.#records[topic * RECORD + NAME] = start;
+    this.#records[topic * RECORD + STATE] = (this.#bytes.length - start) * 4 + UNPUBLISHED;
+    this.#byName.set(name, topic);
+    this.#since[topic] = position;
+    this.values.set(topic, 0);
+    if (this.#isDirty[topic] === 0) this.#soil(topic);
+    return topic;
+  }
+
+  #soil(topic: number): void {
+    this.#isDirty[topic] = 1;
+    this.#dirty.push(topic);
+  }
+
+  #setState(topic: number, state: number): void {
+    const at = topic * RECORD + STATE;
+    this.#records[at] = ((this.#records[at] as number) & ~3) | state;
+  }
+
+  /** Moves the names together that are not gone. */
+  #compact(): void {
+    const compacted = new NameBytes(this.#bytes.length - this.#garbage);
+    for (const topic of this.#byName.values()) {
+      const start = this.#records[topic * RECORD + NAME] as number;
+      this.#records[topic * RECORD + NAME] = compacted.length;
+      compacted.addFrom(this.#bytes, start, start + ((this.#records[topic * RECORD + STATE] as number) >> 2));
+    }
+    this.#bytes = compacted;
+    this.#garbage = 0;
+  }
+
+  #unlearn(topic: number): void {
+    const slot = this.#slots[topic] as number;
+    if (slot > 0) this.#bySlot.delete(slot - 1);
+    this.#slots[topic] = 0;
+  }
+
+  #grow(length: number): void {
+    const grown = <T extends { set(from: T): void }>(column: T, wider: T): T => {
+      wider.set(column);
+      return wider;
+    };
+    this.#records = grown(this.#records, new Float64Array(length * RECORD));
+    this.values.moved(this.#records);
+    this.#slots = grown(this.#slots, new Float64Array(length));
+    this.#since = grown(this.#since, new Float64Array(length));
+    this.#followers = grown(this.#followers, new Uint32Array(length));
+    this.#isDirty = grown(this.#isDirty, new Uint8Array(length));
+  }
+}

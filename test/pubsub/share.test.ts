@@ -1,0 +1,101 @@
+import { expect, it } from 'vitest';
+import type { Timer } from '../../src/clock.js';
+import { Partition } from '../../src/partition/partition.js';
+import { ByteWriter } from '../../src/protocol/bytes.js';
+import { Opcode } from '../../src/protocol/opcode.js';
+import { encodeAdd } from '../../src/protocol/request.js';
+import { encodeTail } from '../../src/protocol/tail.js';
+import { Feeds } from '../../src/pubsub/feeds.js';
+import { bodyOf, configuration, module, START } from '../kernel/fixture.js';
+
+/** What feeds take of the time of their lane, where telling takes time: here a millisecond a frame. */
+
+const FEEDS = 400;
+
+class Bench {
+  now = 0;
+  told = 0;
+  readonly partition = new Partition(module);
+  readonly #timers: { due: number; callback: () => void }[] = [];
+  #turn: (() => void)[] = [];
+  #sealed = () => {};
+  readonly feeds: Feeds;
+
+  constructor() {
+    this.partition.configure(configuration, START);
+    this.feeds = new Feeds({
+      partitions: new Map([[0, this.partition]]),
+      commit: {
+        flushedSequence: () => this.partition.sequence,
+        observe: ({ sealed }) => {
+          this.#sealed = sealed;
+        },
+      },
+      clock: {
+        wallMilliseconds: () => START,
+        monotonicMilliseconds: () => this.now,
+        setTimer: (milliseconds, callback): Timer => {
+          const timer = { due: this.now + milliseconds, callback };
+          this.#timers.push(timer);
+          return { cancel: () => this.#timers.splice(this.#timers.indexOf(timer), 1) };
+        },
+        endOfTurn: (callback) => this.#turn.push(callback),
+      },
+      epoch: 1,
+      isPoisoned: () => false,
+      settle: () => {},
+    });
+    const body = bodyOf(encodeTail, { kind: 'names', interval: 0, credit: 64, keys: [{ name: 'a' }] });
+    for (let i = 0; i < FEEDS; i++) {
+      const subscriber = {
+        identity: i,
+        isClogged: false,
+        answer: () => {
+          this.now += 1;
+          this.told++;
+        },
+        refuse: () => {},
+      };
+      this.feeds.request(subscriber, { opcode: Opcode.TAIL, flags: 0, partition: 0, requestId: 1, body });
+    }
+  }
+
+  write(): void {
+    const body = new ByteWriter();
+    encodeAdd(body, { operations: [{ key: { name: 'a' }, delta: 1n }] });
+    this.partition.apply(Opcode.ADD, 0, 0, 0, START, body.copy());
+    this.feeds.take(0);
+    this.#sealed();
+  }
+
+  /** One turn: what is due, then the end of it. What it takes besides is `milliseconds`. */
+  turn(milliseconds: number): void {
+    this.now += milliseconds;
+    for (const timer of this.#timers.filter(({ due }) => due <= this.now)) {
+      this.#timers.splice(this.#timers.indexOf(timer), 1);
+      timer.callback();
+    }
+    const turn = this.#turn;
+    this.#turn = [];
+    for (const callback of turn) callback();
+  }
+}
+
+it('Feeds take a third of the time of their lane where it is written to, and all of it where it is not', () => {
+  const bench = new Bench();
+  while (bench.told < FEEDS) bench.turn(0);
+  const began = { now: bench.now, told: bench.told };
+  while (bench.now < began.now + 10_000) {
+    bench.write();
+    bench.turn(1);
+  }
+  const share = (bench.told - began.told) / (bench.now - began.now);
+  expect(share).toBeGreaterThan(0.3);
+  expect(share).toBeLessThan(0.36);
+  // each is told in its turn, and then of all that came meanwhile
+  bench.turn(1_000);
+  const [now, told] = [bench.now, bench.told];
+  for (let i = 0; i < 100; i++) bench.turn(0);
+  expect(bench.told - told).toBe(bench.now - now);
+  expect(bench.told - told).toBeLessThanOrEqual(FEEDS);
+});

@@ -1,0 +1,72 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Partition } from '../../src/partition/partition.js';
+import { ByteWriter } from '../../src/protocol/bytes.js';
+import { decodeTailAnswer } from '../../src/protocol/tail.js';
+import { NameFeed } from '../../src/pubsub/name-feed.js';
+import { PRESENT, Topics } from '../../src/pubsub/topics.js';
+import { difference, Values } from '../../src/pubsub/values.js';
+import { module } from '../kernel/fixture.js';
+
+const signed = fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.bigInt({ min: -9n, max: 9n }));
+const subscriber = { identity: 1, isClogged: false, answer: () => {}, refuse: () => {} };
+
+describe('Values', () => {
+  it('are those of an array of bigints, and so are their differences', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(9), signed), { maxLength: 60 }), (writes) => {
+        const [values, model] = [new Values(10), new BigInt64Array(10)];
+        for (const [index, value] of writes) {
+          const before = values.at(index);
+          expect(BigInt(difference(value, before))).toBe(BigInt.asIntN(64, value - (model[index] as bigint)));
+          values.set(index, value);
+          model[index] = value;
+          expect(BigInt(difference(values.at(index), before))).toBe(BigInt(difference(value, before)));
+        }
+        expect(Array.from(model, (_, index) => BigInt(values.at(index)))).toEqual([...model]);
+      }),
+    );
+  });
+});
+
+describe('Names that are followed', () => {
+  it('are told as they are, whichever of them are forgotten in between', () => {
+    const names = fc.uniqueArray(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 300 }), { maxLength: 40 });
+    const steps = fc.array(fc.tuple(names, fc.boolean()), { minLength: 1, maxLength: 12 });
+    fc.assert(
+      fc.property(steps, (plan) => {
+        const [topics, partition, writer] = [new Topics(0), new Partition(module), new ByteWriter()];
+        let followed: number[] = [];
+        plan.forEach(([wanted, forgets], step) => {
+          const own = wanted.map((name) => topics.follow(name, step));
+          for (const topic of followed) topics.unfollow(topic, step);
+          followed = own;
+          const copied = topics.copy(partition);
+          if (copied) topics.publish(step, copied, () => {});
+          if (forgets) topics.forget(step);
+          if (wanted.length === 0) return;
+          const match = { kind: 'names', names: wanted } as const;
+          const feed = new NameFeed({ subscriber, requestId: 1, match, interval: 0, credit: 64 });
+          feed.bind(Int32Array.from(own));
+          feed.begin(topics);
+          const told = decodeTailAnswer(feed.frame(writer, step) as Uint8Array).told;
+          expect(told).toEqual(wanted.map((name) => ({ kind: 'absent', name })));
+        });
+        expect(topics.size).toBeGreaterThanOrEqual(followed.length);
+      }),
+    );
+  });
+
+  it('have room for as many long ones as come and go', () => {
+    const [topics, writer] = [new Topics(0), new ByteWriter()];
+    const kept = topics.follow('kept', 0);
+    for (let i = 0; i < 1_000; i++) {
+      topics.unfollow(topics.follow(`${i}`.padStart(1_000, '-'), 0), i);
+      topics.forget(i);
+      topics.writeName(writer, kept, PRESENT);
+    }
+    expect(topics.nameBytes).toBeLessThan(140_000);
+    expect(writer.length).toBe(1_000 * 5);
+    expect(new TextDecoder().decode(writer.view().subarray(-4))).toBe('kept');
+  });
+});
