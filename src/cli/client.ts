@@ -68,8 +68,8 @@ export interface CliClient extends IngestTarget {
     interval: number;
     from?: Position;
   }): AsyncIterable<ToldEvent>;
-  subscribe(options: FollowedWindow | FollowedRate): AsyncIterable<ToldFirstOrAgain & ToldWindow>;
-  subscribe(options: FollowedUniques): AsyncIterable<ToldFirstOrAgain & UniqueCount & { readonly name: string }>;
+  subscribe(options: FollowedWindow | FollowedRate): AsyncIterable<ToldKind & ToldWindow>;
+  subscribe(options: FollowedUniques): AsyncIterable<ToldKind & UniqueCount & { readonly name: string }>;
   /** For each lane what it tells. */
   stats(options?: { readonly hot?: number }): Promise<unknown>;
   close(): Promise<void>;
@@ -116,7 +116,7 @@ export interface FollowedUniques extends Followed {
 }
 
 /** Whether a reading is the first one of its name. */
-export interface ToldFirstOrAgain {
+export interface ToldKind {
   readonly kind: 'value' | 'change';
 }
 

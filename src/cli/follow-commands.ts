@@ -7,7 +7,7 @@ import {
   clientCommand,
   READ_ONLY,
   type ToldEvent,
-  type ToldFirstOrAgain,
+  type ToldKind,
   type ToldWindow,
   type UniqueCount,
   withClient,
@@ -151,13 +151,13 @@ function shownEvent(event: ToldEvent): Shown {
 
 const shownAs =
   (show: typeof windowShown) =>
-  (reading: ToldFirstOrAgain & ToldWindow): Shown => {
+  (reading: ToldKind & ToldWindow): Shown => {
     const { kind, name } = reading;
     const { cell, json } = show(reading);
     return { kind, name, value: cell, delta: '', json: { kind, ...json } };
   };
 
-function shownUniques(reading: ToldFirstOrAgain & UniqueCount & { readonly name: string }): Shown {
+function shownUniques(reading: ToldKind & UniqueCount & { readonly name: string }): Shown {
   const { kind, name } = reading;
   const { names: _, ...json } = uniquesJson(reading);
   return { kind, name, value: numberOf(reading), delta: '', json: { kind, name, ...json } };

@@ -1,9 +1,11 @@
 import type { Clock, Timer } from '../clock.js';
 import { asTallystickError, TallystickError } from '../errors.js';
 import { LEAST_INTERVAL, MOST_INTERVAL } from '../protocol/tail.js';
+import { parseDuration } from './duration.js';
 import { EventStream } from './event-stream.js';
+import { partsOf } from './parts.js';
 import type { Session } from './session.js';
-import type { Uniques, UniquesReader } from './uniques.js';
+import { parseUniquesWindow, type Uniques, type UniquesReader } from './uniques.js';
 import type { WindowOptions, WindowReading, Windows } from './windows.js';
 
 /** What all have in common that follow readings of names. */
@@ -82,7 +84,7 @@ export class Following<R extends { readonly name: string }> extends EventStream<
   #timer: Timer | undefined;
   readonly #onEnded = (error: TallystickError): void => this.fail(error);
 
-  /** Use `client.subscribe`. @throws TallystickError INVALID_ARGUMENT, CLOSED */
+  /** Use `client.subscribe`. @throws TallystickError INVALID_ARGUMENT, NAME_INVALID, CLOSED */
   constructor(
     session: Session,
     followed: Followed<R>,
@@ -94,6 +96,7 @@ export class Following<R extends { readonly name: string }> extends EventStream<
       throw new TallystickError('INVALID_ARGUMENT', `An interval of ${interval} ms.`);
     if (!names?.length || rest.prefix !== undefined || rest.all || rest.from)
       throw new TallystickError('INVALID_ARGUMENT', 'Windows, rates and unique items are followed by their names.');
+    partsOf(session, names, names.length);
     this.#session = session;
     this.#clock = session.clock;
     this.#followed = followed;
@@ -178,7 +181,7 @@ export function followsReadings(options: object): options is Either {
   return ['window', 'rate', 'uniques'].some((key) => (options as Record<string, unknown>)[key] !== undefined);
 }
 
-/** @throws TallystickError INVALID_ARGUMENT, CLOSED */
+/** @throws TallystickError INVALID_ARGUMENT, NAME_INVALID, CLOSED */
 export function following<V extends bigint | number>(
   { session, windows, uniques }: Readers<V>,
   options: Either,
@@ -188,13 +191,14 @@ export function following<V extends bigint | number>(
     throw new TallystickError('INVALID_ARGUMENT', 'A window, a rate or unique items are followed.');
   if (options.uniques !== undefined) {
     const within = options.uniques === true ? {} : { window: options.uniques };
+    if (options.uniques !== true) parseUniquesWindow(options.uniques);
     const ask = async (names: readonly string[]) =>
       (await uniques.each(names, within)).map((found, i): UniquesReading => ({ ...found, name: names[i] as string }));
     const isSame = (told: UniquesReading, found: UniquesReading) =>
       told.count === found.count && told.exact === found.exact;
     return new Following(session, { ask, isSame }, options);
   }
-  const length = (window ?? rate) as string | number;
+  const length = parseDuration((window ?? rate) as string | number);
   return new Following<WindowReading<V>>(
     session,
     {

@@ -98,7 +98,7 @@ export class UniquesReader {
     options: UniquesOptions,
     parts = this.#partsOf(names, options),
   ): Promise<Answer[]> {
-    const window = options.window === undefined ? undefined : { window: windowOf(options.window) };
+    const window = options.window === undefined ? undefined : { window: parseUniquesWindow(options.window) };
     const question: Question<UniquesAnswer> = {
       opcode: Opcode.UNIQUES,
       encode: (writer, asked) => encodeUniques(writer, { ...asked, wanted, ...window }),
@@ -108,8 +108,8 @@ export class UniquesReader {
   }
 }
 
-/** @throws TallystickError INVALID_ARGUMENT */
-function windowOf(window: string): UniquesWindow {
+/** A window such as "6h" or "7d". @throws TallystickError INVALID_ARGUMENT */
+export function parseUniquesWindow(window: string): UniquesWindow {
   const [, length = '', unit = ''] = /^([1-9][0-9]{0,2})([hd])$/.exec(window) ?? [];
   if (unit === 'd' || (unit === 'h' && Number(length) <= 24))
     return { unit: unit === 'd' ? 'days' : 'hours', length: Number(length) };

@@ -24,7 +24,7 @@ class Bench {
   readonly following: Following<Reading>;
 
   constructor(options: Partial<FollowOptions> = {}) {
-    const session = { clock: this.clock, followers: this.followers } as unknown as Session;
+    const session = { clock: this.clock, followers: this.followers, partitions: 1, limits: { name: 9 } };
     const ask = (): Promise<Reading[]> => {
       this.asked.push(this.clock.monotonicMilliseconds());
       if (this.answersAtOnce) return Promise.resolve(this.answer());
@@ -32,7 +32,7 @@ class Bench {
     };
     const isSame = (told: Reading, found: Reading) => told.value === found.value;
     const all = { names: ['a', 'b'], interval: 100, ...options };
-    this.following = new Following(session, { ask, isSame }, all);
+    this.following = new Following(session as unknown as Session, { ask, isSame }, all);
   }
 
   answer(): Reading[] {
@@ -203,6 +203,10 @@ describe('Readings that are followed', () => {
     await bench.pass(0);
     expect([events, bench.news]).toEqual([['value a=0', 'value b=0'], ['enough']]);
     expect(bench.followers.size).toBe(0);
+  });
+
+  it('are of names that can be', () => {
+    expect(() => new Bench({ names: ['a', 'x'.repeat(10)] })).toThrow(/^NAME_INVALID/);
   });
 
   it.each([{ interval: 0 }, { interval: 9 }, { interval: 60_001 }, { interval: 10.5 }, { names: [] }, { prefix: 'a' }])(

@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Position } from '../../src/client/position.js';
+import { systemClock } from '../../src/clock.js';
+import { ManualClock } from '../support/manual-clock.js';
 import { EventSourceOfTests, type ServerEvent } from './event-source.js';
-import { sharedHttp } from './http-harness.js';
+import { openHttp, sharedHttp } from './http-harness.js';
 
 /** Clients of server-sent events that lose their connection, stop reading and come back: what they make of what they are told. */
 
@@ -14,14 +16,15 @@ class Reader {
   values = new Map<string, bigint>();
   changes = 0;
   resets = 0;
+  cutOff = 0;
   /** Of each counter its partition. */
   readonly #partitions = new Map<string, number>();
   /** For each partition, how far the id goes, and the values as of there. */
   readonly #known = new Map<number, { sequence: number | undefined; values: ReadonlyMap<string, bigint> }>();
   #id = '';
 
-  constructor(query: string) {
-    this.source = new EventSourceOfTests(`http://127.0.0.1:${shared().http.port}/v1/feed?${query}`);
+  constructor(query: string, port = shared().http.port) {
+    this.source = new EventSourceOfTests(`http://127.0.0.1:${port}/v1/feed?${query}`);
     onTestFinished(() => this.source.close());
   }
 
@@ -57,6 +60,7 @@ class Reader {
     // Of one that did not read for 10 s, as on a machine that has much else to do: it comes back then
     if (event === 'problem') {
       expect(data.code).toBe('TOO_SLOW');
+      this.cutOff++;
       return;
     }
     if (event === 'reset') {
@@ -135,7 +139,7 @@ it('What a client was told last is what is, and each change leads from what it k
 describe('A client that stops reading', () => {
   it('is told less, and what is in the end; the others are not kept waiting', async () => {
     const { http } = shared();
-    const [counters, rounds] = [1_000, 80];
+    const [counters, rounds] = [1_000, 60];
     const names = Array.from({ length: counters }, (_, i) => `stop:${i}:${'x'.repeat(200)}`);
     const operations = names.map((name) => ({ name }));
     const [slow, quick] = [new Reader('prefix=stop:&interval=0'), new Reader(`name=${names[0]}&interval=0`)];
@@ -149,5 +153,30 @@ describe('A client that stops reading', () => {
     await slow.until(new Map(names.map((name) => [name, BigInt(rounds)])));
     expect(slow.changes).toBeLessThan(0.8 * counters * rounds);
     expect(quick.resets).toBe(0);
+  });
+
+  it('for 10 s is cut off, told so when it reads again, and goes on from where it was', async () => {
+    const timers = new ManualClock();
+    const clock = { ...systemClock, setTimer: timers.setTimer.bind(timers) };
+    const { http, listener, service } = await openHttp(shared().server, { clock });
+    onTestFinished(() => listener.close());
+    const names = Array.from({ length: 1_000 }, (_, i) => `cut:${i}:${'x'.repeat(200)}`);
+    const operations = names.map((name) => ({ name }));
+    const reader = new Reader('prefix=cut:&interval=0', http.port);
+    await reader.reconnect();
+    reader.source.response?.pause();
+    let rounds = 0;
+    // A beat waits always, and patience where there is no room
+    while (timers.pendingTimers < 2) {
+      expect((await http.post('/v1/increment', { operations })).json.failed).toBe(0);
+      rounds++;
+    }
+    timers.advance(9_999);
+    expect(service.streams.count).toBe(1);
+    timers.advance(1);
+    expect([service.streams.count, timers.pendingTimers]).toEqual([0, 0]);
+    reader.source.response?.resume();
+    await reader.until(new Map(names.map((name) => [name, BigInt(rounds)])));
+    expect(reader.cutOff).toBe(1);
   });
 });

@@ -3,7 +3,7 @@ import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:ht
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { connect } from '../../src/client/index.js';
-import { systemClock } from '../../src/clock.js';
+import { type Clock, systemClock } from '../../src/clock.js';
 import { Admission, type AdmissionLimits, DEFAULT_ADMISSION } from '../../src/http/admission.js';
 import { Backend } from '../../src/http/backend.js';
 import { Figures } from '../../src/http/figures.js';
@@ -116,6 +116,8 @@ export interface HarnessOptions {
   readonly listen?: Partial<HttpListenOptions>;
   readonly routes?: readonly Route[];
   readonly streams?: Streams;
+  /** Of the service alone. */
+  readonly clock?: Clock;
   readonly timeout?: number;
 }
 
@@ -130,7 +132,7 @@ export async function openHttp(server: ServerProcess, options: HarnessOptions = 
     routes: options.routes ?? routes,
     keys: new IdempotencyKeys(systemClock, 600_000),
     hosts: options.hosts ?? [],
-    clock: systemClock,
+    clock: options.clock ?? systemClock,
     figures: new Figures(options.exported),
     admission: new Admission({ ...DEFAULT_ADMISSION, ...options.admission }),
     ...(options.streams && { streams: options.streams }),

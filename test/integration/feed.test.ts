@@ -4,7 +4,7 @@ import { EventSourceOfTests } from '../http/event-source.js';
 import { clientOfTest } from './clients.js';
 import { serverOfTest } from './server-process.js';
 
-/** Server-sent events of `tallystick serve`, over its end and its return. */
+/** Server-sent events of `tallystick serve`, and windows that are followed, over its end and its return. */
 
 /** As EventSource does: asks until somebody answers. */
 async function comeBack(events: EventSourceOfTests): Promise<void> {
@@ -72,3 +72,43 @@ test.each(['SIGTERM', 'SIGKILL'] as const)(
     ]);
   },
 );
+
+test('windows and unique items that are followed survive kill -9, and end with NOT_TRACKED where their class has gone', async () => {
+  const classes = [{ pattern: 'f:*', windows: '1h', uniques: 100 }];
+  const environment: NodeJS.ProcessEnv = { TALLYSTICK_CLASSES: JSON.stringify(classes) };
+  const server = await serverOfTest({ lanes: 2, environment });
+  const client = await clientOfTest(server);
+  const names = ['f:a', 'f:b', 'f:c'];
+  await client.increment('f:a', 5);
+  await client.see('f:b', ['x', 'y']);
+  const windows = client.subscribe({ names, window: '5m', interval: 20 });
+  const uniques = client.subscribe({ names, uniques: true, interval: 20 });
+  const values = new Map<string, bigint>();
+  const counts = new Map<string, number>();
+  const until = async (name: string, value: bigint) => {
+    while (values.get(name) !== value) {
+      const { value: told } = await windows.next();
+      if (told) values.set(told.name, told.value);
+    }
+  };
+  const untilCount = async (name: string, count: number) => {
+    while (counts.get(name) !== count) {
+      const { value: told } = await uniques.next();
+      if (told) counts.set(told.name, told.count);
+    }
+  };
+  await Promise.all([until('f:a', 5n), untilCount('f:b', 2)]);
+  await server.crash();
+  await client.increment('f:c', 1);
+  await client.see('f:b', ['y', 'z']);
+  await Promise.all([until('f:c', 1n), untilCount('f:b', 3)]);
+  expect([values.get('f:a'), values.get('f:b')]).toEqual([5n, 0n]);
+  await server.kill();
+  environment.TALLYSTICK_CLASSES = '[]';
+  await server.start();
+  const ended = async (follow: typeof windows | typeof uniques) => {
+    for (;;) await follow.next();
+  };
+  await expect(ended(windows)).rejects.toThrow(/^NOT_TRACKED/);
+  await expect(ended(uniques)).rejects.toThrow(/^NOT_TRACKED/);
+});

@@ -103,12 +103,13 @@ describe('A window that is followed', () => {
       { names: [], window: '5m' },
       { prefix: 'a', rate: '1m' },
       { all: true, uniques: true },
+      { names: [A], window: 'long' },
+      { names: [A], rate: 0 },
+      { names: [A], uniques: '5m' },
     ]) {
       expect(refused(options)).toThrow(/^INVALID_ARGUMENT/);
     }
-    await expect(client.subscribe({ names: [A], window: 'long' }).next()).rejects.toThrow(/^INVALID_ARGUMENT/);
-    await expect(client.subscribe({ names: [''], window: '5m' }).next()).rejects.toThrow(/^NAME_INVALID/);
-    await expect(client.subscribe({ names: [A], uniques: '5m' }).next()).rejects.toThrow(/^INVALID_ARGUMENT/);
+    expect(refused({ names: [''], window: '5m' })).toThrow(/^NAME_INVALID/);
   });
 });
 
