@@ -1,6 +1,7 @@
 import { ROW_HEAD, rowCells } from '../../native-bench/rows.mjs';
 import { ACCURACY_HEAD, accuracyRow } from '../accuracy-table.mjs';
 import { GROWTH_HEADS, growthRow } from '../growth-table.mjs';
+import { HISTORY_HEAD, historyRows, SERVED_HEAD, servedRows, servedText } from '../history-table.mjs';
 import { LATENCY_HEAD, latencyRow } from '../latency.mjs';
 import { describeMachine } from '../machine.mjs';
 import { READ_HEAD, readRow } from '../reads.mjs';
@@ -68,6 +69,13 @@ export const BLOCKS = {
       'Of a class with the threshold 0, which estimates from the first item on:',
       markdownTable(ACCURACY_HEAD, sketch.map(accuracyRow)),
     ].join('\n\n'),
+  history: ({ history: { machine, served, ...history } }) =>
+    [
+      machineLine(machine),
+      markdownTable(HISTORY_HEAD, historyRows(history)),
+      servedText(served),
+      markdownTable(SERVED_HEAD, servedRows(served)),
+    ].join('\n\n'),
   growth: ({ growth }) =>
     [
       machineLine(growth.machine),
@@ -131,4 +139,5 @@ const NEEDS = {
   checkpoint: 'checkpoint',
   restart: 'restart',
   accuracy: 'accuracy',
+  history: 'history',
 };
