@@ -95,7 +95,7 @@ async function writeMinutes(dataDir, slots, { from, to }) {
       };
       for (let hour = from / HOUR; hour < to / HOUR; hour++) {
         for (let slot = 0; slot < slots.get(partition); slot++) {
-          const key = minuteKeyOf(partition, { slot, generation: 0, hour, asOf: 1, index: 0 });
+          const key = minuteKeyOf(partition, { slot, generation: 0, hour, asOf: 0, index: 0 });
           rows.push({ resolution: 'minute', key, value: codec.encode('minute', key, oneAMinute) });
           if (rows.length === ROWS_A_COMMIT) await commit();
         }
