@@ -9,16 +9,24 @@ import { DEFAULT_RETENTION } from '../dist/history/roll-up.js';
 import { RollUpPool } from '../dist/history/roll-up-pool.js';
 import { range, series } from '../dist/series/series.js';
 import { stepsOf } from '../dist/series/steps.js';
+import { servedHistory } from './history-served.mjs';
+import { HISTORY_HEAD, historyRows, SERVED_HEAD, servedRows, servedText } from './history-table.mjs';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { random } from './names.mjs';
-import { rate, textTable, three } from './table.mjs';
+import { writeReport } from './report-file.mjs';
+import { textTable } from './table.mjs';
 
 /**
- * History without a server: bytes a counter-hour, commits, roll-ups, and the time of a series:   node load/history.mjs
+ * History: bytes a counter-hour, commits, roll-ups, and the time of a series, without a server; and what callers of a server feel of
+ * its roll-ups:   node load/history.mjs
  *
  *   --counters 50000   active in each minute for 72 hours, with one count a minute; of which minutes are kept for 48
  *   --long 1000        counters with 33 days of hours, whose series of 30 days are asked for
  *   --queries 500
+ *   --served 20000     counters of the server, with 10 days of minutes to roll up; 0 leaves it out
+ *   --seconds 12       of increments, before the roll-ups and while they go on
+ *   --rounds 3         of those two
+ *   --out DIR          where the report goes (history.json), for docs/PERFORMANCE.md
  *   --json
  *
  * Exits with 1 if a series is not exact or does not have the counts that were committed.
@@ -30,6 +38,7 @@ const START = Date.UTC(2026, 0, 1);
 const ROWS_A_COMMIT = 1_000;
 const SHORT_HOURS = 72;
 const LONG_DAYS = 33;
+const DAYS_SERVED = 10;
 const ZONES = ['UTC', 'Europe/Berlin', 'Asia/Kolkata'];
 
 const { values: options } = parseArgs({
@@ -37,6 +46,10 @@ const { values: options } = parseArgs({
     counters: { type: 'string', default: '50000' },
     long: { type: 'string', default: '1000' },
     queries: { type: 'string', default: '500' },
+    served: { type: 'string', default: '20000' },
+    seconds: { type: 'string', default: '12' },
+    rounds: { type: 'string', default: '3' },
+    out: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -163,6 +176,11 @@ try {
   };
   report.fileBytes = history.stats().fileBytes;
   report.wrong = wrong;
+  if (options.served !== '0') {
+    const [served, seconds, rounds] = [options.served, options.seconds, options.rounds].map(Number);
+    report.served = await servedHistory({ counters: served, days: DAYS_SERVED, seconds, rounds, queries: 200, say });
+  }
+  if (options.out) writeReport(options.out, 'history', report);
   if (options.json) console.log(JSON.stringify(report));
   else print(report);
   process.exitCode = wrong.length === 0 ? 0 : 1;
@@ -172,23 +190,10 @@ try {
   rmSync(directory, { recursive: true });
 }
 
-function print({ machine, bytesACounterHour, commits, rollUp: rolled, series: asked, kept }) {
-  const spread = ({ p50, p99, most, cpuMilliseconds }) =>
-    [p50, p99, most, cpuMilliseconds].map((value) => (value === undefined ? '' : `${three(value)} ms`));
-  console.log(`${describeMachine(machine)}\n`);
-  console.log(
-    `bytes a counter-hour: ${three(bytesACounterHour.one)} with one count a minute, ${three(bytesACounterHour.busy)} with about ten`,
-  );
-  console.log(`rows committed a second: ${rate(commits.one.rowsASecond)} and ${rate(commits.busy.rowsASecond)}`);
-  console.log(
-    `rolled up: ${rolled.steps} steps in ${three(rolled.seconds)} s; freed ${rate(-kept['of 24 hours rolled up'].bytes)}B\n`,
-  );
-  const rows = [
-    ['commit of 1,000 rows', ...spread(commits.one.commitMilliseconds)],
-    ['step of a roll-up', ...spread(rolled.stepMilliseconds)],
-    ['turn of the lane meanwhile', ...spread(rolled.threadHeldMilliseconds)],
-    ...Object.entries(asked).map(([zone, times]) => [`30 days by the hour, ${zone}`, ...spread(times)]),
-  ];
-  console.log(textTable(['', 'p50', 'p99', 'most', 'CPU time each'], rows));
+function print({ machine, ...report }) {
+  console.log(`${describeMachine(machine)}\n\n${textTable(HISTORY_HEAD, historyRows(report))}`);
+  if (report.served) {
+    console.log(`\n${textTable(SERVED_HEAD, servedRows(report.served))}\n${servedText(report.served)}`);
+  }
   console.log(wrong.length === 0 ? '\nEvery sum is exactly right.' : `\nWRONG: ${wrong.slice(0, 20).join(', ')}`);
 }

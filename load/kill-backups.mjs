@@ -11,6 +11,8 @@ import { startServerUnder } from './server.mjs';
 
 /** Backups beside a server that is killed, some of them killed themselves. */
 
+/** Of what is compared, on a machine that does much else. */
+const TIMEOUT_MILLISECONDS = 120_000;
 const PROGRAM = fileURLToPath(new URL('../bin/tallystick.cjs', import.meta.url));
 
 export class Backups {
@@ -78,7 +80,7 @@ export class Backups {
       else if (isRestored) this.acceptedParts++;
       if (!isRestored) continue;
       const server = await startServerUnder(this.#nodeFlags, dataDir, ...flags);
-      const client = await connect(server.url, { producer: false });
+      const client = await connect(server.url, { producer: false, timeout: TIMEOUT_MILLISECONDS });
       stats.push(await client.stats({ stateHash: true }));
       this.wrongHistories += await historiesUnlikeValues(client);
       await client.close();

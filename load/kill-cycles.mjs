@@ -24,6 +24,8 @@ const LONGEST_BEFORE_KILL_MILLISECONDS = 30;
 /** A start takes about so long. */
 const LONGEST_RECOVERY_MILLISECONDS = 1_500;
 const READ_AT_A_TIME = 5_000;
+/** Of what is compared in the end, on a machine that does much else. */
+const TIMEOUT_MILLISECONDS = 120_000;
 /** Every counter has a history, in which late increments come one by one. */
 /** An hour of the server's is 3.6 s then, and a day 86 s. */
 const CLOCK_TIMES = 1_000;
@@ -172,7 +174,7 @@ async function compareCounters(url, workloads, now) {
   for (const workload of workloads) {
     for (const [name, value] of workload.expected) expected.set(name, (expected.get(name) ?? 0n) + value);
   }
-  const client = await connect(url, { producer: false });
+  const client = await connect(url, { producer: false, timeout: TIMEOUT_MILLISECONDS });
   let expectedSum = 0n;
   let actualSum = 0n;
   let wrongCounters = 0;

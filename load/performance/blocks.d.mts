@@ -1,1 +1,2 @@
 export function rewritten(page: string, reports: Readonly<Record<string, unknown>>): string;
+export const REPORTS: readonly string[];

@@ -2,6 +2,7 @@ import { ROW_HEAD, rowCells } from '../../native-bench/rows.mjs';
 import { ACCURACY_HEAD, accuracyRow } from '../accuracy-table.mjs';
 import { CLASSES_HEAD, classesRow } from '../classes-table.mjs';
 import { GROWTH_HEADS, growthRow } from '../growth-table.mjs';
+import { HISTORY_HEAD, historyRows, SERVED_HEAD, servedRows, servedText } from '../history-table.mjs';
 import { HTTP_HEAD, httpRow } from '../http-table.mjs';
 import { LATENCY_HEAD, latencyRow } from '../latency.mjs';
 import { describeMachine } from '../machine.mjs';
@@ -79,6 +80,13 @@ export const BLOCKS = {
           `${machineLine(machine)} ${connections} connections.\n\n${markdownTable(HTTP_HEAD, scenarios.map(httpRow))}`,
       )
       .join('\n\n'),
+  history: ({ history: { machine, served, ...history } }) =>
+    [
+      machineLine(machine),
+      markdownTable(HISTORY_HEAD, historyRows(history)),
+      servedText(served),
+      markdownTable(SERVED_HEAD, servedRows(served)),
+    ].join('\n\n'),
   growth: ({ growth }) =>
     [
       machineLine(growth.machine),
@@ -144,4 +152,8 @@ const NEEDS = {
   accuracy: 'accuracy',
   classes: 'classes',
   http: 'http',
+  history: 'history',
 };
+
+/** All reports that the page shows. */
+export const REPORTS = [...new Set(Object.values(NEEDS))];

@@ -8,7 +8,6 @@ import { openHistoryReader } from '../history/storage.js';
 import type { Put } from '../history/tables.js';
 import type { CheckpointManifest } from '../log/checkpoint.js';
 import { corrupt } from '../log/replay.js';
-import type { BackupWriter } from './backup-file.js';
 import type { LaneState } from './lane-state.js';
 
 /** Of a part of the backup. */
@@ -17,11 +16,19 @@ const GONE_OF_A_PART = 10_000;
 /** After so much was copied the log is read on: a server may drop what recovery does not need. */
 const BYTES_BETWEEN_CATCHING_UP = 67_108_864;
 
+/** Takes the history of partitions: its rows, the counters whose rows do not count, and at last what they are. */
+export interface HistorySink {
+  rows(partition: number, rows: readonly Put[]): Promise<void>;
+  gone(partition: number, counters: readonly GoneCounter[]): Promise<void>;
+  /** All rows up to a sequence are there, of what came from `since` on, in milliseconds since 1970. */
+  history(partition: number, sequence: number, since: number): Promise<void>;
+}
+
 /** As of where the slots from one on are copied. */
 type CopiedFrom = Pick<CopiedSlots, 'from' | 'place'>;
 
 /**
- * The history of a lane for a backup, so that each row is in once. The history in the directory goes on, and its slots are copied as of different
+ * The history of a lane for a copy of it, so that each row is in once. The history in the directory goes on, and its slots are copied as of different
  * places (src/history/copy.ts); the state comes last, from a log that has all of them by then; what the log has behind a slot's place is added.
  *
  * ```
@@ -35,19 +42,17 @@ export class LaneHistory {
   readonly #reader: ReturnType<typeof openHistoryReader>;
   readonly #codec = new RowCodec();
   readonly #partitions: readonly number[];
-  readonly #writer: BackupWriter;
-  readonly #progressed: () => void;
+  readonly #sink: HistorySink;
   /** By partition, in the order of the slots. */
   readonly #copied = new Map<number, CopiedFrom[]>();
   readonly #since = new Map<number, number>();
   #bytes = 0;
 
   /** @throws TallystickError LOG_CORRUPT */
-  constructor(directory: string, partitions: readonly number[], writer: BackupWriter, progressed: () => void) {
+  constructor(directory: string, partitions: readonly number[], sink: HistorySink) {
     this.#reader = openHistoryReader(directory);
     this.#partitions = partitions;
-    this.#writer = writer;
-    this.#progressed = progressed;
+    this.#sink = sink;
   }
 
   close(): void {
@@ -91,8 +96,8 @@ export class LaneHistory {
     const gone = rest.filter(({ minutes }) => !minutes);
     const names = new Set(gone.map(nameOf));
     await this.#writeRows(partition, this.#putsOf(partition, rest, names));
-    for (const some of cut(gone, () => 1, GONE_OF_A_PART)) await this.#writer.gone(partition, some);
-    await this.#writer.history(partition, sequence, this.#since.get(partition) ?? 0);
+    for (const some of cut(gone, () => 1, GONE_OF_A_PART)) await this.#sink.gone(partition, some);
+    await this.#sink.history(partition, sequence, this.#since.get(partition) ?? 0);
   }
 
   *#putsOf(partition: number, items: readonly HistoryItem[], gone: ReadonlySet<string>): Generator<Put> {
@@ -106,9 +111,8 @@ export class LaneHistory {
 
   async #writeRows(partition: number, rows: Iterable<Put>): Promise<void> {
     for (const some of cut(rows, rowBytes, PART_BYTES)) {
-      await this.#writer.rows(partition, some);
+      await this.#sink.rows(partition, some);
       for (const row of some) this.#bytes += rowBytes(row);
-      this.#progressed();
     }
   }
 }

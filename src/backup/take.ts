@@ -1,8 +1,7 @@
 import { DataDirectory } from '../directory.js';
 import { KERNEL_VERSION } from '../partition/partition.js';
 import { BackupWriter, type ByteSink } from './backup-file.js';
-import { LaneHistory } from './lane-history.js';
-import { LaneState } from './lane-state.js';
+import { copyLane, type LaneSink } from './copy-lane.js';
 
 export interface TakenBackup {
   /** SHA-256 in hexadecimal. */
@@ -34,25 +33,22 @@ export async function takeBackup(
   const positions: number[] = [];
   let written = 0;
   let counters = 0;
-  for (const { path, partitions: numbers } of lanes) {
-    const histories = new LaneHistory(path, numbers, writer, () => progressed(writer.bytes, written));
-    try {
-      const lane = await LaneState.read(path, numbers, kernel, (partition) => histories.placeOf(partition));
-      await histories.write(lane);
-      for (const { manifest, partition } of lane.describe(milliseconds)) {
-        await histories.writeRest(manifest, lane);
-        await writer.state(manifest);
-        for (let index = manifest.pages.length - 1; index >= 0; index--) {
-          await writer.page(partition.page(index));
-          progressed(writer.bytes, written);
-        }
-        positions[manifest.partition] = manifest.place.sequence;
-        counters += partition.statistics.counters;
-        progressed(writer.bytes, ++written);
-      }
-    } finally {
-      histories.close();
-    }
-  }
+  const told = async (part: Promise<void>) => {
+    await part;
+    progressed(writer.bytes, written);
+  };
+  const parts: LaneSink = {
+    rows: (partition, rows) => told(writer.rows(partition, rows)),
+    gone: (partition, gone) => told(writer.gone(partition, gone)),
+    history: (partition, sequence, since) => told(writer.history(partition, sequence, since)),
+    state: async (manifest, partition) => {
+      await writer.state(manifest);
+      for (let index = manifest.pages.length - 1; index >= 0; index--) await told(writer.page(partition.page(index)));
+      positions[manifest.partition] = manifest.place.sequence;
+      counters += partition.statistics.counters;
+      progressed(writer.bytes, ++written);
+    },
+  };
+  for (const lane of lanes) await copyLane(lane, kernel, milliseconds, parts);
   return { checksum: await writer.end(), bytes: writer.bytes, counters, positions };
 }

@@ -26,8 +26,8 @@ interface RepartitionFlags {
 
 const HELP = `
 The server must not be running. The directory is checked as a start checks it, and only read; the new one has a new epoch. With as many
-partitions as before nothing but the lanes changes. With another number every counter goes to where its name belongs now, and the
-cursors of producers (of 'ingest --producer') with them; sessions of clients end, so that nothing which one of them sends
+partitions as before nothing but the lanes changes. With another number every counter goes, without its history, to where its name
+belongs now, and the cursors of producers (of 'ingest --producer') with them; sessions of clients end, so that nothing which one of them sends
 again is counted twice. An ingest has to be complete; operation ids must have expired, or --forget-operation-ids be given. The audit log
 stays in the old directory.
 

@@ -1,3 +1,4 @@
+import { copyLane, type LaneSink } from '../backup/copy-lane.js';
 import { describe, readLaneState } from '../backup/lane-state.js';
 import { LaneTarget } from '../backup/lane-target.js';
 import { countersOf, type PartitionCounter } from '../backup/partition-counters.js';
@@ -49,7 +50,7 @@ const BATCH_BYTES = DEFAULT_LIMITS.frame / 2;
 const CLOCK_STEP_MILLISECONDS = 3_600_000;
 
 /**
- * Makes the directory `into`, under a new epoch. With as many partitions as before each partition is what it was. With another number
+ * Makes the directory `into`, under a new epoch. With as many partitions as before each partition is what it was, and its history. With another number
  * the counters go to where their names belong now, with their unique items, also by hour and day, and those that count once, and the producers that have cursors with them; the sessions of all producers
  * end, because what a client sends again of an old partition must not be counted by a new one.
  *
@@ -65,21 +66,23 @@ export async function repartition(
   wanted: Wanted,
   options: RepartitionOptions,
 ): Promise<Repartitioned> {
-  const partitions = await partitionsFor(directory, wanted.partitions, options);
+  const old = directory.lanes.flatMap((lane) => lane.partitions).length;
+  const rebuilt = old === wanted.partitions ? undefined : await rebuild(directory, wanted.partitions, options);
   const made = DataDirectory.createForRestore(into, wanted, directory.secret);
   try {
-    for (const place of made.lanes) {
-      const target = new LaneTarget(place);
-      for (const number of place.partitions) {
-        const partition = partitions.get(number) as Partition;
-        const begin = { ...LOG_BEGIN, sequence: partition.sequence, hash: partition.stateHash };
-        const manifest = describe(number, partition, begin, options.milliseconds);
-        await target.take(manifest, (index) => partition.page(index));
-        options.onProgress(1);
+    const targets = made.lanes.map((place) => new LaneTarget(place));
+    const partitions = new Map<number, Partition>();
+    const sink = sinkOf(targets, options, partitions);
+    try {
+      for (const [number, partition] of rebuilt ?? []) {
+        await sink.state(describe(number, partition, LOG_BEGIN, options.milliseconds), partition);
       }
-      await target.close();
-      await target.begin();
+      const kernel = compileWasm('kernel');
+      for (const lane of rebuilt ? [] : directory.lanes) await copyLane(lane, kernel, options.milliseconds, sink);
+    } finally {
+      for (const target of targets) await target.close();
     }
+    for (const target of targets) await target.begin();
     made.markReady();
     return {
       epoch: made.manifest.epoch,
@@ -92,21 +95,38 @@ export async function repartition(
   }
 }
 
-async function partitionsFor(
+/** Writes partitions where they belong, and keeps them. Their log begins at their sequence, chained to their state. */
+function sinkOf(
+  targets: readonly LaneTarget[],
+  { onProgress }: RepartitionOptions,
+  partitions: Map<number, Partition>,
+): LaneSink {
+  const targetOf = (number: number) => targets.find(({ place }) => place.partitions.includes(number)) as LaneTarget;
+  return {
+    rows: (number, rows) => targetOf(number).takeRows(number, rows),
+    gone: (number, counters) => targetOf(number).removeRows(number, counters),
+    history: async (number, sequence, since) => targetOf(number).knowsHistory(number, { sequence, since }),
+    state: async (manifest, partition) => {
+      const place = { ...LOG_BEGIN, sequence: partition.sequence, hash: partition.stateHash };
+      await targetOf(manifest.partition).take({ ...manifest, place }, (index) => partition.page(index));
+      partitions.set(manifest.partition, partition);
+      onProgress(1);
+    },
+  };
+}
+
+/** The partitions of a directory as another number of them. */
+async function rebuild(
   directory: DataDirectory,
   count: number,
   options: RepartitionOptions,
 ): Promise<ReadonlyMap<number, Partition>> {
-  const old = directory.lanes.flatMap(({ partitions }) => partitions).length;
-  if (old === count) {
-    const same = new Map<number, Partition>();
-    for await (const [number, partition] of partitionsOf(directory, options)) same.set(number, partition);
-    return same;
-  }
   const rebuilt = new Rebuilt(count, directory.secret, options.milliseconds);
+  let old = 0;
   for await (const [number, partition] of partitionsOf(directory, options)) {
     if (!options.forgetsOperationIds) expireOperationIds(number, partition, options.milliseconds);
     rebuilt.take(number, partition);
+    old++;
   }
   rebuilt.finish(old);
   return rebuilt.partitions;

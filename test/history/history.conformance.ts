@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { CounterKey, HistoryItem } from '../../src/history/bucket.js';
 import { checkHistory } from '../../src/history/check.js';
+import { copyOf } from '../../src/history/copy.js';
 import { History } from '../../src/history/history.js';
+import { partsOf } from '../../src/history/key.js';
 import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import { RowCodec } from '../../src/history/row.js';
 import type { HistoryTables } from '../../src/history/tables.js';
@@ -295,6 +297,40 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       });
     });
 
+    describe('rows of another history', () => {
+      const copied = () => [...copyOf(tables, new RowCodec(), 3)].flatMap(({ rows }) => rows);
+
+      test('are put as they are, but for those of counters that went, and it is known where they end and begin', async () => {
+        await commit(1, rowAt(a, NOW, 1, { 0: 1n }), rowAt(counterOf(400), NOW - 10 * DAY, 1, { 0: 2n }, 1));
+        await rollUp(NOW);
+        await commit(2, rowAt(b, NOW - 100 * DAY, 2, { 5: 3n }), rowAt(a, NOW, 2, { 0: 4n }, 1));
+        const rows = copied();
+        const expected = [a, counterOf(400)].map((counter) => read(counter));
+        await history.close();
+        await home.remove();
+        home = makeHome();
+        open();
+        expect(await history.adopt(3, rows)).toEqual({ kind: 'flushed' });
+        expect(await history.forget(3, [b])).toEqual({ kind: 'flushed' });
+        expect(await history.begin(3, 2, 17)).toEqual({ kind: 'flushed' });
+        await reopen();
+        expect([a, counterOf(400)].map((counter) => read(counter))).toEqual(expected);
+        expect(read(b)).toEqual([]);
+        expect(await checkHistory(tables, new RowCodec(), 3)).toMatchObject({ ...upTo(2), since: 17, rows: 3 });
+        await commit(2, rowAt(a, NOW, 2, { 0: 100n }));
+        expect(read(a)).toEqual(expected[0]);
+      });
+
+      test('are read slot by slot, however far apart, with nothing of other partitions', async () => {
+        const slots = [0, 1, 127, 128, 5_000, 2 ** 32 - 1];
+        await commit(1, ...slots.map((slot, index) => rowAt(counterOf(slot), NOW, 1, { 0: 1n }, index)));
+        await history.commit(2, upTo(1), [rowAt(counterOf(7, 2), NOW, 1, { 0: 1n })]);
+        await history.commit(4, upTo(1), [rowAt(counterOf(7, 4), NOW, 1, { 0: 1n })]);
+        expect(copied().map(({ key }) => partsOf(key).slot)).toEqual(slots);
+        expect([...copyOf(tables, new RowCodec(), 9)]).toEqual([{ from: 0, place: upTo(0), since: 0, rows: [] }]);
+      });
+    });
+
     describe('damage is DATA_DAMAGED', () => {
       const flip = (value: Uint8Array) => {
         value[value.length - 1] = (value[value.length - 1] as number) ^ 1;
@@ -313,6 +349,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
         await edit(resolution);
         expect(() => history.read(a, 0, NOW + DAY)).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
         expect(history.read(b, 0, NOW + DAY).buckets).toEqual([]);
+        expect(() => [...copyOf(tables, new RowCodec(), 3)]).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
         await expect(checkHistory(tables, new RowCodec(), 3)).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
         expect(await checkHistory(tables, new RowCodec(), 4)).toMatchObject({ rows: 0 });
       });

@@ -1,15 +1,15 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { rewritten } from '../../load/performance/blocks.mjs';
+import { REPORTS, rewritten } from '../../load/performance/blocks.mjs';
 
 const file = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
 const page = readFileSync(file('PERFORMANCE.md'), 'utf8');
-const names = ['load', 'versus', 'native', 'profile', 'growth', 'checkpoint', 'restart', 'accuracy', 'classes', 'http'];
 const reports = Object.fromEntries(
-  names
-    .filter((name) => existsSync(file(`performance/${name}.json`)))
-    .map((name) => [name, JSON.parse(readFileSync(file(`performance/${name}.json`), 'utf8'))]),
+  REPORTS.filter((name) => existsSync(file(`performance/${name}.json`))).map((name) => [
+    name,
+    JSON.parse(readFileSync(file(`performance/${name}.json`), 'utf8')),
+  ]),
 );
 
 describe('docs/PERFORMANCE.md', () => {

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { spawnChild } from '../../load/child.mjs';
+import { historiesUnlikeValues } from '../../load/compare-histories.mjs';
 import type { Client } from '../../src/client/client.js';
 import { clientOfTest } from '../integration/clients.js';
 import { startProgram } from '../integration/ingest-programs.js';
@@ -146,6 +147,32 @@ test('unique items go with their names, also by hour and day, and are told new, 
     expect(told.every(({ counted, value }) => !counted && value === 80n)).toBe(true);
   }
   expect((await views(again, 'visitor 80')).every(({ counted, value }) => counted && value === 81n)).toBe(true);
+});
+
+test('a history goes to other lanes, also what only the log has, and none to another number of partitions', async () => {
+  const environment = { TALLYSTICK_CLASSES: JSON.stringify([{ pattern: '*', history: true, lateness: 'any' }]) };
+  const old = await serverOfTest({ lanes: 2, partitions: 4, environment });
+  const client = await clientOfTest(old);
+  const now = Date.now();
+  for (const age of [0, 5, 60, 1_000]) {
+    const time = now - age * 3_600_000;
+    await client.batch(Array.from({ length: 200 }, (_, i) => ({ name: `c${i}`, delta: i + age, time })));
+  }
+  await old.kill('SIGKILL');
+  const into = join(directoryOfTest(), 'lanes');
+  expect(await repartition(old.dataDir, into, '--lanes', '4')).toMatchObject({ status: 0, err: '' });
+  const server = await serverOfTest({ dataDir: into, lanes: 4, partitions: 4, environment });
+  const again = await clientOfTest(server);
+  expect(await historiesUnlikeValues(again)).toBe(0);
+  const { value } = await again.range('c7', { from: now - 1_001 * 3_600_000, to: now - 999 * 3_600_000 });
+  expect(value).toBe(1_007n);
+  await server.kill('SIGTERM');
+
+  const others = join(directoryOfTest(), 'partitions');
+  expect((await repartition(into, others, '--partitions', '8')).status).toBe(0);
+  const last = await clientOfTest(await serverOfTest({ dataDir: others, lanes: 4, partitions: 8, environment }));
+  expect(await last.get('c7')).toBe(4n * 7n + 1_065n);
+  await expect(last.range('c7', { from: 0, to: now })).rejects.toMatchObject({ code: 'NOT_TRACKED' });
 });
 
 test('nothing that a client sends again of an old partition counts', async () => {
