@@ -2,15 +2,12 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import { ByteWriter } from '../dist/protocol/bytes.js';
-import { Flag, Opcode } from '../dist/protocol/opcode.js';
-import { writeNameKey } from '../dist/protocol/request.js';
-import { decodeAddAnswer } from '../dist/protocol/response.js';
 import { Batches, DISTRIBUTIONS } from './batches.mjs';
 import { closedLoop } from './closed-loop.mjs';
 import { Counters } from './counters.mjs';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { random, randomNames } from './names.mjs';
+import { probe } from './probe.mjs';
 import { costOf } from './process-figures.mjs';
 import { RawClient } from './raw-client.mjs';
 import { writeReport } from './report-file.mjs';
@@ -56,24 +53,7 @@ const IN_FLIGHT = 16;
 const LANES = 2;
 process.env.TALLYSTICK_CONNECTIONS ??= String(2 * Math.max(FOLLOWERS, READERS) + 100);
 
-const now = () => performance.timeOrigin + performance.now();
 const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time));
-
-/** Increments a counter and tells the followers when; resolves with its value. */
-function probe(client, { name, partition }, worker) {
-  const body = new ByteWriter();
-  body.varint(1);
-  writeNameKey(body, name);
-  body.zigzag(1);
-  const at = now();
-  return new Promise((resolve) => {
-    client.request(Opcode.ADD, Flag.VALUES, partition, body.copy(), (answer) => {
-      const [value] = decodeAddAnswer(answer, 1, true).values;
-      worker?.postMessage({ kind: 'sent', value, at });
-      resolve(value);
-    });
-  });
-}
 
 /** Writes for so long, with probes meanwhile. */
 async function writeAlong(context, target, worker) {

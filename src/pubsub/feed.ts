@@ -1,21 +1,21 @@
-import { ByteWriter } from '../protocol/bytes.js';
+import type { ByteWriter } from '../protocol/bytes.js';
 import { writeTailHeader } from '../protocol/tail.js';
 import type { Subscriber } from './subscriber.js';
 
 /** Bytes of counters that a frame takes before the next one is begun. */
 export const FRAME_BYTES = 16_384;
 
-/** What is followed: some names, each once, or those with a prefix (all with an empty one). */
-export type Match =
-  | { readonly kind: 'names'; readonly names: readonly string[] }
-  | { readonly kind: 'prefix'; readonly prefix: string };
-
-export interface FeedOptions<M extends Match = Match> {
+export interface FeedOptions {
   readonly subscriber: Subscriber;
   readonly requestId: number;
-  readonly match: M;
   readonly interval: number;
   readonly credit: number;
+}
+
+/** Where frames are made, of whichever feeds. */
+export interface FrameWriters {
+  readonly items: ByteWriter;
+  readonly body: ByteWriter;
 }
 
 /** What a frame is to have. */
@@ -26,8 +26,8 @@ export interface Items {
 }
 
 /** One reader of one partition, and what it was told. */
-export abstract class Feed<M extends Match = Match> {
-  readonly options: FeedOptions<M>;
+export abstract class Feed {
+  readonly options: FeedOptions;
   /** Frames that may be sent. */
   credit: number;
   /** The position that it was told last. */
@@ -36,7 +36,7 @@ export abstract class Feed<M extends Match = Match> {
   owes = true;
   protected begins = true;
 
-  constructor(options: FeedOptions<M>) {
+  constructor(options: FeedOptions) {
     this.options = options;
     this.credit = options.credit;
   }
@@ -62,12 +62,12 @@ export abstract class Feed<M extends Match = Match> {
   /** Writes what is to be told next. */
   protected abstract write(items: ByteWriter): Items;
 
-  /** The next frame, of what waits; undefined where nothing does. `items` is a writer for the meantime. */
-  frame(items: ByteWriter, position: number): Uint8Array | undefined {
+  /** The next frame, of what waits, valid until another one is made; undefined where nothing does. The writers are for the meantime. */
+  frame({ items, body }: FrameWriters, position: number): Uint8Array | undefined {
     items.reset();
     const { count, whole } = this.write(items);
     if (count === 0 && !(whole && this.owes)) return undefined;
-    const body = new ByteWriter(items.length + 16);
+    body.reset();
     writeTailHeader(body, { begins: this.begins, whole, position }, count);
     body.bytes(items.view());
     this.begins = false;

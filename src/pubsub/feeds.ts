@@ -5,7 +5,7 @@ import { ByteWriter } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { decodeTail, encodeTailAnswer, MOST_CREDIT, type TailRequest } from '../protocol/tail.js';
-import type { Feed, Match } from './feed.js';
+import { type Feed, FRAME_BYTES } from './feed.js';
 import { NameFeed } from './name-feed.js';
 import { PartitionFeeds } from './partition-feeds.js';
 import { PrefixFeed } from './prefix-feed.js';
@@ -13,11 +13,11 @@ import { Pulses } from './pulses.js';
 import { Share } from './share.js';
 import type { Subscriber } from './subscriber.js';
 
-/** What is sent in one turn: so many frames, of so many bytes. The requests of writers come between. */
+/** What is sent in one turn to those who are told little, and to the others: so many frames, of so many bytes. The requests of writers come between. */
 const FRAMES_OF_A_TURN = 64;
-const BYTES_OF_A_TURN = 32_768;
+const BYTES_OF_A_TURN = 2 * FRAME_BYTES;
 /** Below so many names that wait, the next step of a snapshot is made. */
-const STEP_BELOW = 1_024;
+const STEP_BELOW = 128;
 /** After this long it is looked again whether a client has taken what it was sent. */
 const CLOGGED_MILLISECONDS = 20;
 /** A reader that takes nothing for so long has fewer counters kept for it. */
@@ -32,7 +32,7 @@ const MOST_FEEDS_OF_A_CLIENT = 1_024;
 const PHASES = 16;
 /** Of all feeds of a lane: names that are followed, and names below prefixes that wait to be told. */
 const MOST_NAMES = 1_048_576;
-const MOST_PENDING = 1_048_576;
+const MOST_PENDING = 524_288;
 
 export interface FeedsParts {
   readonly partitions: ReadonlyMap<number, Partition>;
@@ -53,10 +53,13 @@ interface Entry {
   readonly feed: Feed;
   readonly number: number;
   readonly source: PartitionFeeds;
+  /** How many names it follows; a prefix counts as one. */
+  readonly names: number;
   /** What it has waiting, as it is counted. */
   pending: number;
-  /** When it was sent something last, in monotonic milliseconds. */
+  /** When it was sent something last, in monotonic milliseconds, and how many bytes in its turn. */
   sent: number;
+  bytes: number;
 }
 
 /** TAIL: the feeds of a lane, and when each is sent what. What they are sent, and that it is flushed, is the matter of PartitionFeeds. */
@@ -69,10 +72,12 @@ export class Feeds {
   readonly #clients = new Map<unknown, Map<number, Entry>>();
   /** Whoever is to be sent a frame, in the order of their turns. */
   readonly #due = new Set<Entry>();
+  /** Of those whoever was sent a whole frame the last time: they wait for the others. */
+  readonly #dueLater = new Set<Entry>();
   readonly #namePulses: Pulses<Entry>;
   readonly #prefixPulses: Pulses<Entry>;
   readonly #clogged = new Set<Entry>();
-  readonly #writer = new ByteWriter(32_768);
+  readonly #writers = { items: new ByteWriter(32_768), body: new ByteWriter(32_768) };
   readonly #share: Share;
   #isScheduled = false;
   #waiting: Timer | undefined;
@@ -151,25 +156,27 @@ export class Feeds {
     const source = this.#sources.get(frame.partition) as PartitionFeeds;
     const ofClient = this.#clients.get(from.identity) ?? new Map<number, Entry>();
     if (ofClient.has(frame.requestId)) throw new TallystickError('BAD_REQUEST', 'The request id is that of a feed.');
-    const match = matchOf(request);
-    const names = namesOf(match);
-    const isFull = ofClient.size >= MOST_FEEDS_OF_A_CLIENT || this.#names + names > MOST_NAMES;
-    if (isFull || (match.kind === 'prefix' && source.hasTooMany(match.prefix))) {
+    const names = namesOf(request);
+    const counted = Math.max(1, names.length);
+    const isFull = ofClient.size >= MOST_FEEDS_OF_A_CLIENT || this.#names + counted > MOST_NAMES;
+    if (isFull || (request.kind === 'prefix' && source.hasTooMany(request.prefix))) {
       throw new TallystickError('OVERLOADED', 'Too much is followed.');
     }
     const { interval, credit, after } = request;
     const options = { subscriber: from, requestId: frame.requestId, interval, credit };
-    const feed = match.kind === 'names' ? new NameFeed({ ...options, match }) : new PrefixFeed({ ...options, match });
+    const feed = request.kind === 'names' ? new NameFeed(options) : new PrefixFeed(options, request.prefix);
     const sent = this.#parts.clock.monotonicMilliseconds();
-    const entry: Entry = { feed, number: frame.partition, source, pending: 0, sent };
-    this.#names += names;
+    const entry: Entry = { feed, number: frame.partition, source, names: counted, pending: 0, sent, bytes: 0 };
+    this.#names += counted;
     this.#entries.set(feed, entry);
     this.#clients.set(from.identity, ofClient);
     ofClient.set(frame.requestId, entry);
     if (interval > 0) this.#pulsesOf(feed).join(interval, entry);
     this.#watched.add(source);
     try {
-      source.add(feed, after?.epoch === this.#parts.epoch ? after.sequence : undefined);
+      const place = after?.epoch === this.#parts.epoch ? after.sequence : undefined;
+      if (feed instanceof NameFeed) source.addNames(feed, names, place);
+      else source.addPrefix(feed, place);
     } catch (error) {
       this.#forget(entry);
       throw error;
@@ -188,13 +195,25 @@ export class Feeds {
     if (!entry) return;
     this.#count(entry);
     const isFull = feed instanceof PrefixFeed && feed.isFull(this.#isStuck(entry));
-    if (isFull || this.#pending > MOST_PENDING) {
-      this.#cutOff++;
-      this.#end(entry, 'TOO_SLOW');
-    } else if (now || feed.options.interval === 0 || !feed.isComplete) {
+    if (isFull) this.#cut(entry);
+    else if (this.#pending > MOST_PENDING) this.#cut(this.#slowest());
+    if (!this.#entries.has(feed)) return;
+    if (now || feed.options.interval === 0 || !feed.isComplete) {
       feed.open();
       this.#makeDue(entry);
     }
+  }
+
+  #cut(entry: Entry): void {
+    this.#cutOff++;
+    this.#end(entry, 'TOO_SLOW');
+  }
+
+  /** Whoever has the most waiting, of those that take nothing where there are any. */
+  #slowest(): Entry {
+    const all = [...this.#entries.values()].filter(({ pending }) => pending > 0);
+    const stuck = all.filter((entry) => this.#isStuck(entry));
+    return (stuck.length > 0 ? stuck : all).reduce((most, each) => (each.pending > most.pending ? each : most));
   }
 
   /** Whether it has not taken anything for a while. */
@@ -204,7 +223,7 @@ export class Feeds {
   }
 
   #makeDue(entry: Entry): void {
-    this.#due.add(entry);
+    (entry.bytes < FRAME_BYTES ? this.#due : this.#dueLater).add(entry);
     this.#schedule();
   }
 
@@ -222,6 +241,7 @@ export class Feeds {
       source.wave(entries, () => {
         source.distribute(interval);
         this.#open(own);
+        this.#schedule();
       });
     }
   }
@@ -254,19 +274,24 @@ export class Feeds {
 
   /** Serves some of whoever is due, and makes a step of a snapshot of each partition. */
   #serve(): void {
-    let [frames, bytes] = [0, 0];
-    for (const entry of this.#due) {
-      if (frames++ === FRAMES_OF_A_TURN || bytes >= BYTES_OF_A_TURN) break;
-      this.#due.delete(entry);
-      bytes += this.#send(entry);
-    }
+    this.#sendSome(this.#due);
+    this.#sendSome(this.#dueLater);
     let isBusy = false;
     for (const source of this.#watched) {
       if (source.hasSteps) source.step();
       source.give();
       isBusy ||= source.hasSteps || source.isGiving;
     }
-    if (this.#due.size > 0 || isBusy) this.#schedule();
+    if (this.#due.size + this.#dueLater.size > 0 || isBusy) this.#schedule();
+  }
+
+  #sendSome(due: Set<Entry>): void {
+    let [frames, bytes] = [0, 0];
+    for (const entry of due) {
+      if (frames++ === FRAMES_OF_A_TURN || bytes >= BYTES_OF_A_TURN) break;
+      due.delete(entry);
+      bytes += this.#send(entry);
+    }
   }
 
   /** Sends one frame, if there is anything to tell and it may be told; how many bytes it had. */
@@ -284,7 +309,7 @@ export class Feeds {
         this.#waitForRoom(entry);
         break;
       }
-      const frame = feed.frame(this.#writer, source.positionOf(feed));
+      const frame = feed.frame(this.#writers, source.positionOf(feed));
       if (!frame) continue;
       this.#frames++;
       entry.sent = this.#parts.clock.monotonicMilliseconds();
@@ -292,8 +317,13 @@ export class Feeds {
       subscriber.answer(Opcode.TAIL, Flag.MORE, number, requestId, frame);
     }
     this.#count(entry);
+    entry.bytes = bytes;
     if (bytes >= BYTES_OF_A_TURN && feed.hasNews) this.#makeDue(entry);
     if (!(feed instanceof PrefixFeed) || feed.cursor === undefined || feed.pending >= STEP_BELOW) return bytes;
+    if (subscriber.isClogged) {
+      this.#waitForRoom(entry);
+      return bytes;
+    }
     source.wantsStep(feed);
     this.#schedule();
     return bytes;
@@ -338,12 +368,13 @@ export class Feeds {
   #forget(entry: Entry): void {
     const { feed, source } = entry;
     if (!this.#entries.delete(feed)) return;
-    const { subscriber, requestId, match, interval } = feed.options;
+    const { subscriber, requestId, interval } = feed.options;
     source.remove(feed, this.#parts.clock.monotonicMilliseconds());
     this.#due.delete(entry);
+    this.#dueLater.delete(entry);
     this.#clogged.delete(entry);
     this.#pulsesOf(feed).leave(interval, entry);
-    this.#names -= namesOf(match);
+    this.#names -= entry.names;
     this.#pending -= entry.pending;
     const ofClient = this.#clients.get(subscriber.identity);
     ofClient?.delete(requestId);
@@ -394,9 +425,8 @@ function bySource(entries: Iterable<Entry>): Map<PartitionFeeds, Entry[]> {
   return groups;
 }
 
-function matchOf(request: Extract<TailRequest, { interval: number }>): Match {
-  if (request.kind === 'prefix') return { kind: 'prefix', prefix: request.prefix };
-  return { kind: 'names', names: [...new Set(request.keys.flatMap((key) => ('name' in key ? [key.name] : [])))] };
+/** The names that are followed, each once. */
+function namesOf(request: TailRequest): string[] {
+  if (request.kind !== 'names') return [];
+  return [...new Set(request.keys.flatMap((key) => ('name' in key ? [key.name] : [])))];
 }
-
-const namesOf = (match: Match): number => (match.kind === 'names' ? match.names.length : 1);

@@ -1,6 +1,6 @@
 import type { ByteWriter } from '../protocol/bytes.js';
 import { TOLD_KIND } from '../protocol/tail.js';
-import { Feed, FRAME_BYTES, type Items, type Match } from './feed.js';
+import { Feed, FRAME_BYTES, type Items } from './feed.js';
 import { ABSENT, PRESENT, type Topics } from './topics.js';
 import { difference, Values } from './values.js';
 
@@ -9,13 +9,11 @@ const UNTOLD = 2;
 /** How often its topics are looked through in an interval: once more where some changed while the others were sent. */
 const MOST_PASSES = 2;
 
-export type NamesMatch = Extract<Match, { kind: 'names' }>;
-
 /**
  * A reader of names. It knows what it was told of each, and is told the difference to what is published now: one that is slow gets less and later,
  * and takes no more memory for it. A pass goes through its topics; it may take several frames.
  */
-export class NameFeed extends Feed<NamesMatch> {
+export class NameFeed extends Feed {
   #topics: Topics | undefined;
   #own: Int32Array = new Int32Array(0);
   /** What it was told last of each. */
@@ -29,7 +27,7 @@ export class NameFeed extends Feed<NamesMatch> {
   /** Passes that may be made before the interval is over. */
   #passes = 0;
 
-  /** The indexes of its names. */
+  /** The indexes of its names: the names themselves are kept once, where they are topics. */
   get own(): Int32Array {
     return this.#own;
   }

@@ -14,10 +14,10 @@ import { type CopiedTopics, Topics } from './topics.js';
 
 /** Different intervals for which changes are gathered. Feeds of others fold them each for itself. */
 const MOST_INTERVALS = 64;
-/** Changes that are given out in one turn: the requests of writers come between. */
-const CHANGES_OF_A_TURN = 1_024;
+/** What is given out in one turn, each change to each feed: the requests of writers come between. */
+const GIVEN_IN_A_TURN = 16_384;
 /** Names that one step of a snapshot tells; how many slots it looks at is the kernel's matter. */
-const STEP_NAMES = 1_024;
+const STEP_NAMES = 512;
 /** Counters below prefixes that are touched before they are copied, whoever waits for that. */
 const MOST_DIRTY = 16_384;
 
@@ -120,27 +120,50 @@ export class PartitionFeeds {
   }
 
   /**
-   * Begins a feed: with what has changed behind a position where that is known, else with a snapshot.
+   * Begins a feed of names, each there once: with what has changed behind a position where that is known, else with a snapshot.
    *
    * @throws TallystickError WRONG_PARTITION, NAME_INVALID
    */
-  add(feed: Feed, from: number | undefined): void {
-    const { partition, flushed } = this.#parts;
-    // a name that is refused changes nothing
-    const found = feed instanceof NameFeed ? this.#look(this.#topics.unknown(feed.options.match.names)) : [];
-    if (!this.#recent) {
-      partition.watch(true);
-      this.#taken = partition.sequence;
-      this.#recent = new Recent(partition.sequence);
-      this.#topics = new Topics(partition.sequence);
-      this.#published = flushed();
+  addNames(feed: NameFeed, names: readonly string[], from: number | undefined): void {
+    const { partition } = this.#parts;
+    const found = this.#look(this.#topics.unknown(names)); // a name that is refused changes nothing
+    this.#add(feed);
+    const isKnown = from !== undefined && from <= this.#published; // else a position that this memory does not know
+    const isPast = isKnown && from >= this.#topics.past.floor && names.every((name) => this.#topics.covers(name, from));
+    // Where nothing was applied since, there is nothing to be known
+    const isPresent = isKnown && from === partition.sequence;
+    feed.bind(Int32Array.from(names, (name) => this.#topics.follow(name, partition.sequence)));
+    for (const { name, slot } of found) this.#topics.learn(name, slot);
+    if (feed.options.interval === 0) {
+      for (const topic of feed.own) this.#eager.set(topic, (this.#eager.get(topic) ?? new Set()).add(feed));
     }
-    this.#copy(undefined); // all that was touched so far is no news to it
-    this.publish();
-    this.#feeds.add(feed);
-    if (feed.options.interval === 0) this.#eachGroup++;
-    if (feed instanceof NameFeed) this.#addNames(feed, found, from);
-    else if (feed instanceof PrefixFeed) this.#addPrefix(feed, from);
+    if (isPast) {
+      feed.resume(this.#topics, from);
+      this.#parts.onNews(feed, true);
+    } else {
+      this.wave(feed, () => this.#beginNames(feed, isPresent));
+    }
+  }
+
+  /** The same of a prefix. */
+  addPrefix(feed: PrefixFeed, from: number | undefined): void {
+    this.#add(feed);
+    const { prefix } = feed;
+    const floor = this.#recent?.floor ?? 0;
+    const isKnown = from !== undefined && from <= this.#published;
+    const isPast = isKnown && from >= floor && this.#prefixes.covers(prefix, from);
+    const isPresent = isKnown && from === this.#parts.partition.sequence;
+    this.#prefixes.add(feed, this.#parts.partition.sequence);
+    if (!isPast && !isPresent) {
+      this.#scanning.add(feed);
+      return;
+    }
+    feed.resume();
+    for (const { changes } of this.#recent?.since(from) ?? []) {
+      for (const change of changes) if (change.name.startsWith(prefix)) feed.take(change);
+    }
+    this.#beginGathering(feed);
+    this.#parts.onNews(feed, true);
   }
 
   remove(feed: Feed, now: number): void {
@@ -217,7 +240,7 @@ export class PartitionFeeds {
     if (feed.cursor === undefined) return;
     // the dirty are told as of before the step, which shows them as they are now
     this.#copy(undefined);
-    const { found, cursor } = this.#list(feed.options.match.prefix, feed.cursor);
+    const { found, cursor } = this.#list(feed.prefix, feed.cursor);
     feed.cursor = cursor === 0 ? undefined : cursor;
     this.#copy({ feed, found, told: cursor === 0 ? ALL_SLOTS : cursor });
     this.publish();
@@ -228,19 +251,16 @@ export class PartitionFeeds {
     if (feed.cursor !== undefined && this.#feeds.has(feed)) this.#scanning.add(feed);
   }
 
-  /** The interval is over: gives what was gathered to those who have it, some now and the rest by `give`. */
+  /** The interval is over: what was gathered is to be given to those who have it, by `give`. Where the last one's still is, it is gathered on. */
   distribute(interval: number): void {
     const gathered = this.#gathered.get(interval);
-    if (!gathered) return;
-    if (gathered.isGiving) this.#giveAll(interval, gathered);
-    gathered.beginGiving(this.#published);
-    this.#give(interval, gathered, CHANGES_OF_A_TURN);
+    if (gathered && !gathered.isGiving) this.#beginGiving(interval, gathered);
   }
 
   /** Goes on with what is being given out, a bounded part of it. */
   give(): void {
     for (const [interval, gathered] of this.#gathered) {
-      if (gathered.isGiving) this.#give(interval, gathered, CHANGES_OF_A_TURN);
+      if (gathered.isGiving) this.#give(interval, gathered, Math.ceil(GIVEN_IN_A_TURN / gathered.feeds));
     }
   }
 
@@ -305,7 +325,16 @@ export class PartitionFeeds {
       this.#prefixes.visit(change.name, tell, (interval) => this.#gathered.get(interval)?.add(change));
     }
     for (const feed of told) this.#parts.onNews(feed, false);
-    for (const [interval, gathered] of this.#gathered) if (gathered.isFull) this.distribute(interval);
+    for (const [interval, gathered] of this.#gathered) {
+      if (!gathered.isFull) continue;
+      this.#giveAll(interval, gathered);
+      this.#beginGiving(interval, gathered);
+    }
+  }
+
+  #beginGiving(interval: number, gathered: Gathered): void {
+    gathered.beginGiving(this.#published);
+    if (!gathered.isGiving) this.#give(interval, gathered, 0);
   }
 
   #giveAll(interval: number, gathered: Gathered): void {
@@ -331,13 +360,15 @@ export class PartitionFeeds {
   #beginGathering(feed: PrefixFeed): void {
     const { interval } = feed.options;
     if (interval === 0 || (!this.#gathered.has(interval) && this.#gathered.size >= MOST_INTERVALS)) return;
-    if (!this.#gathered.has(interval)) this.#gathered.set(interval, new Gathered());
+    const gathered = this.#gathered.get(interval) ?? new Gathered();
+    this.#gathered.set(interval, gathered);
     // what was gathered so far is none of its business
-    this.distribute(interval);
-    this.#giveAll(interval, this.#gathered.get(interval) as Gathered);
+    this.#giveAll(interval, gathered);
+    this.#beginGiving(interval, gathered);
+    this.#giveAll(interval, gathered);
     this.#prefixes.gather(feed, true);
     feed.isGathered = true;
-    (this.#gathered.get(interval) as Gathered).feeds++;
+    gathered.feeds++;
   }
 
   #endGathering(feed: PrefixFeed): void {
@@ -366,24 +397,19 @@ export class PartitionFeeds {
     if (waits) last.waits.set(...waits);
   }
 
-  #addNames(feed: NameFeed, found: readonly Located[], from: number | undefined): void {
-    const { partition } = this.#parts;
-    const { names } = feed.options.match;
-    const isKnown = from !== undefined && from <= this.#published; // else a position that this memory does not know
-    const isPast = isKnown && from >= this.#topics.past.floor && names.every((name) => this.#topics.covers(name, from));
-    // Where nothing was applied since, there is nothing to be known
-    const isPresent = isKnown && from === partition.sequence;
-    feed.bind(Int32Array.from(names, (name) => this.#topics.follow(name, partition.sequence)));
-    for (const { name, slot } of found) this.#topics.learn(name, slot);
-    if (feed.options.interval === 0) {
-      for (const topic of feed.own) this.#eager.set(topic, (this.#eager.get(topic) ?? new Set()).add(feed));
+  #add(feed: Feed): void {
+    const { partition, flushed } = this.#parts;
+    if (!this.#recent) {
+      partition.watch(true);
+      this.#taken = partition.sequence;
+      this.#recent = new Recent(partition.sequence);
+      this.#topics = new Topics(partition.sequence);
+      this.#published = flushed();
     }
-    if (isPast) {
-      feed.resume(this.#topics, from);
-      this.#parts.onNews(feed, true);
-    } else {
-      this.wave(feed, () => this.#beginNames(feed, isPresent));
-    }
+    this.#copy(undefined); // all that was touched so far is no news to it
+    this.publish();
+    this.#feeds.add(feed);
+    if (feed.options.interval === 0) this.#eachGroup++;
   }
 
   /** All that a snapshot needs is published. */
@@ -391,25 +417,6 @@ export class PartitionFeeds {
     if (!this.#feeds.has(feed) || feed.isComplete) return;
     if (isPresent) feed.adopt(this.#topics);
     else feed.begin(this.#topics);
-    this.#parts.onNews(feed, true);
-  }
-
-  #addPrefix(feed: PrefixFeed, from: number | undefined): void {
-    const { prefix } = feed.options.match;
-    const floor = this.#recent?.floor ?? 0;
-    const isKnown = from !== undefined && from <= this.#published;
-    const isPast = isKnown && from >= floor && this.#prefixes.covers(prefix, from);
-    const isPresent = isKnown && from === this.#parts.partition.sequence;
-    this.#prefixes.add(feed, this.#parts.partition.sequence);
-    if (!isPast && !isPresent) {
-      this.#scanning.add(feed);
-      return;
-    }
-    feed.resume();
-    for (const { changes } of this.#recent?.since(from) ?? []) {
-      for (const change of changes) if (change.name.startsWith(prefix)) feed.take(change);
-    }
-    this.#beginGathering(feed);
     this.#parts.onNews(feed, true);
   }
 

@@ -1,6 +1,6 @@
 import type { ByteWriter } from '../protocol/bytes.js';
 import { type Told, writeTold } from '../protocol/tail.js';
-import { Feed, FRAME_BYTES, type Items, type Match } from './feed.js';
+import { Feed, type FeedOptions, FRAME_BYTES, type Items } from './feed.js';
 import { type Change, type Found, wrapped } from './subscriber.js';
 
 /** Counters that may wait for a reader that takes nothing, and for one that does: a group of the log may bring very many at a time. */
@@ -18,13 +18,13 @@ interface Pending {
   readonly isFound: boolean;
 }
 
-export type PrefixMatch = Extract<Match, { kind: 'prefix' }>;
-
 /**
  * A reader of a prefix. Its counters come and go, so nothing is kept of what it was told: what it has not been told is folded together by name,
  * so that a reader that is slow gets less and later, and what waits for it has a bound.
  */
-export class PrefixFeed extends Feed<PrefixMatch> {
+export class PrefixFeed extends Feed {
+  /** All names begin with an empty one. */
+  readonly prefix: string;
   /** A snapshot goes through the slots: those below have been told of, and their changes concern this reader. */
   told = 0;
   /** Where the snapshot goes on; undefined while nothing is left to look at. */
@@ -33,6 +33,11 @@ export class PrefixFeed extends Feed<PrefixMatch> {
   isGathered = false;
   #isOpen = false;
   readonly #pending = new Map<string, Pending>();
+
+  constructor(options: FeedOptions, prefix: string) {
+    super(options);
+    this.prefix = prefix;
+  }
 
   get pending(): number {
     return this.#pending.size;

@@ -50,7 +50,7 @@ export class Prefixes {
 
   /** Changes are known from `position` on. */
   add(feed: PrefixFeed, position: number): void {
-    const { prefix } = feed.options.match;
+    const { prefix } = feed;
     const known = this.#prefixes.get(prefix);
     const followed = known ?? { since: position, feeds: new Set(), gathered: new Map(), idleSince: undefined };
     this.#prefixes.set(prefix, followed);
@@ -61,8 +61,8 @@ export class Prefixes {
 
   /** From now on changes are gathered for this feed, by its interval, or are not. */
   gather(feed: PrefixFeed, isGathered: boolean): void {
-    const { interval, match } = feed.options;
-    const { feeds, gathered } = this.#prefixes.get(match.prefix) as Followed;
+    const { interval } = feed.options;
+    const { feeds, gathered } = this.#prefixes.get(feed.prefix) as Followed;
     if (!isGathered) {
       if (leave(gathered, interval, feed)) feeds.add(feed);
     } else if (feeds.delete(feed)) {
@@ -72,10 +72,9 @@ export class Prefixes {
   }
 
   remove(feed: PrefixFeed, now: number): void {
-    const { match, interval } = feed.options;
-    const followed = this.#prefixes.get(match.prefix) as Followed;
+    const followed = this.#prefixes.get(feed.prefix) as Followed;
     followed.feeds.delete(feed);
-    leave(followed.gathered, interval, feed);
+    leave(followed.gathered, feed.options.interval, feed);
     if (followed.feeds.size + followed.gathered.size === 0) followed.idleSince = now;
   }
 

@@ -29,7 +29,7 @@ export interface ConnectionLimits {
   readonly helloMilliseconds: number;
   /** For the rest of a frame to come. */
   readonly frameMilliseconds: number;
-  /** For the client to take anything of its answers; it is noticed within twice this time. */
+  /** For the client to take anything of its answers; it is noticed within a sixth of this time. */
   readonly stalledMilliseconds: number;
   /** For the client to end after we did. */
   readonly closeMilliseconds: number;
@@ -94,7 +94,13 @@ export interface RefusalDetails {
 const LARGEST_GATHERED_WRITE = 262_144;
 /** A longer output array is given away with its bytes instead of being copied and kept. */
 const LARGEST_KEPT_OUTPUT = 16_384;
+/** The part of an array that has to be filled for it to be given away. */
+const FILLED = 0.75;
 
+/** The part of the limit of unsent bytes beyond which feeds wait: there may be very many readers that take nothing. */
+const CLOGGED = 16;
+/** How often it is looked, within the time that a client has to take something, whether it did. */
+const LOOKS = 6;
 /** Times the limit of unsent bytes that may wait where feeds go on. */
 const UNSENT_OF_FEEDS = 8;
 
@@ -152,7 +158,7 @@ export class Connection<Session = unknown> implements TransportHandler {
 
   /** Whether the client has so many answers to take that none should be added that nobody waits for. */
   get isClogged(): boolean {
-    return this.unsentBytes > this.#limits.unsentBytes / 4;
+    return this.unsentBytes > this.#limits.unsentBytes / CLOGGED;
   }
 
   /** Requests that wait for their answers. */
@@ -226,7 +232,9 @@ export class Connection<Session = unknown> implements TransportHandler {
     const bytes = this.#out.length;
     if (bytes === 0) return;
     if (bytes > LARGEST_KEPT_OUTPUT) {
-      this.#transport.write(this.#out.view());
+      // an array that is half empty would be kept as long as the client takes
+      const isFilled = bytes > this.#out.buffer.length * FILLED;
+      this.#transport.write(isFilled ? this.#out.view() : this.#out.copy());
       this.#out = new ByteWriter();
     } else {
       this.#transport.write(this.#out.copy());
@@ -435,14 +443,15 @@ export class Connection<Session = unknown> implements TransportHandler {
     });
   }
 
-  #watchForStall(): void {
-    const sentBytes = this.#writtenBytes - this.#transport.unsentBytes;
-    this.#stalledTimer = this.#clock.setTimer(this.#limits.stalledMilliseconds, () => {
+  /** `sentBytes`: what the client had taken when it was looked the first time of so many that it has taken no more. */
+  #watchForStall(sentBytes = this.#writtenBytes - this.#transport.unsentBytes, looks = 0): void {
+    this.#stalledTimer = this.#clock.setTimer(this.#limits.stalledMilliseconds / LOOKS, () => {
       this.#stalledTimer = undefined;
       const { unsentBytes } = this.#transport;
       if (unsentBytes === 0) return;
-      if (this.#writtenBytes - unsentBytes === sentBytes) this.#transport.destroy();
-      else this.#watchForStall();
+      if (this.#writtenBytes - unsentBytes !== sentBytes) this.#watchForStall();
+      else if (looks + 1 < LOOKS) this.#watchForStall(sentBytes, looks + 1);
+      else this.#transport.destroy();
     });
   }
 }

@@ -5,7 +5,7 @@ import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Opcode } from '../../src/protocol/opcode.js';
 import { encodeAdd, writeNameKey } from '../../src/protocol/request.js';
 import { decodeTailAnswer } from '../../src/protocol/tail.js';
-import type { Feed, Match } from '../../src/pubsub/feed.js';
+import type { Feed } from '../../src/pubsub/feed.js';
 import { NameFeed } from '../../src/pubsub/name-feed.js';
 import { PartitionFeeds } from '../../src/pubsub/partition-feeds.js';
 import { PrefixFeed } from '../../src/pubsub/prefix-feed.js';
@@ -25,7 +25,7 @@ const NOBODY = {
 class Bench {
   readonly partition = new Partition(module);
   readonly feeds: PartitionFeeds;
-  readonly #writer = new ByteWriter();
+  readonly #writers = { items: new ByteWriter(), body: new ByteWriter() };
   #now = START;
 
   constructor() {
@@ -34,10 +34,11 @@ class Bench {
     this.feeds = new PartitionFeeds({ partition: this.partition, flushed, onNews: (feed) => feed.open() });
   }
 
-  follow(match: Match): Feed {
+  follow(match: { readonly names: readonly string[] } | { readonly prefix: string }): Feed {
     const options = { subscriber: NOBODY, requestId: 1, interval: 0, credit: 64 };
-    const feed = match.kind === 'names' ? new NameFeed({ ...options, match }) : new PrefixFeed({ ...options, match });
-    this.feeds.add(feed, undefined);
+    const feed = 'names' in match ? new NameFeed(options) : new PrefixFeed(options, match.prefix);
+    if (feed instanceof PrefixFeed) this.feeds.addPrefix(feed, undefined);
+    else if ('names' in match) this.feeds.addNames(feed, match.names, undefined);
     while (this.feeds.hasSteps) this.feeds.step();
     return feed;
   }
@@ -68,7 +69,7 @@ class Bench {
     while (this.feeds.hasSteps) this.feeds.step();
     const frames: string[] = [];
     while (feed.hasNews) {
-      const frame = feed.frame(this.#writer, this.feeds.positionOf(feed));
+      const frame = feed.frame(this.#writers, this.feeds.positionOf(feed));
       if (frame) frames.push(inShort(decodeTailAnswer(frame)));
       if (feed instanceof PrefixFeed) this.feeds.wantsStep(feed);
       while (this.feeds.hasSteps) this.feeds.step();
@@ -82,10 +83,7 @@ describe('The feeds of a partition', () => {
     const bench = new Bench();
     bench.put('a', 5n, 100);
     bench.put('b', 7n, 200);
-    const [named, all] = [
-      bench.follow({ kind: 'names', names: ['a', 'c'] }),
-      bench.follow({ kind: 'prefix', prefix: '' }),
-    ];
+    const [named, all] = [bench.follow({ names: ['a', 'c'] }), bench.follow({ prefix: '' })];
     expect([bench.told(named), bench.told(all)]).toEqual(['[a=5 c absent.', '[a=5 b=7.']);
     bench.tick(150);
     expect([bench.told(named), bench.told(all)]).toEqual(['a gone(-5).', 'a gone(-5).']);
@@ -101,10 +99,7 @@ describe('The feeds of a partition', () => {
     const names = Array.from({ length: 120 }, (_, i) => `${i}`.padStart(1_000, '-'));
     for (const name of names) bench.put(name, 1n, 100);
     bench.put('kept', 3n, 1_000);
-    const [named, all] = [
-      bench.follow({ kind: 'names', names: ['kept', names[0] as string] }),
-      bench.follow({ kind: 'prefix', prefix: '' }),
-    ];
+    const [named, all] = [bench.follow({ names: ['kept', names[0] as string] }), bench.follow({ prefix: '' })];
     bench.told(named);
     bench.told(all);
     bench.tick(100);
@@ -118,7 +113,7 @@ describe('The feeds of a partition', () => {
     expect(bench.feeds.isWatched).toBe(false);
     bench.put('a', 1n, 1_000);
     expect(bench.partition.touched.count).toBe(0);
-    const feed = bench.follow({ kind: 'names', names: ['a'] });
+    const feed = bench.follow({ names: ['a'] });
     bench.told(feed);
     bench.feeds.remove(feed, 10);
     bench.feeds.forget(9);

@@ -124,6 +124,24 @@ describe('A feed without credit', () => {
     );
   });
 
+  it('is cut off before one that takes what it is told, where more waits for all than is kept', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const names = namesOf(0, 16_000);
+    const healthy = tailPrefix(client, 0, '');
+    const stuck = Array.from({ length: 34 }, () => tailPrefix(client, 0, '', { credit: 1 }));
+    await harness.flush();
+    await harness.pass(1_000);
+    for (const from of [0, 8_000]) client.add(0, increments(names.slice(from, from + 8_000)));
+    await harness.flush();
+    expect(codeOfEnd(client, healthy)).toBeUndefined();
+    expect(framesOfFeed(client, healthy).flatMap((frame) => frame.told)).toHaveLength(16_000);
+    const ends = stuck.map((feed) => codeOfEnd(client, feed)).filter((code) => code !== undefined);
+    // what waited for the healthy one counted for a moment
+    expect(ends).toEqual(['TOO_SLOW', 'TOO_SLOW', 'TOO_SLOW']);
+    expect(await statsOf(harness, client)).toMatchObject({ feeds: 32, pending: 31 * 16_000, cutOff: 3 });
+  });
+
   it('makes no step of its snapshot before the last one was taken', async () => {
     const harness = await LaneHarness.start();
     const client = await harness.client();
@@ -163,7 +181,7 @@ describe('A connection that does not read', () => {
       await harness.flush();
     }
     expect(writer.added(last).refused).toEqual([]);
-    const limit = 256 * 1024;
+    const limit = 64 * 1024;
     expect(reader.transport.unsentBytes).toBeGreaterThan(limit / 2);
     expect(reader.transport.unsentBytes).toBeLessThan(limit + 65_536);
     expect(await statsOf(harness, writer)).toMatchObject({ feeds: 1, pending: 1_000 });
@@ -183,7 +201,7 @@ describe('A connection that does not read', () => {
       writer.add(0, increments(names));
       await harness.flush();
     }
-    harness.clock.advance(61_000);
+    harness.clock.advance(35_000);
     await harness.pass(0);
     expect(reader.transport.isDestroyed).toBe(true);
     expect(await statsOf(harness, writer)).toMatchObject({ feeds: 0, pending: 0 });

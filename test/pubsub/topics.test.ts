@@ -45,11 +45,10 @@ describe('Names that are followed', () => {
           if (copied) topics.publish(step, copied, () => {});
           if (forgets) topics.forget(step);
           if (wanted.length === 0) return;
-          const match = { kind: 'names', names: wanted } as const;
-          const feed = new NameFeed({ subscriber, requestId: 1, match, interval: 0, credit: 64 });
+          const feed = new NameFeed({ subscriber, requestId: 1, interval: 0, credit: 64 });
           feed.bind(Int32Array.from(own));
           feed.begin(topics);
-          const told = decodeTailAnswer(feed.frame(writer, step) as Uint8Array).told;
+          const told = decodeTailAnswer(feed.frame({ items: writer, body: new ByteWriter() }, step) as Uint8Array).told;
           expect(told).toEqual(wanted.map((name) => ({ kind: 'absent', name })));
         });
         expect(topics.size).toBeGreaterThanOrEqual(followed.length);

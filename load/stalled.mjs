@@ -1,0 +1,183 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { Opcode } from '../dist/protocol/opcode.js';
+import { Batches, DISTRIBUTIONS } from './batches.mjs';
+import { Counters } from './counters.mjs';
+import { describeMachine, machineFacts } from './machine.mjs';
+import { random, randomNames } from './names.mjs';
+import { probe } from './probe.mjs';
+import { memoryBytes } from './process-figures.mjs';
+import { RawClient } from './raw-client.mjs';
+import { writeReport } from './report-file.mjs';
+import { withServer } from './server.mjs';
+import { milliseconds, three } from './table.mjs';
+
+/**
+ * Readers that never read, over real sockets: what they cost the server and those that do read, and when they are cut off.
+ *
+ *   npm run load:stalled -- [--readers 1000] [--seconds 20] [--json] [--out DIR (stalled.json)]
+ *
+ * Writers write at a steady rate, to 2,000 names of 500 bytes, so that what the system queues for a socket, some megabytes, is full soon. 100 healthy readers follow one counter, told of each
+ * group; of the others one half follows all names of a partition, the other half its every counter, each second. They read nothing from the start on, and grant all the credit there is. A reader's limit is 30 s in which it has taken nothing: what the system has queued for it has not changed.
+ */
+const { values } = parseArgs({
+  options: {
+    readers: { type: 'string', default: '1000' },
+    seconds: { type: 'string', default: '20' },
+    json: { type: 'boolean', default: false },
+    out: { type: 'string' },
+  },
+});
+const READERS = Number(values.readers);
+const SECONDS = Number(values.seconds);
+const HEALTHY = 100;
+const NAMES = 2_000;
+const NAME_BYTES = 500;
+/** Batches of 100 increments a second. */
+const BATCHES_PER_SECOND = 100;
+const BATCH = 100;
+const LIMIT = 30_000;
+/** After it everyone shall be gone. */
+const LONGEST = 120_000;
+const PROBE_MILLISECONDS = 20;
+const LOOK_MILLISECONDS = 250;
+const LANES = 2;
+/** As Linux lists it in /proc/net/tcp. */
+const ESTABLISHED = '01';
+process.env.TALLYSTICK_CONNECTIONS ??= String(READERS + HEALTHY + 100);
+
+const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time));
+
+await withServer(run, '--lanes', String(LANES), '--partitions', String(LANES));
+
+async function run(url, { child }) {
+  const next = random(1);
+  const client = await RawClient.connect(url, 'stalled');
+  const names = randomNames(NAMES, NAME_BYTES, next);
+  const counters = await Counters.open(client, names);
+  const ports = client.lanes.map(({ port }) => port);
+  const place = (number) => {
+    const partition = counters.partitions[number];
+    return { partition, host: new URL(url).hostname, port: ports[partition], name: names[number] };
+  };
+  const target = place(0);
+  const pick = DISTRIBUTIONS.uniform(NAMES - 1, next);
+  const batches = new Batches(counters, { size: BATCH, count: 400, key: 'name', pick: () => 1 + pick() });
+  const writing = writeSteadily(client, batches);
+  const healthy = Array.from({ length: HEALTHY }, () => [{ ...target, names: [target.name] }]);
+  const worker = new Worker(new URL('./followers.mjs', import.meta.url), {
+    workerData: { followers: healthy, interval: 0, probe: target.name },
+  });
+  await once(worker, 'message');
+  await probed(client, target, worker, 5); // until it is warm
+  const before = await probed(client, target, worker, SECONDS);
+  const baseline = memoryBytes(child.pid);
+
+  const ofLane = ports.map((port, lane) => {
+    const own = names.filter((_, number) => counters.partitions[number] === lane);
+    return { host: target.host, port, partition: lane, own };
+  });
+  const places = Array.from({ length: READERS }, (_, i) => {
+    const { own, ...at } = ofLane[i % LANES];
+    return i % 4 < 2 ? { ...at, names: own } : { ...at, prefix: '' };
+  });
+  const stalled = new Worker(new URL('./stalled-readers.mjs', import.meta.url), { workerData: { places } });
+  const [localPorts] = await once(stalled, 'message');
+  const watching = watch(new Set(localPorts), child.pid);
+  const during = await probed(client, target, worker, SECONDS);
+  const { cutOff, most, left } = await watching;
+  writing.stop();
+  await writing.ended;
+  for (const each of [worker, stalled]) each.postMessage({ kind: 'end' });
+  client.close();
+
+  const report = {
+    machine: machineFacts(tmpdir()),
+    ...{ readers: READERS, healthy: HEALTHY, written: BATCHES_PER_SECOND * BATCH },
+    ...{ baselineBytes: baseline, mostBytes: most, addedBytes: most - baseline },
+    ...{ before: { p50: before.p50, p99: before.p99 }, during: { p50: during.p50, p99: during.p99 } },
+    ...{ cutOff: cutOff.length, left, latest: Math.max(0, ...cutOff.map((after) => after - LIMIT)) },
+  };
+  if (values.out) writeReport(values.out, 'stalled', report);
+  if (values.json) console.log(JSON.stringify(report));
+  else print(report);
+}
+
+function print({ machine, baselineBytes, addedBytes, before, during, cutOff, left, latest }) {
+  const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+  console.log(`memory of the server: ${mebibytes(baselineBytes)}, and at most ${mebibytes(addedBytes)} more`);
+  console.log(
+    `healthy readers, p99: ${milliseconds(before.p99)} before, ${milliseconds(during.p99)} beside them: ${three(during.p99 / before.p99)} times`,
+  );
+  console.log(`cut off: ${cutOff}, the last of them ${three(latest / 1_000)} s after its limit; left: ${left}`);
+  console.log(`\n${describeMachine(machine)}`);
+}
+
+/** Batches at a steady rate, until it is stopped. */
+function writeSteadily(client, batches) {
+  let isOver = false;
+  const began = performance.now();
+  const ended = (async () => {
+    for (let sent = 0; !isOver; ) {
+      for (const due = ((performance.now() - began) / 1_000) * BATCHES_PER_SECOND; sent < due; sent++) {
+        const at = sent % batches.count;
+        client.request(
+          Opcode.ADD,
+          0,
+          batches.partitions[at],
+          batches.bytes.slice(batches.starts[at], batches.starts[at + 1]),
+          () => {},
+        );
+      }
+      await sleep(2);
+    }
+  })();
+  return { ended, stop: () => (isOver = true) };
+}
+
+async function probed(client, target, worker, seconds) {
+  let value = 0n;
+  for (let i = 0; i < (seconds * 1_000) / PROBE_MILLISECONDS; i++) {
+    value = await probe(client, target, worker);
+    await sleep(PROBE_MILLISECONDS);
+  }
+  worker.postMessage({ kind: 'report', value });
+  const [message] = await once(worker, 'message');
+  return message;
+}
+
+/** Looks at the server's sockets to the readers: for each how long nothing was taken when it went; the most memory meanwhile. */
+async function watch(readers, pid) {
+  const last = new Map();
+  const cutOff = [];
+  let most = 0;
+  for (const began = performance.now(); performance.now() - began < LONGEST; await sleep(LOOK_MILLISECONDS)) {
+    const now = performance.now();
+    most = Math.max(most, memoryBytes(pid));
+    const queues = queuesTo(readers);
+    for (const port of readers) {
+      const queue = queues.get(port);
+      const before = last.get(port);
+      if (queue === undefined && before) {
+        cutOff.push(now - before.since);
+        readers.delete(port);
+      } else if (queue !== undefined && queue !== before?.queue) last.set(port, { queue, since: now });
+    }
+    if (readers.size === 0) break;
+  }
+  return { cutOff, most, left: readers.size };
+}
+
+/** For each of some ports of clients the bytes that the server's socket has queued for it. Without a socket of the server there is none. */
+function queuesTo(ports) {
+  const queues = new Map();
+  for (const line of readFileSync('/proc/net/tcp', 'latin1').split('\n').slice(1)) {
+    const [, , remote, state, queued] = line.trim().split(/\s+/);
+    const port = Number.parseInt(remote?.slice(-4), 16);
+    if (state === ESTABLISHED && ports.has(port)) queues.set(port, Number.parseInt(queued, 16));
+  }
+  return queues;
+}
