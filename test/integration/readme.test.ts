@@ -41,9 +41,12 @@ const options = {
 };
 const { values, positionals } = parseArgs({ options, allowPositionals: true });
 const headers = values.header.map((header) => header.split(': '));
-if (values['max-time']) setTimeout(() => process.exit(28), 1_000 * values['max-time']);
 fetch(positionals[0], { method: values.request, headers, body: values.data }).then(async (response) => {
-  for await (const chunk of response.body) process.stdout.write(chunk);
+  for await (const chunk of response.body) {
+    process.stdout.write(chunk);
+    // From the first event on, so that a busy machine has its time too
+    if (values['max-time'] && Buffer.from(chunk).includes('data:')) setTimeout(() => process.exit(28), 100);
+  }
   process.stdout.write('\\n');
 });
 `;
