@@ -82,6 +82,7 @@ export class LaneHost {
   readonly #history: History;
   readonly #feed: HistoryFeed;
   readonly #traffic = noTraffic();
+  readonly #unread = { bytes: 0 };
   readonly #connections = new Set<LaneConnection>();
   #lane: Lane | undefined;
   #rollUps: RollUps | undefined;
@@ -146,6 +147,7 @@ export class LaneHost {
       transport,
       clock: this.#parts.clock,
       traffic: this.#traffic,
+      unread: this.#unread,
       limits: { ...DEFAULT_CONNECTION_LIMITS, preHelloFrame },
       handler: {
         request: (from, frame) => {
@@ -240,7 +242,6 @@ export class LaneHost {
     const values = SLOT_BYTES * sumOf(partitions, ({ slots }) => slots);
     const windows = sumOf(partitions, ({ windowBytes }) => windowBytes);
     const kernels = sumOf(partitions, ({ memoryBytes: bytes }) => bytes);
-    const { used_heap_size: heap, external_memory: outside } = getHeapStatistics();
     return {
       values,
       windows,
@@ -249,7 +250,7 @@ export class LaneHost {
       history: this.#feed.pendingBytes,
       requests: sumOf(connections, ({ inFlightBytes }) => inFlightBytes),
       answers: sumOf(connections, ({ unsentBytes }) => unsentBytes),
-      heap: heap + outside,
+      heap: getHeapStatistics().used_heap_size, // of the thread, what stands outside of it is told above
     };
   }
 }
