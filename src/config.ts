@@ -51,11 +51,7 @@ const listOf = (item: z.ZodType<string>) =>
 /** Origins as browsers write them. */
 const webOrigins = listOf(z.string().refine(isOrigin, 'no origin like https://app.example, without a path'));
 /** Names of counters: each a series for whoever scrapes, so few. */
-const exportedNames = listOf(
-  z
-    .string()
-    .refine((name) => name.length > 0 && Buffer.byteLength(name) <= DEFAULT_LIMITS.name, 'no name of a counter'),
-).pipe(
+const exportedNames = listOf(z.string().refine(isCounterName, 'no name of a counter')).pipe(
   z
     .array(z.string())
     .max(MOST_EXPORTED, `no more than ${MOST_EXPORTED} names`)
@@ -308,6 +304,11 @@ export function resolveConfig(
   const sourceOf = (key: ConfigKey): Source => order.find((source) => Object.hasOwn(given[source], key)) ?? 'default';
   const sources = Object.fromEntries(CONFIG_KEYS.map((key) => [key, sourceOf(key)])) as Record<ConfigKey, Source>;
   return { config: parsed.data, sources };
+}
+
+function isCounterName(name: string): boolean {
+  const isText = !/\p{Surrogate}/u.test(name); // half of a pair has no UTF-8
+  return isText && name.length > 0 && Buffer.byteLength(name) <= DEFAULT_LIMITS.name;
 }
 
 /** Whether a browser could say that a page is from there. An origin in another form than a browser's would never match. */

@@ -275,7 +275,8 @@ describe('the counters that /metrics tells', () => {
     expect(loadConfig({ metricsNames: names }).metricsNames).toEqual(names);
     expect(refusal({ metricsNames: [...names, 'n'] })).toMatch(/^metricsNames.*no more than 100/);
     expect(refusal({ metricsNames: 'a,b,a' })).toMatch(/^metricsNames.*twice/);
-    expect(refusal({ metricsNames: ['é'.repeat(513)] })).toMatch(/^metricsNames.*no name/);
+    for (const name of ['é'.repeat(513), '', 'a\ud800'])
+      expect(refusal({ metricsNames: [name] })).toMatch(/^metricsNames.*no name/);
   });
 });
 

@@ -21,8 +21,13 @@ export function statsCommand(io: CliIo): Command {
 
 const integersAsText = (_key: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value);
 
+/** Buckets are for machines; people have the percentiles beside them. */
+const BUCKETS = 'upTo';
+
 /** Nested keys joined by dots: `lanes.0.flushes`. */
 function flattened(value: unknown, path: string): [string, string][] {
   if (typeof value !== 'object' || value === null) return [[escaped(path), escaped(String(value))]];
-  return Object.entries(value).flatMap(([key, inner]) => flattened(inner, path === '' ? key : `${path}.${key}`));
+  return Object.entries(value)
+    .filter(([key]) => key !== BUCKETS)
+    .flatMap(([key, inner]) => flattened(inner, path === '' ? key : `${path}.${key}`));
 }

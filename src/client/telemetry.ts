@@ -18,33 +18,35 @@ export interface Telemetry {
 
 /** Methods that resolve when they are done. Of `add` no one hears when it is done; listings and feeds end when their readers like. */
 const METHODS = [
-  ...([
-    'increment',
-    'decrement',
-    'incrementOnce',
-    'batch',
-    'batchTo',
-    'get',
-    'read',
-    'window',
-    'rate',
-    'series',
-  ] as const),
-  ...([
-    'range',
-    'valueAt',
-    'see',
-    'uniques',
-    'merge',
-    'set',
-    'delete',
-    'expire',
-    'expiry',
-    'listPage',
-    'flush',
-  ] as const),
-  ...(['drain', 'sync', 'stats', 'close'] as const),
-] satisfies (keyof Client)[];
+  // Writes
+  'increment',
+  'decrement',
+  'incrementOnce',
+  'batch',
+  'batchTo',
+  'set',
+  'delete',
+  'expire',
+  'see',
+  'merge',
+  // Reads
+  'get',
+  'read',
+  'window',
+  'rate',
+  'series',
+  'range',
+  'valueAt',
+  'uniques',
+  'expiry',
+  'listPage',
+  // All of the client
+  'flush',
+  'drain',
+  'sync',
+  'stats',
+  'close',
+] as const satisfies readonly (keyof Client)[];
 export const TOLD: ReadonlySet<string> = new Set<string>(METHODS);
 
 type Method = (...args: unknown[]) => unknown;

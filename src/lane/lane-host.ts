@@ -84,6 +84,7 @@ export class LaneHost {
   readonly #history: History;
   readonly #feed: HistoryFeed;
   readonly #traffic = noTraffic();
+  readonly #unread = { bytes: 0 };
   readonly #connections = new Set<LaneConnection>();
   #lane: Lane | undefined;
   #rollUps: RollUps | undefined;
@@ -148,6 +149,7 @@ export class LaneHost {
       transport,
       clock: this.#parts.clock,
       traffic: this.#traffic,
+      unread: this.#unread,
       limits: { ...DEFAULT_CONNECTION_LIMITS, preHelloFrame },
       handler: {
         request: (from, frame) => {
@@ -246,7 +248,6 @@ export class LaneHost {
     const values = SLOT_BYTES * sumOf(partitions, ({ slots }) => slots);
     const windows = sumOf(partitions, ({ windowBytes }) => windowBytes);
     const kernels = sumOf(partitions, ({ memoryBytes: bytes }) => bytes);
-    const { used_heap_size: heap, external_memory: outside } = getHeapStatistics();
     return {
       values,
       windows,
@@ -255,7 +256,7 @@ export class LaneHost {
       history: this.#feed.pendingBytes,
       requests: sumOf(connections, ({ inFlightBytes }) => inFlightBytes),
       answers: sumOf(connections, ({ unsentBytes }) => unsentBytes),
-      heap: heap + outside,
+      heap: getHeapStatistics().used_heap_size, // of the thread, what stands outside of it is told above
     };
   }
 }

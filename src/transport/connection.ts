@@ -25,6 +25,9 @@ export interface ConnectionLimits {
   readonly inFlightBytes: number;
   /** Bytes of answers that the client has not taken. Beyond it nothing more is read. */
   readonly unsentBytes: number;
+  /** Where the clients of the lane together have not taken so much, nothing more is read from those that are beyond their share. */
+  readonly unsentOfAll: number;
+  readonly unsentShare: number;
   /** For HELLO to come, from the start or from a HELLO that was refused. */
   readonly helloMilliseconds: number;
   /** For the rest of a frame to come. */
@@ -41,6 +44,8 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   inFlight: DEFAULT_LIMITS.inFlight,
   inFlightBytes: 8 * 1024 * 1024,
   unsentBytes: 1024 * 1024,
+  unsentOfAll: 128 * 1024 * 1024,
+  unsentShare: 16 * 1024,
   helloMilliseconds: 5000,
   frameMilliseconds: 10_000,
   stalledMilliseconds: 30_000,
@@ -58,6 +63,11 @@ export interface Traffic {
 }
 
 export const noTraffic = (): Traffic => ({ bytesIn: 0, bytesOut: 0, requests: 0, refused: new Map() });
+
+/** Bytes of answers that the clients of a lane have not taken, all together; of one that takes some, as of when it is next written to or has taken all. */
+export interface Unread {
+  bytes: number;
+}
 
 /** What a connection tells the lane. */
 export interface ConnectionHandler<Session> {
@@ -80,6 +90,8 @@ export interface ConnectionOptions<Session> {
   readonly handler: ConnectionHandler<Session>;
   readonly limits?: ConnectionLimits;
   readonly traffic?: Traffic;
+  /** Of all connections of the lane. */
+  readonly unread?: Unread;
 }
 
 /** What an ERROR says beyond its code. */
@@ -119,6 +131,9 @@ export class Connection<Session = unknown> implements TransportHandler {
   readonly #limits: ConnectionLimits;
   readonly #reader: FrameReader;
   readonly #inFlight = new InFlight();
+  readonly #unread: Unread;
+  /** Of this connection, what is in `#unread`. */
+  #counted = 0;
 
   // hello: waits for HELLO; greeting: HELLO waits for its answer; closing: sends what is left, reads nothing
   #state: 'hello' | 'greeting' | 'open' | 'closing' | 'closed' = 'hello';
@@ -136,13 +151,14 @@ export class Connection<Session = unknown> implements TransportHandler {
   #stalledTimer: Timer | undefined;
   #closeTimer: Timer | undefined;
 
-  constructor({ session, transport, clock, handler, limits, traffic }: ConnectionOptions<Session>) {
+  constructor({ session, transport, clock, handler, limits, traffic, unread }: ConnectionOptions<Session>) {
     this.session = session;
     this.#transport = transport;
     this.#clock = clock;
     this.#handler = handler;
     this.#limits = limits ?? DEFAULT_CONNECTION_LIMITS;
     this.traffic = traffic ?? noTraffic();
+    this.#unread = unread ?? { bytes: 0 };
     this.#reader = new FrameReader(this.#limits.preHelloFrame);
     this.#awaitHello();
   }
@@ -242,6 +258,7 @@ export class Connection<Session = unknown> implements TransportHandler {
     }
     this.traffic.bytesOut += bytes;
     this.#writtenBytes += bytes;
+    this.#count(this.#transport.unsentBytes);
     if (!this.#stalledTimer && this.#transport.unsentBytes > 0) this.#watchForStall();
   }
 
@@ -272,6 +289,7 @@ export class Connection<Session = unknown> implements TransportHandler {
   }
 
   drain(): void {
+    this.#count(0);
     if (this.#paused) this.readOn();
   }
 
@@ -279,6 +297,7 @@ export class Connection<Session = unknown> implements TransportHandler {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#held = [];
+    this.#count(0);
     for (const timer of [this.#helloTimer, this.#frameTimer, this.#stalledTimer, this.#closeTimer]) timer?.cancel();
     this.#handler.closed(this);
   }
@@ -341,9 +360,21 @@ export class Connection<Session = unknown> implements TransportHandler {
       this.#state === 'greeting' ||
       this.#inFlight.requests >= this.#limits.inFlight ||
       this.#inFlight.bytes >= this.#limits.inFlightBytes ||
-      this.unsentBytes > this.#limits.unsentBytes ||
+      this.unsentBytes > this.#mostUnsent ||
       this.#handler.isFull(this)
     );
+  }
+
+  get #mostUnsent(): number {
+    const { unsentBytes, unsentOfAll, unsentShare } = this.#limits;
+    return this.#unread.bytes > unsentOfAll ? unsentShare : unsentBytes;
+  }
+
+  /** Keeps in the sum of all connections what this one has not taken, until it is gone. */
+  #count(unsentBytes: number): void {
+    const counted = this.#state === 'closed' ? 0 : unsentBytes;
+    this.#unread.bytes += counted - this.#counted;
+    this.#counted = counted;
   }
 
   #frame(frame: FrameView): void {
@@ -397,6 +428,7 @@ export class Connection<Session = unknown> implements TransportHandler {
 
   #finishAnswer(start: number): void {
     finishFrame(this.#out, start);
+    this.#count(this.#counted + this.#out.length - start);
     if (this.#out.length >= LARGEST_GATHERED_WRITE) this.flush();
     this.#awaitTurnEnd();
   }

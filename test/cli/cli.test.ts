@@ -224,6 +224,13 @@ describe('stats', () => {
       '{"server":"fake","lanes":[{"increments":"12"},{"increments":3}]}\n',
     );
   });
+
+  it('prints the percentiles of a distribution, and its buckets as JSON alone', async () => {
+    const server = new FakeServer(1);
+    server.stats = [{ ackMicroseconds: { durable: { p50: 700, upTo: { 500: 1, 1000: 9 } } } }];
+    expect((await cli(['stats'], { server })).out).toBe('0.ackMicroseconds.durable.p50  700\n');
+    expect((await cli(['stats', '--json'], { server })).out).toContain('"upTo":{"500":1,"1000":9}');
+  });
 });
 
 describe('ping', () => {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
-import { DEFAULT_CONNECTION_LIMITS as LIMITS } from '../../src/transport/connection.js';
+import { DEFAULT_CONNECTION_LIMITS as LIMITS, type Unread } from '../../src/transport/connection.js';
 import { add, framesOf, hello, LaneDouble, ping } from './lane-double.js';
 
 const bytesOf = (...frames: Uint8Array[]) => Uint8Array.from(frames.flatMap((frame) => [...frame]));
@@ -326,6 +326,68 @@ describe('A lane that is full', () => {
     double.send();
     expect(double.requestIds).toEqual([2, 3, 4, 5, 6]);
     expect(double.transport.isPaused).toBe(false);
+  });
+});
+
+describe('Clients that do not take their answers', () => {
+  const limits = { ...LIMITS, unsentBytes: 10_000, unsentOfAll: 1_000, unsentShare: 100 };
+  const answering = (unread: Unread) => {
+    const double = LaneDouble.open(limits, unread);
+    double.transport.takesAll = false;
+    double.lane = ({ requestId }) => double.answer(requestId, Opcode.ADD, new Uint8Array(50));
+    return double;
+  };
+
+  test('are not read from beyond their share while all of them have too much, and are again once they have taken it', () => {
+    const unread = { bytes: 0 };
+    const [first, second, third] = [answering(unread), answering(unread), answering(unread)];
+    for (let id = 2; id < 17; id++) first.send(add(id));
+    expect([first.transport.isPaused, unread.bytes]).toEqual([false, 930]);
+    for (let id = 2; id < 10; id++) second.send(add(id));
+    expect(second.requestIds).toEqual([2, 3]);
+    expect(second.transport.isPaused).toBe(true);
+    third.send(add(2));
+    expect([third.requestIds, third.transport.isPaused]).toEqual([[2], false]);
+    first.send(add(17), add(18));
+    expect(first.requestIds.at(-1)).toBe(16);
+    second.transport.take();
+    second.send();
+    expect(second.requestIds).toEqual([2, 3, 4, 5]);
+    first.transport.destroy();
+    expect(unread.bytes).toBe(second.connection.unsentBytes + third.connection.unsentBytes);
+    second.transport.take();
+    second.send();
+    expect(second.requestIds).toEqual(ids(2, 9));
+  });
+
+  test('have no more than is allowed for all, their shares, and an answer each; and nothing is left of those that are gone', () => {
+    const step = fc.record({
+      kind: fc.constantFrom('send' as const, 'take' as const, 'leave' as const),
+      who: fc.integer({ min: 0, max: 5 }),
+      count: fc.integer({ min: 1, max: 12 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+        const unread = { bytes: 0 };
+        const doubles = Array.from({ length: 6 }, () => answering(unread));
+        let id = 2;
+        for (const { kind, who, count } of steps) {
+          const double = doubles[who] as LaneDouble;
+          if (kind === 'send') double.send(bytesOf(...ids(1, count).map(() => add(id++))));
+          else if (kind === 'take') double.transport.take(count * 40);
+          else {
+            double.transport.destroy();
+            doubles[who] = answering(unread);
+          }
+          for (const each of doubles) each.clock.settle();
+          const unsent = doubles.reduce((sum, { transport }) => sum + transport.unsentBytes, 0);
+          expect(unsent).toBeLessThanOrEqual(unread.bytes);
+          expect(unread.bytes).toBeLessThanOrEqual(limits.unsentOfAll + 6 * (limits.unsentShare + 62));
+        }
+        for (const { transport } of doubles) transport.destroy();
+        expect(unread.bytes).toBe(0);
+      }),
+    );
   });
 });
 

@@ -2,7 +2,7 @@ import { codeOfStatus } from '../../src/errors.js';
 import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
 import { LANE, Opcode } from '../../src/protocol/opcode.js';
 import { decodeError } from '../../src/protocol/response.js';
-import { Connection, type ConnectionLimits } from '../../src/transport/connection.js';
+import { Connection, type ConnectionLimits, type Unread } from '../../src/transport/connection.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { MemoryTransport } from './memory-transport.js';
 
@@ -40,7 +40,7 @@ export class LaneDouble {
   /** Whether the lane takes no more requests for now. */
   isFull = false;
 
-  constructor(limits?: ConnectionLimits) {
+  constructor(limits?: ConnectionLimits, unread?: Unread) {
     this.connection = new Connection<string>({
       session: '',
       transport: this.transport,
@@ -57,13 +57,14 @@ export class LaneDouble {
         },
       },
       ...(limits && { limits }),
+      ...(unread && { unread }),
     });
     this.transport.handler = this.connection;
   }
 
   /** A connection whose HELLO was answered and that forgot it. */
-  static open(limits?: ConnectionLimits): LaneDouble {
-    const double = new LaneDouble(limits);
+  static open(limits?: ConnectionLimits, unread?: Unread): LaneDouble {
+    const double = new LaneDouble(limits, unread);
     double.transport.deliver(hello());
     double.answer(1, Opcode.HELLO);
     double.connection.helloDone();
