@@ -54,7 +54,7 @@ export interface CliClient extends IngestTarget {
   window(
     names: readonly string[],
     length: string,
-    options: { mode: 'sliding' | 'aligned'; read: 'durable' | 'latest' },
+    options: { mode: 'sliding' | 'aligned'; read: 'durable' | 'latest'; gross: boolean },
   ): Promise<readonly ToldWindow[]>;
   series(
     name: string,
@@ -102,6 +102,10 @@ export type ToldEvent =
 export interface ToldWindow {
   readonly name: string;
   readonly value: bigint;
+  /** Where gross sums were asked for. */
+  readonly increases?: bigint;
+  readonly decreases?: bigint;
+  readonly gross?: bigint;
   /** By how much the value may be off. */
   readonly error: bigint;
   /** A second. */

@@ -87,7 +87,7 @@ export class HttpClient {
 export const CLASSES = [
   { pattern: 'views:*', windows: '1d', history: true, lateness: 'any' },
   { pattern: 'visitors:*', uniques: 64 },
-  { pattern: 'calls:*', windows: '1h', seconds: true },
+  { pattern: 'calls:*', windows: '1h', seconds: true, gross: true },
 ];
 
 export interface HttpOfTests {
