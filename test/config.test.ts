@@ -282,12 +282,12 @@ describe('the counters that /metrics tells', () => {
 
 describe('the classes', () => {
   const classes = [
-    { pattern: 'views:*', windows: '1d', seconds: true, lateness: '90m', late: 'total' },
+    { pattern: 'views:*', windows: '1d', seconds: true, gross: true, lateness: '90m', late: 'total' },
     { pattern: 'calls:*', history: { minutes: '7d', hours: '90d' } },
     { pattern: '*', lateness: 'any', uniques: 0, uniquesWindows: '7d', once: '24h', onceItems: 5 },
   ];
   const read = [
-    { pattern: 'views:*', windows: '1d', seconds: true, lateness: 5_400_000, late: 'total' },
+    { pattern: 'views:*', windows: '1d', seconds: true, gross: true, lateness: 5_400_000, late: 'total' },
     { pattern: 'calls:*', history: { minutes: 7 * 86_400_000, hours: 90 * 86_400_000 } },
     { pattern: '*', lateness: 'any', uniques: 0, uniquesWindows: 7, once: 86_400_000, onceItems: 5 },
   ];
@@ -305,6 +305,7 @@ describe('the classes', () => {
     [[{ pattern: 'é'.repeat(33) }], 'classes.0.pattern: 1 to 64 bytes'],
     [[{ pattern: '*', windows: '2h' }], 'classes.0.windows: '],
     [[{ pattern: '*', seconds: 60 }], 'classes.0.seconds: '],
+    [[{ pattern: '*', gross: 'yes' }], 'classes.0.gross: '],
     [[{ pattern: '*', history: { minutes: 'long' } }], 'classes.0.history'],
     [[{ pattern: '*', history: { weeks: '1d' } }], 'classes.0.history: Unrecognized key: "weeks"'],
     [[{ pattern: '*', history: '7d' }], 'classes.0.history: neither a boolean nor'],

@@ -54,7 +54,7 @@ export interface CliClient extends IngestTarget {
   window(
     names: readonly string[],
     length: string,
-    options: { mode: 'sliding' | 'aligned'; read: 'durable' | 'latest' },
+    options: { mode: 'sliding' | 'aligned'; read: 'durable' | 'latest'; gross: boolean },
   ): Promise<readonly ToldWindow[]>;
   series(
     name: string,
@@ -124,6 +124,10 @@ export interface ToldKind {
 export interface ToldWindow {
   readonly name: string;
   readonly value: bigint;
+  /** Where gross sums were asked for. */
+  readonly increases?: bigint;
+  readonly decreases?: bigint;
+  readonly gross?: bigint;
   /** By how much the value may be off. */
   readonly error: bigint;
   /** A second. */

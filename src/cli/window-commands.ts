@@ -5,6 +5,7 @@ import { type CliIo, escaped, iso, table } from './io.js';
 interface WindowCommandOptions extends ConnectionOptions {
   readonly last: string;
   readonly aligned?: boolean;
+  readonly gross?: boolean;
   readonly json?: boolean;
   readonly latest?: boolean;
 }
@@ -18,7 +19,7 @@ const HELP = `
 Only counters whose class keeps windows have any (NOT_TRACKED); 'tallystick classes NAME' says which one a counter has. A window ends now, by the
 server's clock, and is told in whole minutes up to an hour, in whole hours up to a day, and up to a minute in whole seconds where the class keeps
 them: its oldest one counts by the part that lies within, and the error bounds what that may be off. With --aligned it begins with a whole one, and
-is exact.
+is exact. With --gross it is told what increased a counter and what decreased it, where the class keeps that.
 `;
 
 export function windowCommand(io: CliIo): Command {
@@ -29,17 +30,29 @@ export function windowCommand(io: CliIo): Command {
       `${HELP}
 Examples:
   tallystick window views:/ --last 15m
-  tallystick window views:/ views:/about --last 1d --aligned --json`,
+  tallystick window views:/ views:/about --last 1d --aligned --json
+  tallystick window stock:lamp --last 1h --gross`,
     )
     .action((names: string[], options: WindowCommandOptions) => print(io, names, options, windowShown));
 }
 
 /** What a window changed a counter by, in a cell and as JSON has it. */
-export function windowShown({ name, value, error, rate, from, to }: ToldWindow): Shown {
-  return {
-    cell: error === 0n ? `${value}` : `${value} ±${error}`,
-    json: { name, value: String(value), error: String(error), perSecond: rate, from: iso(from), to: iso(to) },
+export function windowShown(reading: ToldWindow): Shown {
+  return { cell: cellOf(reading), json: jsonOf(reading) };
+}
+
+function cellOf({ value, increases, decreases, error }: ToldWindow): string {
+  const told = increases === undefined ? `${value}` : `${value} (+${increases} -${decreases})`;
+  return error === 0n ? told : `${told} ±${error}`;
+}
+
+function jsonOf({ name, value, increases, decreases, gross, error, rate, from, to }: ToldWindow): object {
+  const sums = increases !== undefined && {
+    increases: String(increases),
+    decreases: String(decreases),
+    gross: String(gross),
   };
+  return { name, value: String(value), ...sums, error: String(error), perSecond: rate, from: iso(from), to: iso(to) };
 }
 
 export function rateCommand(io: CliIo): Command {
@@ -68,6 +81,7 @@ function readingCommand(name: string, io: CliIo, last: string): Command {
     .argument('<name...>', 'the counters')
     .option('--last <duration>', 'how long: 10s, 15m, 6h, 1d', last)
     .option('--aligned', 'from a whole second, minute or hour on: exact')
+    .option('--gross', 'also what increased and what decreased them; a rate is of both together')
     .option('--json', 'an array of objects')
     .option('--latest', 'what is applied in memory, at once; without it, what no crash takes back');
 }
@@ -75,7 +89,7 @@ function readingCommand(name: string, io: CliIo, last: string): Command {
 function print(
   io: CliIo,
   names: readonly string[],
-  { last, aligned, json, latest, ...options }: WindowCommandOptions,
+  { last, aligned, gross = false, json, latest, ...options }: WindowCommandOptions,
   show: (reading: ToldWindow) => Shown,
 ): Promise<void> {
   return withClient(
@@ -83,7 +97,11 @@ function print(
     options,
     async (client) => {
       const mode = aligned ? 'aligned' : 'sliding';
-      const readings = await client.window([...new Set(names)], last, { mode, read: latest ? 'latest' : 'durable' });
+      const readings = await client.window([...new Set(names)], last, {
+        mode,
+        gross,
+        read: latest ? 'latest' : 'durable',
+      });
       const shown = readings.map((reading) => ({ name: reading.name, ...show(reading) }));
       if (json) io.stdout.write(`${JSON.stringify(shown.map((each) => each.json))}\n`);
       else if (shown.length === 1) io.stdout.write(`${shown[0]?.cell}\n`);

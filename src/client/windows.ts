@@ -1,6 +1,7 @@
 import { codeOfStatus, TallystickError } from '../errors.js';
 import { Opcode } from '../protocol/opcode.js';
 import {
+  type BucketSums,
   decodeWindowAnswer,
   encodeWindow,
   oldestBucket,
@@ -21,6 +22,11 @@ export interface WindowOptions extends ReadOptions {
    * within, and `error` bounds what that may be off. `aligned`: begins with a whole one, and is exact.
    */
   readonly mode?: WindowMode;
+  /**
+   * Whether the reading also has what increased and what decreased the counter, and both together: throws NOT_TRACKED where its class does not
+   * keep that (`gross`).
+   */
+  readonly gross?: boolean;
 }
 
 /** What a window changed a counter by. */
@@ -28,11 +34,18 @@ export interface WindowReading<V> {
   readonly name: string;
   readonly value: V;
   /**
+   * With `gross`: what increased the counter, what decreased it, and the sum of the two, none of which is negative. The value is what increased it
+   * less what decreased it. An operation counts as the server applied it: what a client has summed up before it sent it is one.
+   */
+  readonly increases?: V;
+  readonly decreases?: V;
+  readonly gross?: V;
+  /**
    * By how much the value may be off at most, where the changes of its oldest second, minute or hour were all of one sign: increments, say.
-   * 0 where it is exact.
+   * With `gross` whatever they were, and it holds for those sums too. 0 where it is exact.
    */
   readonly error: V;
-  /** A second, from `from` to `to`. */
+  /** A second, from `from` to `to`: of the value, with `gross` of that. */
   readonly rate: number;
   /** Milliseconds since 1970, by the server's clock. */
   readonly from: number;
@@ -60,10 +73,11 @@ export class Windows<V extends bigint | number> {
   async read(names: readonly string[], length: string | number, options: WindowOptions): Promise<WindowReading<V>[]> {
     const milliseconds = parseDuration(length);
     const { mode = 'sliding' } = options;
+    const gross = options.gross ? { gross: true as const } : undefined;
     const parts = partsOf(this.#session, names, MOST_NAMES);
     const question: Question<WindowAnswer> = {
       opcode: Opcode.WINDOW,
-      encode: (writer, asked) => encodeWindow(writer, { ...asked, mode, milliseconds }),
+      encode: (writer, asked) => encodeWindow(writer, { ...asked, mode, ...gross, milliseconds }),
       decode: decodeWindowAnswer,
     };
     const readings: WindowReading<V>[] = new Array(names.length);
@@ -85,14 +99,13 @@ export class Windows<V extends bigint | number> {
       if (found.sum === undefined) throw new TallystickError(codeOfStatus(found.status), `The window of "${name}".`);
       const from = oldestBucket(window, now, found.bucket);
       const begin = window.mode === 'aligned' ? from : Math.max(0, now - window.milliseconds);
-      const within = share(found.oldest, from + found.bucket - begin, found.bucket);
-      const value = found.sum + within;
-      const isExact = begin === from;
+      const { value, error, ...gross } = sumsWithin(found, from + found.bucket - begin, found.bucket);
       readings[part.indexes[i] as number] = {
         name,
         value: this.#toValue(value),
-        error: this.#toValue(isExact ? 0n : largest(within, found.oldest - within)),
-        rate: (Number(value) * 1_000) / Math.max(1, now - begin),
+        ...Object.fromEntries(Object.entries(gross).map(([key, sum]) => [key, this.#toValue(sum)])),
+        error: this.#toValue(error),
+        rate: (Number(gross.gross ?? value) * 1_000) / Math.max(1, now - begin),
         from: begin,
         to: now,
         durable,
@@ -100,6 +113,24 @@ export class Windows<V extends bigint | number> {
       };
     }
   }
+}
+
+type ToldSums = Pick<WindowReading<bigint>, 'value' | 'increases' | 'decreases' | 'gross' | 'error'>;
+
+/** The sums of a window within whose oldest bucket, `whole` milliseconds, so many lie, and by how much they may be off. */
+export function sumsWithin(
+  { sum, oldest, decreases }: BucketSums & { readonly decreases?: BucketSums },
+  milliseconds: number,
+  whole: number,
+): ToldSums {
+  const part = (bucket: bigint) => share(bucket, milliseconds, whole);
+  const isWhole = milliseconds === whole;
+  const value = sum + part(oldest);
+  if (!decreases) return { value, error: isWhole ? 0n : largest(part(oldest), oldest - part(oldest)) };
+  const lost = -decreases.sum - part(decreases.oldest);
+  const within = part(oldest) - 2n * part(decreases.oldest);
+  const error = isWhole ? 0n : largest(within, oldest - 2n * decreases.oldest - within);
+  return { value, increases: value + lost, decreases: lost, gross: value + 2n * lost, error };
 }
 
 /** The part of a sum that falls to a part of its time, rounded to the nearest. */

@@ -19,6 +19,7 @@ export const last = duration.meta({ description: 'How long it is, up to now.' })
 export const mode = z.enum(['sliding', 'aligned']).meta({
   description: 'Exactly as long, its oldest part by its share (`sliding`), or from a whole second, minute or hour on.',
 });
+const gross = z.enum(['true', 'false']).meta({ description: 'Also what increased it and what decreased it.' });
 const durable = z.boolean().meta({ description: 'Whether no crash can take back what it shows.' });
 const resolution = z.enum(['minute', 'hour', 'day']);
 const exact = z.boolean().meta({ description: 'Whether it is of just the time that it names.' });
@@ -35,10 +36,13 @@ export const throughTimeRoutes: readonly Route[] = [
     id: 'getWindow',
     summary: 'What the last so long has changed a counter by.',
     load: 'read',
-    query: { name: counterName, last, mode: mode.optional(), ...readQuery, ...valueQuery },
+    query: { name: counterName, last, mode: mode.optional(), gross: gross.optional(), ...readQuery, ...valueQuery },
     answer: z.strictObject({
       name: counterName,
       value: int64Out,
+      increases: int64Out.optional(),
+      decreases: int64Out.optional(),
+      gross: int64Out.optional(),
       error: int64Out,
       rate: z.number().meta({ description: 'A second.' }),
       from: milliseconds,
@@ -46,10 +50,18 @@ export const throughTimeRoutes: readonly Route[] = [
       durable,
     }),
     codes: ['NOT_TRACKED'],
-    handle: async ({ client, query: { name, last, mode, read, numbers } }) => {
+    handle: async ({ client, query: { name, last, mode, gross, read, numbers } }) => {
       const toOut = valueWriter({ numbers });
-      const { value, error, rate, from, to, durable } = await client.window(name, last, given({ mode, read }));
-      return { name, value: toOut(value), error: toOut(error), rate, from, to, durable };
+      const options = { ...given({ mode, read }), gross: gross === 'true' };
+      const { value, error, rate, from, to, durable, ...sums } = await client.window(name, last, options);
+      const { increases, decreases } = sums;
+      const told = increases !== undefined &&
+        decreases !== undefined && {
+          increases: toOut(increases),
+          decreases: toOut(decreases),
+          gross: toOut(increases + decreases),
+        };
+      return { name, value: toOut(value), ...told, error: toOut(error), rate, from, to, durable };
     },
   }),
   route({
@@ -58,12 +70,12 @@ export const throughTimeRoutes: readonly Route[] = [
     id: 'getRate',
     summary: 'By how much a counter changes a second, over the last so long.',
     load: 'read',
-    query: { name: counterName, last: last.optional(), ...readQuery },
+    query: { name: counterName, last: last.optional(), gross: gross.optional(), ...readQuery },
     answer: z.strictObject({ name: counterName, rate: z.number() }),
     codes: ['NOT_TRACKED'],
-    handle: async ({ client, query: { name, last, read } }) => ({
+    handle: async ({ client, query: { name, last, gross, read } }) => ({
       name,
-      rate: await client.rate(name, last ?? '1m', given({ read })),
+      rate: await client.rate(name, last ?? '1m', { ...given({ read }), gross: gross === 'true' }),
     }),
   }),
   route({

@@ -65,6 +65,8 @@ export const UNIQUES: u32 = 8;
 export const LATE_IN_TOTAL: u32 = 16;
 /** And seconds of the last minute. */
 export const SECONDS: u32 = 32;
+/** And what counters were decreased by, beside what they changed by. */
+export const GROSS: u32 = 64;
 /** Unique items by hour and by day. */
 export const UNIQUE_WINDOWS: u32 = 128;
 /** For clients: what they may send on is answered from memory. */
@@ -75,7 +77,7 @@ const STRICT: u32 = 512;
 export const ONCE: u32 = 1024;
 /** A counter begins at 0 with every day. */
 export const ROLLOVER: u32 = 2048;
-const ALL: u32 = 63 | UNIQUE_WINDOWS | RELAXED | STRICT | ONCE | ROLLOVER;
+const ALL: u32 = 127 | UNIQUE_WINDOWS | RELAXED | STRICT | ONCE | ROLLOVER;
 
 const STAR: u32 = 0x2a;
 const TABLE_SHIFT: u32 = 7;
@@ -229,7 +231,7 @@ export function checkClasses(start: u32, end: u32): u32 {
 function isPossible(entry: u32): bool {
   const keeps = load<u32>(entry + KEEPS);
   if (keeps & ~ALL) return false;
-  if (keeps & (DAYS | HISTORY | SECONDS) && !(keeps & WINDOWS)) return false;
+  if (keeps & (DAYS | HISTORY | SECONDS | GROSS) && !(keeps & WINDOWS)) return false;
   const days = <u32>load<u16>(entry + UNIQUE_DAYS);
   if (keeps & UNIQUE_WINDOWS ? !(keeps & UNIQUES) || days < 1 || days > MOST_WINDOW_DAYS : days !== 0) return false;
   if (!(keeps & ONCE)) {

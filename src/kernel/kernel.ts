@@ -97,7 +97,7 @@ import { classifySlots, sweepTracks } from './tracking';
 import { applyBring, checkBring, tellWindow } from './unique-windows-moving';
 import { answerUniques, checkUniques } from './uniques-query';
 import { settleTouched, touchBefore } from './watching';
-import { answerWindow, beginWindow } from './window-query';
+import { answerWindow, beginWindow, checkWindowKeys } from './window-query';
 
 export { growTo };
 
@@ -307,6 +307,7 @@ export function window(length: u32, milliseconds: f64): u32 {
   const end = RECEIVE + length;
   let status = isConfigured() ? beginWindow(RECEIVE, end, <i64>milliseconds) : BAD_REQUEST;
   if (!status) status = decodeBatch(load<u32>(REGISTER_NEXT), end, KEYS);
+  if (!status) status = checkWindowKeys(load<u32>(REGISTER_NEXT));
   if (!status) store<u32>(REGISTER_ANSWER_LENGTH, answerWindow(load<u32>(REGISTER_NEXT)));
   return status;
 }

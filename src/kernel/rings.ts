@@ -8,14 +8,17 @@ import {
   classOfTrack,
   countWindowBytes,
   DAYS,
+  decreasesOf,
   formOf,
   hasWindowRoom,
+  isOfDecreases,
   MINUTE,
   MINUTES,
   reform,
   SINCE,
   SPARSE,
   slotOfTrack,
+  unhangDecreases,
 } from './tracks';
 
 /**
@@ -47,22 +50,28 @@ const NEVER: u32 = 0xffffffff;
 export const MINUTES_OF_HOUR: u32 = 60;
 
 /** How many minutes before the newest one a window may still ask for: an hour, or a day. */
-function reachOf(keeps: u32): u32 {
+export function reachOf(keeps: u32): u32 {
   return keeps & KEEPS_DAYS ? 25 * MINUTES_OF_HOUR : RING_MINUTES;
 }
 
+/** What the class of a track keeps. Decreases are in no history. */
 function keepsOfTrack(track: u32): u32 {
-  return keepsOf(classOfTrack(track));
+  const keeps = keepsOf(classOfTrack(track));
+  return isOfDecreases(track) ? keeps & ~HISTORY : keeps;
 }
 
 /** Begins the window of a counter in its track: where that is now; 0 without memory. */
 export function openWindow(track: u32, minute: u32, since: u32): u32 {
   const fresh = reform(track, SPARSE);
-  if (!fresh) return 0;
-  store<u32>(fresh + MINUTE, minute);
-  store<u32>(fresh + SINCE, since);
-  store<u32>(fresh + EMITTED_BEFORE, minute - (minute % MINUTES_OF_HOUR));
+  if (fresh) beginSparse(fresh, minute, since);
   return fresh;
+}
+
+/** Begins a window in a track that has its form, and nothing else. */
+export function beginSparse(track: u32, minute: u32, since: u32): void {
+  store<u32>(track + MINUTE, minute);
+  store<u32>(track + SINCE, since);
+  store<u32>(track + EMITTED_BEFORE, minute - (minute % MINUTES_OF_HOUR));
 }
 
 /** Adds a delta to a minute of a window; `now` is the minute of the body. */
@@ -158,11 +167,21 @@ export function closeWindow(track: u32): void {
   const bare = reform(track, BARE);
   if (!bare) return;
   giveWide(wide);
+  dropDecreases(bare);
   dropSeconds(bare);
+}
+
+/** Gives the decreases of a window back, if it has any. */
+export function dropDecreases(track: u32): void {
+  const decreases = decreasesOf(track);
+  if (!decreases) return;
+  dropHanging(decreases);
+  unhangDecreases(track);
 }
 
 /** Gives back what hangs on a window. */
 export function dropHanging(track: u32): void {
+  dropDecreases(track);
   dropSeconds(track);
   giveWide(wideOf(track));
   if (formOf(track) >= MINUTES) store<u32>(track + WIDE, 0);

@@ -3,6 +3,7 @@ import { classAt, existsAt, nameAt, setClass, slotAddress, trackAt } from './cel
 import {
   areDaysKnown,
   classOf,
+  GROSS,
   HISTORY,
   isSameClass,
   keepsOf,
@@ -14,6 +15,7 @@ import {
   UNIQUES,
   WINDOWS,
 } from './classes';
+import { addDecrease, dropIdleDecreases } from './decreases';
 import { emitMinute } from './emitted';
 import { minuteOfExtension, nowMinute, secondOf } from './event-time';
 import { noteChange, rollWithDay, stopRolling } from './expiring';
@@ -89,8 +91,10 @@ export function trackChange(slot: u32, delta: i64, minute: u32, now: u32, extens
     }
     track = window;
   }
-  if (keeps & SECONDS) addToSeconds(track, secondOf(extension), delta, isFresh);
+  const second = keeps & SECONDS ? secondOf(extension) : 0;
+  if (keeps & SECONDS) addToSeconds(track, second, delta, isFresh);
   addToWindow(track, minute, delta, now);
+  if (keeps & GROSS && delta < 0) addDecrease(trackAt(address), minute, second, delta, now);
 }
 
 /** Lets time go over a part of the tracks: closed hours are emitted, idle windows go. */
@@ -101,6 +105,7 @@ export function sweepTracks(): void {
   for (let i: u32 = 0; i < steps; i++) {
     const track = nextTrack();
     if (formOf(track) < SPARSE) continue;
+    dropIdleDecreases(track, now);
     dropIdleSeconds(track, now);
     if (hasOpenHour(track, now / MINUTES_OF_HOUR)) closeNewestHour(track);
     if (isIdle(track, now)) endWindow(track);

@@ -18,6 +18,9 @@ import { linkNode, nextNode, replaceNode, unlinkNode } from './ring';
  *
  * `expiry` is the place + 1 among the counters that expire (expiry.ts); 0 = it never does. `seconds` is the block of those of a window (seconds.ts), 0 = none.
  *
+ * A window whose class keeps gross sums has a second one, of decreases alone, from its first decrease on (decreases.ts): a track too, without a name, and
+ * in no ring. Its address + 1 is in place of the seconds, which are in the place of its `next` then; those of the decreases are in their usual place.
+ *
  * All tracks are linked in one ring, round which the ticks go; H_HAND is where the next one begins.
  */
 const NAME: u32 = 0;
@@ -85,6 +88,38 @@ export function openTrack(slot: u32): u32 {
   return track;
 }
 
+/** Whether a track is that of the decreases of another one. */
+export function isOfDecreases(track: u32): bool {
+  return load<u32>(track + NAME) === 0;
+}
+
+/** The track of a window's decreases; 0 where it has none. */
+export function decreasesOf(track: u32): u32 {
+  const beside = load<u32>(track + SECONDS);
+  return beside & 1 ? beside - 1 : 0;
+}
+
+/** Hangs a sparse track of decreases on one that has none: where that is; 0, and all as it was, without memory. */
+export function hangDecreases(track: u32): u32 {
+  const bytes = bytesOf(SPARSE);
+  if (!hasWindowRoom(sizedBytes(bytes)) || !hasSizedRoom(bytes)) return 0;
+  const decreases = takeSized(bytes);
+  store<u32>(decreases + SLOT, slotOfTrack(track) | (SPARSE << FORM_SHIFT));
+  store<u32>(decreases + LINKS, load<u32>(track + SECONDS));
+  store<u32>(track + SECONDS, decreases + 1);
+  countWindowBytes(sizedBytes(bytes));
+  return decreases;
+}
+
+/** Takes the track of decreases of another one away, on which nothing hangs any more. */
+export function unhangDecreases(track: u32): void {
+  const decreases = decreasesOf(track);
+  const bytes = bytesOf(formOf(decreases));
+  store<u32>(track + SECONDS, load<u32>(decreases + LINKS));
+  giveSized(decreases, bytes);
+  countWindowBytes(-(<i64>sizedBytes(bytes)));
+}
+
 /** Gives a track another form, with what both have room for: where it is now; 0, and all as it was, without memory. */
 export function reform(track: u32, form: u32): u32 {
   const old = formOf(track);
@@ -96,8 +131,13 @@ export function reform(track: u32, form: u32): u32 {
   memory.copy(fresh, track, min<u32>(bytes, bytesOf(old)));
   const slot = slotOfTrack(track);
   store<u32>(fresh + SLOT, slot | (form << FORM_SHIFT));
-  replaceNode(H_HAND, LINKS, track, fresh);
-  setTrack(slotAddress(slot), fresh);
+  const address = slotAddress(slot);
+  if (isOfDecreases(track)) {
+    store<u32>(trackAt(address) + SECONDS, fresh + 1);
+  } else {
+    replaceNode(H_HAND, LINKS, track, fresh);
+    setTrack(address, fresh);
+  }
   giveSized(track, bytesOf(old));
   store<i64>(H_WINDOW_BYTES, load<i64>(H_WINDOW_BYTES) + more);
   return fresh;
@@ -152,7 +192,8 @@ export function dropIfIdle(track: u32): void {
 
 /** Where the address of the seconds of a window is. */
 export function secondsWord(track: u32): u32 {
-  return track + SECONDS;
+  const decreases = decreasesOf(track);
+  return decreases ? decreases + LINKS : track + SECONDS;
 }
 
 /** The next track of the round of ticks, and moves the hand on; 0 where there are no tracks. */

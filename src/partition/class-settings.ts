@@ -41,6 +41,7 @@ const counterClass = z.strictObject({
   pattern,
   windows: z.enum(['1h', '1d']).optional(),
   seconds: z.boolean().optional(),
+  gross: z.boolean().optional(),
   history: z
     .union([z.boolean(), z.strictObject({ minutes: duration.optional(), hours: duration.optional() })], {
       error: 'neither a boolean nor { "minutes": "7d", "hours": "90d" }',

@@ -12,6 +12,8 @@ export interface CounterClass {
   readonly windows?: '1h' | '1d';
   /** Whether a window of up to a minute is known to a second. Windows of an hour come with it. */
   readonly seconds?: boolean;
+  /** Whether windows also know what increased a counter and what decreased it. Windows of an hour come with it. */
+  readonly gross?: boolean;
   /** Whether closed hours go to the history, and for how long it keeps what. Windows of an hour come with it. */
   readonly history?: boolean | ClassRetention;
   /** Whether unique items are counted: how many of them exactly, at most MOST_EXACT_UNIQUES. */
@@ -62,6 +64,7 @@ const Keep = {
   UNIQUES: 8,
   LATE_IN_TOTAL: 16,
   SECONDS: 32,
+  GROSS: 64,
   UNIQUE_WINDOWS: 128,
   RELAXED: 256,
   STRICT: 512,
@@ -108,11 +111,12 @@ function encodeClass(bytes: Uint8Array, rule: CounterClass): void {
 }
 
 function keepsOf(rule: CounterClass): number {
-  const { windows, seconds, history, uniques, uniquesWindows, late, once, rollover, accuracy } = rule;
+  const { windows, seconds, gross, history, uniques, uniquesWindows, late, once, rollover, accuracy } = rule;
   return (
-    (windows || seconds || history ? Keep.WINDOWS : 0) |
+    (windows || seconds || gross || history ? Keep.WINDOWS : 0) |
     (windows === '1d' ? Keep.DAYS : 0) |
     (seconds ? Keep.SECONDS : 0) |
+    (gross ? Keep.GROSS : 0) |
     (history ? Keep.HISTORY : 0) |
     (uniques === undefined ? 0 : Keep.UNIQUES) |
     (late === 'total' ? Keep.LATE_IN_TOTAL : 0) |

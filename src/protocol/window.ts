@@ -14,6 +14,8 @@ export interface WindowRequest {
   /** The position to wait for; present exactly when the frame has AFTER. */
   readonly after?: { readonly epoch: number; readonly sequence: number };
   readonly mode: WindowMode;
+  /** Whether the decreases are asked for too. */
+  readonly gross?: true;
   /** How long it is, at least 1. */
   readonly milliseconds: number;
   readonly keys: readonly Key[];
@@ -23,9 +25,18 @@ export interface WindowRequest {
 export const WINDOW_BUCKETS = [1_000, 60_000, 3_600_000] as const;
 export type WindowBucket = (typeof WINDOW_BUCKETS)[number];
 
-/** What whole buckets, each so long, changed the counter by; of a sliding window also the bucket within which it begins. */
+const GROSS_MODE = 2;
+const HAS_DECREASES = 4;
+
+/** Of whole buckets; of a sliding window also of the bucket within which it begins. */
+export interface BucketSums {
+  readonly sum: bigint;
+  readonly oldest: bigint;
+}
+
+/** What whole buckets, each so long, changed the counter by; where that was asked for also what decreased it, which is 0 or less. */
 export type WindowSum =
-  | { readonly status: 0; readonly bucket: WindowBucket; readonly sum: bigint; readonly oldest: bigint }
+  | (BucketSums & { readonly status: 0; readonly bucket: WindowBucket; readonly decreases?: BucketSums })
   | { readonly status: number; readonly sum?: never };
 
 export interface WindowAnswer extends Progress {
@@ -35,9 +46,9 @@ export interface WindowAnswer extends Progress {
 }
 
 /** The frame needs AFTER exactly when the request has `after`. */
-export function encodeWindow(writer: ByteWriter, { after, mode, milliseconds, keys }: WindowRequest): void {
+export function encodeWindow(writer: ByteWriter, { after, mode, gross, milliseconds, keys }: WindowRequest): void {
   if (after) writeAfter(writer, after.epoch, after.sequence);
-  writer.u8(WINDOW_MODES.indexOf(mode));
+  writer.u8(WINDOW_MODES.indexOf(mode) | (gross ? GROSS_MODE : 0));
   writer.varint(milliseconds);
   writeKeys(writer, keys);
 }
@@ -45,12 +56,14 @@ export function encodeWindow(writer: ByteWriter, { after, mode, milliseconds, ke
 export function decodeWindow(body: Uint8Array, flags: number): WindowRequest {
   const reader = new ByteReader(body);
   const after = flags & Flag.AFTER ? { after: readAfter(reader) } : undefined;
-  const mode = WINDOW_MODES[reader.u8()];
+  const bits = reader.u8();
+  const mode = WINDOW_MODES[bits & ~GROSS_MODE];
+  const gross = bits & GROSS_MODE ? { gross: true as const } : undefined;
   const milliseconds = reader.varint();
   if (!mode || milliseconds < 1) throw new TallystickError('BAD_REQUEST', 'A window has a mode and a length.');
   const keys = readKeys(reader);
   reader.end();
-  return { ...after, mode, milliseconds, keys };
+  return { ...after, mode, ...gross, milliseconds, keys };
 }
 
 export function encodeWindowAnswer(writer: ByteWriter, answer: WindowAnswer): void {
@@ -60,9 +73,11 @@ export function encodeWindowAnswer(writer: ByteWriter, answer: WindowAnswer): vo
   for (const found of answer.sums) {
     writer.u8(found.status);
     if (found.sum === undefined) continue;
-    writer.u8(WINDOW_BUCKETS.indexOf(found.bucket));
-    writer.zigzag(found.sum);
-    writer.zigzag(found.oldest);
+    writer.u8(WINDOW_BUCKETS.indexOf(found.bucket) | (found.decreases ? HAS_DECREASES : 0));
+    for (const { sum, oldest } of [found, ...(found.decreases ? [found.decreases] : [])]) {
+      writer.zigzag(sum);
+      writer.zigzag(oldest);
+    }
   }
 }
 
@@ -80,10 +95,15 @@ export function decodeWindowAnswer(body: Uint8Array): WindowAnswer {
 }
 
 function readSum(reader: ByteReader): WindowSum {
-  const bucket = WINDOW_BUCKETS[reader.u8()];
+  const bits = reader.u8();
+  const bucket = WINDOW_BUCKETS[bits & ~HAS_DECREASES];
   if (bucket === undefined) throw new TallystickError('BAD_REQUEST', 'A bucket is a second, a minute or an hour.');
-  return { status: OK, bucket, sum: reader.zigzagBig(), oldest: reader.zigzagBig() };
+  const net = readSums(reader);
+  const decreases = bits & HAS_DECREASES ? { decreases: readSums(reader) } : undefined;
+  return { status: 0 as const, bucket, ...net, ...decreases };
 }
+
+const readSums = (reader: ByteReader): BucketSums => ({ sum: reader.zigzagBig(), oldest: reader.zigzagBig() });
 
 /** Where the oldest bucket of a window begins, which ends at `now`. */
 export function oldestBucket(

@@ -86,14 +86,16 @@ export class FakeClient extends FakeTarget implements CliClient {
   async window(
     names: readonly string[],
     length: string,
-    { mode, read }: { mode: string; read: string },
+    { mode, read, gross }: { mode: string; read: string; gross: boolean },
   ): ReturnType<CliClient['window']> {
     this.server.reads.push(read);
     const error = mode === 'sliding' ? 2n : 0n;
     return names.map((name) => {
       const value = this.server.values.get(name);
       if (value === undefined) throw new TallystickError('NOT_TRACKED', `The window of "${name}".`);
-      return { name, value, error, rate: Number(value) / 60, from: 0, to: length === '1m' ? 60_000 : 3_600_000 };
+      const sums = gross && { increases: value + 30n, decreases: 30n, gross: value + 60n };
+      const rate = Number(value + (gross ? 60n : 0n)) / 60;
+      return { name, value, ...sums, error, rate, from: 0, to: length === '1m' ? 60_000 : 3_600_000 };
     });
   }
 

@@ -35,6 +35,13 @@ describe('window', () => {
     ]);
   });
 
+  it('prints what increased and what decreased a counter', async () => {
+    expect((await cli(['window', 'views:/', '--gross'], { server })).out).toBe('120 (+150 -30) ±2\n');
+    const { out } = await cli(['window', 'views:/', '--gross', '--aligned', '--json'], { server });
+    expect(JSON.parse(out)).toMatchObject([{ value: '120', increases: '150', decreases: '30', gross: '180' }]);
+    expect((await cli(['rate', 'views:/', '--gross'], { server })).out).toBe('3/s\n');
+  });
+
   it('says what is not tracked', async () => {
     const failed = await cli(['window', 'nobody'], { server });
     expect(failed).toMatchObject({ status: 1, out: '' });

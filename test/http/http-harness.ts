@@ -96,7 +96,7 @@ export const CLASSES = [
   { pattern: 'views:*', windows: '1d', history: true, lateness: 'any', once: '24h' },
   { pattern: 'votes:*', once: '1h', onceItems: 2 },
   { pattern: 'visitors:*', uniques: 64, uniquesWindows: '7d' },
-  { pattern: 'calls:*', windows: '1h', seconds: true },
+  { pattern: 'calls:*', windows: '1h', seconds: true, gross: true },
 ];
 
 export interface HttpOfTests {

@@ -34,6 +34,19 @@ describe('a window', () => {
     expect((await http.get('/v1/rate?name=calls:s&last=30s')).json.rate).toBeCloseTo(1 / 30, 2);
   });
 
+  it('of a class that keeps them tells what increased and what decreased a counter', async () => {
+    const { http } = shared();
+    for (const delta of [7, -3])
+      expect((await http.post('/v1/increment', { name: 'calls:g', delta })).status).toBe(200);
+    const { json } = await http.get('/v1/window?name=calls:g&last=1h&gross=true');
+    expect(json).toMatchObject({ value: '4', increases: '7', decreases: '3', gross: '10' });
+    const numbers = (await http.get('/v1/window?name=calls:g&last=1h&gross=true&numbers=true')).json;
+    expect(numbers).toMatchObject({ increases: 7, decreases: 3, gross: 10 });
+    expect((await http.get('/v1/window?name=calls:g&last=1h')).json).not.toHaveProperty('gross');
+    expect((await http.get('/v1/rate?name=calls:g&last=1h&gross=true')).json.rate).toBeCloseTo(10 / 3_600, 4);
+    expect((await http.get('/v1/window?name=views:w&last=1h&gross=true')).json.code).toBe('NOT_TRACKED');
+  });
+
   it('that is not kept is no wrong number', async () => {
     const { http } = shared();
     await http.post('/v1/increment', { name: 'plain' });

@@ -8,6 +8,7 @@ const CLASSES = [
   { pattern: 'views:*', windows: '1d' },
   { pattern: 'calls:*', windows: '1h', lateness: '2h', late: 'total' },
   { pattern: 'bursts:*', seconds: true },
+  { pattern: 'stock:*', windows: '1d', gross: true, lateness: '6h' },
 ];
 
 async function serverOfTest(dataDir: string, classes: readonly unknown[]) {
@@ -88,6 +89,37 @@ test('windows of a class with seconds are true to a second, beside others that a
   await check(await clientOfTest(await serverOfTest(dataDir, CLASSES), { producer: false }));
 });
 
+test('gross sums are told where they are asked for and kept, over a restart too', async () => {
+  const dataDir = directoryOfTest();
+  const first = await serverOfTest(dataDir, CLASSES);
+  const client = await clientOfTest(first);
+  const now = Date.now();
+  for (const [delta, age] of [
+    [9, 0],
+    [-5, 0],
+    [20, 3],
+    [-16, 3],
+  ] as const) {
+    await client.increment('stock:lamp', delta, { time: now - age * 60 * MINUTE });
+  }
+  const check = async (reader: typeof client) => {
+    const hour = await reader.window('stock:lamp', '1h', { mode: 'aligned', gross: true });
+    expect(hour).toMatchObject({ value: 4n, increases: 9n, decreases: 5n, gross: 14n, error: 0n });
+    expect(hour.rate).toBeCloseTo(14_000 / (hour.to - hour.from), 9);
+    const day = await reader.window('stock:lamp', '1d', { gross: true });
+    expect(day).toMatchObject({ value: 8n, increases: 29n, decreases: 21n, gross: 50n });
+    const net = await reader.window('stock:lamp', '1d');
+    expect(net).toMatchObject({ value: 8n });
+    expect(net).not.toHaveProperty('gross');
+    expect(await reader.rate('stock:lamp', '1d', { gross: true })).toBeCloseTo(50 / 86_400, 9);
+    await expect(reader.window('views:/', '1h', { gross: true })).rejects.toMatchObject({ code: 'NOT_TRACKED' });
+  };
+  await check(client);
+  await client.close();
+  await first.close();
+  await check(await clientOfTest(await serverOfTest(dataDir, CLASSES), { producer: false }));
+});
+
 test('a class that a start brings is told by the server, and knows nothing of what was before it', async () => {
   const dataDir = directoryOfTest();
   const first = await serverOfTest(dataDir, []);
@@ -99,7 +131,12 @@ test('a class that a start brings is told by the server, and knows nothing of wh
   const second = await serverOfTest(dataDir, CLASSES);
   const again = await clientOfTest(second);
   expect((await again.stats())[1]).toMatchObject({
-    classes: [{ pattern: 'views:*' }, { pattern: 'calls:*' }, { pattern: 'bursts:*', seconds: true }],
+    classes: [
+      { pattern: 'views:*' },
+      { pattern: 'calls:*' },
+      { pattern: 'bursts:*', seconds: true },
+      { pattern: 'stock:*' },
+    ],
   });
   await expect(again.window('views:/', '1m')).rejects.toMatchObject({ code: 'NOT_TRACKED' });
   expect(await again.increment('views:/')).toBe(6n);

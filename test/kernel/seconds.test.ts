@@ -49,14 +49,18 @@ const age = fc.option(fc.oneof(fc.nat(2 * SECOND), fc.integer({ min: -AHEAD, max
 });
 
 /** Runs the commands, says how often a window was known and how often not, and replays what was applied. */
-function run(tracked: Tracked, commands: readonly Command[]): { readonly known: number; readonly unknown: number } {
+function run(
+  tracked: Tracked,
+  commands: readonly Command[],
+  name = NAME,
+): { readonly known: number; readonly unknown: number } {
   const found = { known: 0, unknown: 0 };
   for (const each of commands) {
     if (each.type === 'pass') tracked.now += each.milliseconds;
     else if (each.type === 'tick') tracked.tick();
     else if (each.type === 'add')
-      tracked.add(NAME, each.delta, each.age === undefined ? undefined : tracked.now - each.age);
-    else found[tracked.check(NAME, each.length, each.mode) === OK ? 'known' : 'unknown']++;
+      tracked.add(name, each.delta, each.age === undefined ? undefined : tracked.now - each.age);
+    else found[tracked.check(name, each.length, each.mode) === OK ? 'known' : 'unknown']++;
   }
   expect(replay(tracked.kernel.log).stateHash).toBe(tracked.partition.stateHash);
   return found;

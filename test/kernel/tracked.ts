@@ -18,14 +18,17 @@ export const CLASSES: readonly CounterClass[] = [
   { pattern: 'hour:*', windows: '1h' },
   { pattern: 'day:*', windows: '1d', history: true, lateness: 'any' },
   { pattern: 'second:*', windows: '1d', seconds: true, history: true, lateness: 'any' },
+  { pattern: 'gross:*', windows: '1d', seconds: true, gross: true, history: true, lateness: 'any' },
   { pattern: 'total:*', windows: '1h', history: true, late: 'total' },
 ];
 
 /** In which buckets a window is told. */
 const bucketOf = (name: string, length: number) => {
-  if (name.startsWith('second:') && length <= MINUTE) return SECOND;
+  if (/^(second|gross):/.test(name) && length <= MINUTE) return SECOND;
   return length <= HOUR ? MINUTE : HOUR;
 };
+
+const asked = (gross: boolean) => (gross ? { gross: true as const } : {});
 
 export function windowOf(
   partition: Partition,
@@ -33,8 +36,9 @@ export function windowOf(
   milliseconds: number,
   now: number,
   mode: WindowMode = 'sliding',
+  gross = false,
 ) {
-  const status = partition.window(bodyOf(encodeWindow, { mode, milliseconds, keys: [{ name }] }), now);
+  const status = partition.window(bodyOf(encodeWindow, { mode, milliseconds, keys: [{ name }], ...asked(gross) }), now);
   expect(status).toBe(OK);
   const { now: told, sums } = decodeWindowAnswer(Uint8Array.of(0, 0, ...partition.answer));
   expect(told).toBe(now);
@@ -47,6 +51,12 @@ export class NaiveCounter {
 
   sum(from: number, to: number): bigint {
     return this.changes.filter(({ time }) => time >= from && time < to).reduce((sum, { delta }) => sum + delta, 0n);
+  }
+
+  decreases(from: number, to: number): bigint {
+    return this.changes
+      .filter(({ time, delta }) => time >= from && time < to && delta < 0n)
+      .reduce((sum, { delta }) => sum + delta, 0n);
   }
 }
 
@@ -107,7 +117,7 @@ export class Tracked {
   /** What was emitted of a counter, and what is to be, by minute; undefined where its class keeps no history. */
   historyOf(name: string): ReadonlyMap<number, bigint> | undefined {
     const body = bodyOf(writeKeys, [{ name }]);
-    if (!/^(day|second|total):/.test(name)) {
+    if (!/^(day|second|gross|total):/.test(name)) {
       expect(() => this.partition.tracked(body)).toThrow(expect.objectContaining({ code: 'NOT_TRACKED' }));
       return undefined;
     }
@@ -130,9 +140,10 @@ export class Tracked {
 
   /** Asks for a window, and compares what is told with the list. */
   check(name: string, milliseconds: number, mode: WindowMode): number {
-    const found = windowOf(this.partition, name, milliseconds, this.now, mode);
+    const gross = name.startsWith('gross:');
+    const found = windowOf(this.partition, name, milliseconds, this.now, mode, gross);
     if (found.sum === undefined) return found.status;
-    const { bucket, sum, oldest } = found;
+    const { bucket, sum, oldest, decreases } = found;
     expect(bucket).toBe(bucketOf(name, milliseconds));
     const from = oldestBucket({ mode, milliseconds }, this.now, bucket);
     const begin = mode === 'sliding' ? from + bucket : from;
@@ -144,6 +155,11 @@ export class Tracked {
     const counter = this.counters.get(name) ?? new NaiveCounter();
     expect(sum).toBe(counter.sum(begin, end));
     expect(oldest).toBe(mode === 'sliding' ? counter.sum(from, from + bucket) : 0n);
+    const lost = {
+      sum: counter.decreases(begin, end),
+      oldest: mode === 'sliding' ? counter.decreases(from, from + bucket) : 0n,
+    };
+    expect(decreases).toEqual(gross ? lost : undefined);
     return OK;
   }
 }

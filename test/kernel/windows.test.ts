@@ -10,7 +10,18 @@ import { CLASSES, DAY, HOUR, MINUTE, type NaiveCounter, SECOND, Tracked, windowO
 
 const NOT_TRACKED = ERRORS.NOT_TRACKED.status;
 
-const name = fc.constantFrom('hour:a', 'hour:b', 'day:a', 'day:b', 'second:a', 'second:b', 'total:a', 'plain');
+const name = fc.constantFrom(
+  'hour:a',
+  'hour:b',
+  'day:a',
+  'day:b',
+  'second:a',
+  'second:b',
+  'gross:a',
+  'gross:b',
+  'total:a',
+  'plain',
+);
 const delta = fc.oneof(
   { weight: 8, arbitrary: fc.bigInt(-5n, 100n) },
   fc.bigInt(-(2n ** 40n), 2n ** 40n),
@@ -73,7 +84,7 @@ function run(tracked: Tracked, commands: readonly Command[], told: (status: numb
 
 /** Whether the class of a name keeps windows of a length. */
 const keeps = (name: string, length: number) =>
-  /^(day|second):/.test(name) ? length <= DAY : name !== 'plain' && length <= HOUR;
+  /^(day|second|gross):/.test(name) ? length <= DAY : name !== 'plain' && length <= HOUR;
 
 describe('A window', () => {
   test('is what a list of changes says, and is known, as long as the clock goes forward', () => {

@@ -149,11 +149,14 @@ export const BODIES = [
   ),
   body(
     'WINDOW',
-    fc.record({
-      mode: fc.constantFrom(...window.WINDOW_MODES),
-      milliseconds: fc.integer({ min: 1, max: 2 ** 40 }),
-      keys: many(key),
-    }),
+    fc
+      .record({
+        mode: fc.constantFrom(...window.WINDOW_MODES),
+        gross: fc.option(fc.constant(true as const), { nil: undefined }),
+        milliseconds: fc.integer({ min: 1, max: 2 ** 40 }),
+        keys: many(key),
+      })
+      .map(({ gross, ...rest }) => ({ ...rest, ...(gross && { gross }) })),
     window.encodeWindow,
     (encoded) => window.decodeWindow(encoded, 0),
   ),
@@ -164,12 +167,16 @@ export const BODIES = [
       now: count,
       sums: many(
         fc.oneof(
-          fc.record({
-            status: fc.constant(0 as const),
-            bucket: fc.constantFrom(...window.WINDOW_BUCKETS),
-            sum: int64,
-            oldest: int64,
-          }),
+          fc.record(
+            {
+              status: fc.constant(0 as const),
+              bucket: fc.constantFrom(...window.WINDOW_BUCKETS),
+              sum: int64,
+              oldest: int64,
+              decreases: fc.record({ sum: int64, oldest: int64 }),
+            },
+            { requiredKeys: ['status', 'bucket', 'sum', 'oldest'] },
+          ),
           fc.record({ status }),
         ) as fc.Arbitrary<window.WindowSum>,
       ),

@@ -27,7 +27,7 @@ export const CONFIGURATION = {
   operationIdMilliseconds: 600_000,
   windowBytes: 16_000_000,
   classes: [
-    { pattern: '*1*', windows: '1d', seconds: true, history: true, lateness: 'any' },
+    { pattern: '*1*', windows: '1d', seconds: true, gross: true, history: true, lateness: 'any' },
     { pattern: '*2*', windows: '1h' },
     { pattern: 'mixed3*', ttl: 700, uniques: 256, uniquesWindows: UNIQUE_DAYS },
     { pattern: 'mixed5*', rollover: 'daily', once: 100, onceItems: 3 },
