@@ -182,7 +182,10 @@ export class Workload {
     // ALREADY_APPLIED: only the value is lost.
     if (error.outcome === 'applied') for (const [name, delta] of operations) this.#acknowledge(name, delta);
     else if (error.outcome === 'refused') this.refused++;
-    else this.unknown++;
+    else {
+      this.unknown++;
+      console.error(`An outcome is unknown: ${error.message}`);
+    }
   }
 }
 

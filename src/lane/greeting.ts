@@ -64,8 +64,8 @@ export function grant(parts: LaneParts, ticks: Ticks, { producer, resume }: Hell
   const incarnations = new Map(resume?.map(({ partition, incarnation }) => [partition, incarnation]));
   return [...parts.partitions].map(([number, partition]) => {
     if (resume) return { partition: number, ...resumed(partition, id, incarnations.get(number)) };
-    ticks.settle(number, partition);
-    return { partition: number, ...opened(parts, number, partition, id, 'name' in producer) };
+    const milliseconds = ticks.settle(number, partition);
+    return { partition: number, ...opened(parts, number, partition, milliseconds, id, 'name' in producer) };
   });
 }
 
@@ -111,9 +111,10 @@ function resumed(partition: Partition, id: Uint8Array, incarnation: number | und
 }
 
 function opened(
-  { commit, clock }: LaneParts,
+  { commit }: LaneParts,
   number: number,
   partition: Partition,
+  milliseconds: number,
   id: Uint8Array,
   named: boolean,
 ): ProducerState {
@@ -123,7 +124,6 @@ function opened(
   const obstacle = commit.obstacle;
   if (obstacle) throw new TallystickError(obstacle.code, undefined, { outcome: 'refused' });
   if (!commit.canAppend(number, body.length)) throw new TallystickError('OVERLOADED');
-  const milliseconds = clock.wallMilliseconds();
   const status = partition.apply(Kind.OPEN_PRODUCER, 0, 0, 0, milliseconds, body);
   if (status !== OK) throw new TallystickError(codeOfStatus(status));
   commit.append(number, { kind: Kind.OPEN_PRODUCER, flags: 0, producer: 0, incarnation: 0, milliseconds }, body);

@@ -229,8 +229,9 @@ export class Lane implements MeshHandler {
       return;
     }
     const isRead = WAITING_READS.has(frame.opcode) || frame.opcode === Opcode.LIST;
-    if (isRead || !this.#obstacle) this.#ticks.settle(frame.partition, partition);
-    if (!isRead) this.#write(from, frame, partition);
+    const maySettle = isRead || !this.#obstacle;
+    const now = maySettle ? this.#ticks.settle(frame.partition, partition) : this.#parts.clock.wallMilliseconds();
+    if (!isRead) this.#write(from, frame, partition, now);
     else if (frame.opcode === Opcode.LIST) this.#reads.list(from, frame, partition);
     else this.#reads.get(from, frame, partition);
   }
@@ -251,13 +252,12 @@ export class Lane implements MeshHandler {
     return this.#parts.commit.obstacle ?? this.#parts.feed.obstacle;
   }
 
-  #write(from: Requester, frame: FrameView, partition: Partition): void {
-    const { commit, clock, quota, feed } = this.#parts;
+  #write(from: Requester, frame: FrameView, partition: Partition, milliseconds: number): void {
+    const { commit, quota, feed } = this.#parts;
     const began = this.#acks.begin();
     const { opcode: kind, partition: number, body } = frame;
     const flags = frame.flags & KERNEL_FLAGS;
     const { producer, incarnation } = from.session.handle(number);
-    const milliseconds = clock.wallMilliseconds();
     const isSpent = quota?.isSpent ?? false;
     const mayApply = !this.#obstacle && commit.canAppend(number, body.length + EFFECT_BYTES) && !isSpent;
     const status = mayApply

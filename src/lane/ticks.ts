@@ -32,9 +32,11 @@ export class Ticks {
   /**
    * Ends the counters of a partition that are past their time, and lets a new day begin for those that roll over.
    *
+   * @returns the time as of which nothing is due, in milliseconds since 1970: what comes next is applied as of then, for by the clock something may
+   * be due again
    * @throws TallystickError why that cannot be written; OVERLOADED where there are so many that it takes more than one request
    */
-  settle(number: number, partition: Partition): void {
+  settle(number: number, partition: Partition): number {
     const milliseconds = this.#parts.clock.wallMilliseconds();
     for (let ticks = 0; partition.hasDue(milliseconds); ticks++) {
       const obstacle = this.#obstacle();
@@ -42,6 +44,7 @@ export class Ticks {
       if (ticks < TICKS_OF_A_REQUEST && this.#settle(number, partition, milliseconds)) continue;
       throw new TallystickError('OVERLOADED', 'Very many counters have come to their end.');
     }
+    return milliseconds;
   }
 
   cancel(): void {

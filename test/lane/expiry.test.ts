@@ -40,6 +40,26 @@ describe('A counter that is past its time', () => {
     expect(reader.got(read)).toEqual([1n]);
   });
 
+  test('refuses nothing that comes as it ends, whenever the clock is read, nor a producer that is opened', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    // Each reading is a millisecond later.
+    const { clock } = harness;
+    const first = clock.wallMilliseconds();
+    let readings = 0;
+    clock.wallMilliseconds = () => first + readings++;
+    for (let life = 1; life < 40; life++) {
+      const expiry = { in: life } as const;
+      client.add(0, { operations: namesOf(0, 8).map((name) => ({ key: { name }, delta: 1n, expiry })) });
+      const ids = Array.from({ length: 10 }, () => client.add(0, {}, Flag.VALUES));
+      const opened = await harness.client({ producer: { name: `late ${life}` } });
+      const added = opened.add(0, {}, Flag.VALUES);
+      await harness.flush();
+      expect(ids.map((id) => client.added(id).values.length)).toEqual(ids.map(() => 1));
+      expect(opened.added(added).values).toHaveLength(1);
+    }
+  });
+
   test('does not keep a producer from being opened', async () => {
     const harness = await LaneHarness.start();
     (await harness.client()).add(0, expiring([NAME[0]]));
