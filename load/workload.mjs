@@ -1,4 +1,4 @@
-import { connectIn } from '../dist/client/client.js';
+import { connectIn } from '../dist/client/connect.js';
 import { tcpTransport } from '../dist/client/tcp.js';
 import { systemClock } from '../dist/clock.js';
 import { FrameReader } from '../dist/protocol/frame.js';

@@ -5,7 +5,8 @@
 
 import { clockOf } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { type Client, type ConnectOptions, connectIn } from './client.js';
+import type { Client } from './client.js';
+import { type ConnectOptions, connectIn } from './connect.js';
 import { parseAddress } from './transport.js';
 import { webSocketTransport } from './web-socket.js';
 

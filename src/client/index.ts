@@ -1,7 +1,8 @@
 /** The client library for Node. Chance, time and the network enter here. */
 
 import { systemClock } from '../clock.js';
-import { type Client, type ConnectOptions, connectIn } from './client.js';
+import type { Client } from './client.js';
+import { type ConnectOptions, connectIn } from './connect.js';
 import { tcpTransport } from './tcp.js';
 import type { Address, ChannelEvents } from './transport.js';
 import { wsTransport } from './ws.js';

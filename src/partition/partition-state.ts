@@ -1,5 +1,7 @@
 /** What a partition tells of itself. */
 
+const PRODUCER_ID_BYTES = 16;
+
 /** A producer as its partition knows it. */
 export interface ProducerState {
   readonly producer: number;
@@ -55,5 +57,14 @@ export function decodeProducer(bytes: Uint8Array): ProducerState {
     incarnation: view.getUint32(4, true),
     next: view.getUint32(8, true) + view.getUint32(12, true) * 2 ** 32,
     cursor: cursorLength === 0 ? null : bytes.slice(20, 20 + cursorLength),
+  };
+}
+
+/** The same, of `producerAt`: `id | u8 named | …`. */
+export function decodeKnownProducer(bytes: Uint8Array): KnownProducer {
+  return {
+    id: bytes.slice(0, PRODUCER_ID_BYTES),
+    isNamed: bytes[PRODUCER_ID_BYTES] === 1,
+    ...decodeProducer(bytes.subarray(PRODUCER_ID_BYTES + 1)),
   };
 }

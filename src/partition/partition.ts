@@ -3,6 +3,7 @@ import { ByteReader } from '../protocol/bytes.js';
 import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
 import type { KernelExports } from './kernel-exports.js';
 import {
+  decodeKnownProducer,
   decodeProducer,
   type KnownProducer,
   type PartitionStatistics,
@@ -92,7 +93,6 @@ const INITIAL_PAGES = 192;
 export const MAXIMUM_PAGES = 65_535;
 export const PAGE_BYTES = 65_536;
 export const SLOT_BYTES = 16;
-const PRODUCER_ID_BYTES = 16;
 /** Of an item that counted once, where it is told. */
 const ONCE_ITEM_BYTES = 12;
 
@@ -323,13 +323,7 @@ export class Partition {
       const length = this.#kernel.producerAt(number);
       if (length < 0) return;
       if (length === 0) continue;
-      const bytes = this.#bytes.slice(ANSWER, ANSWER + length);
-      const isNamed = bytes[PRODUCER_ID_BYTES] === 1;
-      yield {
-        id: bytes.slice(0, PRODUCER_ID_BYTES),
-        isNamed,
-        ...decodeProducer(bytes.subarray(PRODUCER_ID_BYTES + 1)),
-      };
+      yield decodeKnownProducer(this.#bytes.slice(ANSWER, ANSWER + length));
     }
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { ConnectOptions } from '../../src/client/client.js';
+import type { ConnectOptions } from '../../src/client/connect.js';
 import type { IncrementOptions } from '../../src/client/write-options.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { decodeAdd } from '../../src/protocol/request.js';

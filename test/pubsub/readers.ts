@@ -1,4 +1,4 @@
-import { connectIn } from '../../src/client/client.js';
+import { connectIn } from '../../src/client/connect.js';
 import type { Subscription } from '../../src/client/subscription.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { encodeHelloRequest } from '../../src/protocol/control.js';

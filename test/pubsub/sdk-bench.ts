@@ -1,4 +1,5 @@
-import { type Client, type ConnectOptions, connectIn } from '../../src/client/client.js';
+import type { Client } from '../../src/client/client.js';
+import { type ConnectOptions, connectIn } from '../../src/client/connect.js';
 import type { Subscription, SubscriptionEvent } from '../../src/client/subscription.js';
 import type { CounterClass } from '../../src/partition/classes.js';
 import { type Pipe, World } from './world.js';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Client, ConnectOptions } from '../../src/client/client.js';
+import type { Client } from '../../src/client/client.js';
+import type { ConnectOptions } from '../../src/client/connect.js';
 import { Position } from '../../src/client/position.js';
 import { namesOf } from '../lane/lane-harness.js';
 import { Bench, inShort } from './sdk-bench.js';

@@ -1,5 +1,6 @@
 import type { BacklogLimits } from '../../src/client/backlog.js';
-import { type Client, type ConnectOptions, connectIn } from '../../src/client/client.js';
+import type { Client } from '../../src/client/client.js';
+import { type ConnectOptions, connectIn } from '../../src/client/connect.js';
 import type { TallystickError } from '../../src/errors.js';
 import { ManualClock } from './manual-clock.js';
 import { MemoryNetwork } from './memory-network.js';
