@@ -9,6 +9,7 @@ import { rewritten } from './performance/blocks.mjs';
  *   node load/checkpoint.mjs --seconds 1800 --out docs/performance
  *   node load/checkpoint.mjs --counters 10000000 --out docs/performance --report restart
  *   node load/accuracy.mjs --out docs/performance
+ *   node load/follow.mjs --out docs/performance     and stalled.mjs alike
  *   node load/performance.mjs
  */
 
@@ -16,7 +17,18 @@ const PAGE = fileURLToPath(new URL('../docs/PERFORMANCE.md', import.meta.url));
 const reportPath = (name) => fileURLToPath(new URL(`../docs/performance/${name}.json`, import.meta.url));
 
 const reports = {};
-for (const name of ['load', 'versus', 'native', 'profile', 'growth', 'checkpoint', 'restart', 'accuracy']) {
+for (const name of [
+  'load',
+  'versus',
+  'native',
+  'profile',
+  'growth',
+  'checkpoint',
+  'restart',
+  'accuracy',
+  'follow',
+  'stalled',
+]) {
   if (existsSync(reportPath(name))) reports[name] = JSON.parse(readFileSync(reportPath(name), 'utf8'));
 }
 writeFileSync(PAGE, rewritten(readFileSync(PAGE, 'utf8'), reports));

@@ -1,5 +1,6 @@
 import { ROW_HEAD, rowCells } from '../../native-bench/rows.mjs';
 import { ACCURACY_HEAD, accuracyRow } from '../accuracy-table.mjs';
+import { FOLLOW_HEAD, followRows, stalledLines } from '../follow-table.mjs';
 import { GROWTH_HEADS, growthRow } from '../growth-table.mjs';
 import { LATENCY_HEAD, latencyRow } from '../latency.mjs';
 import { describeMachine } from '../machine.mjs';
@@ -68,6 +69,18 @@ export const BLOCKS = {
       'Of a class with the threshold 0, which estimates from the first item on:',
       markdownTable(ACCURACY_HEAD, sketch.map(accuracyRow)),
     ].join('\n\n'),
+  follow: ({ follow }) =>
+    [
+      `${machineLine(follow.machine)} An interval of ${follow.interval} ms; of ${follow.names.toLocaleString('en')} counters written uniformly, over ${follow.rounds.length} rounds:`,
+      markdownTable(
+        FOLLOW_HEAD,
+        follow.rounds.flatMap((round) => followRows(follow, round)),
+      ),
+    ].join('\n\n'),
+  stalled: ({ stalled }) =>
+    `${machineLine(stalled.machine)}\n\n${stalledLines(stalled)
+      .map((line) => `- ${line}`)
+      .join('\n')}`,
   growth: ({ growth }) =>
     [
       machineLine(growth.machine),
@@ -131,4 +144,6 @@ const NEEDS = {
   checkpoint: 'checkpoint',
   restart: 'restart',
   accuracy: 'accuracy',
+  follow: 'follow',
+  stalled: 'stalled',
 };

@@ -5,7 +5,18 @@ import { rewritten } from '../../load/performance/blocks.mjs';
 
 const file = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
 const page = readFileSync(file('PERFORMANCE.md'), 'utf8');
-const names = ['load', 'versus', 'native', 'profile', 'growth', 'checkpoint', 'restart', 'accuracy'];
+const names = [
+  'load',
+  'versus',
+  'native',
+  'profile',
+  'growth',
+  'checkpoint',
+  'restart',
+  'accuracy',
+  'follow',
+  'stalled',
+];
 const reports = Object.fromEntries(
   names
     .filter((name) => existsSync(file(`performance/${name}.json`)))
