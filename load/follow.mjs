@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { Batches, DISTRIBUTIONS } from './batches.mjs';
 import { closedLoop } from './closed-loop.mjs';
 import { Counters } from './counters.mjs';
+import { FOLLOW_HEAD, followRows } from './follow-table.mjs';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { random, randomNames } from './names.mjs';
 import { probe } from './probe.mjs';
@@ -12,7 +13,7 @@ import { costOf } from './process-figures.mjs';
 import { RawClient } from './raw-client.mjs';
 import { writeReport } from './report-file.mjs';
 import { withServerUnder } from './server.mjs';
-import { milliseconds, rate, textTable, three } from './table.mjs';
+import { textTable } from './table.mjs';
 
 /**
  * How fast many followers are told, and what that costs those who write:
@@ -169,14 +170,14 @@ function readersOfMany(place, next) {
 }
 
 const machine = machineFacts(tmpdir());
+const settings = { followers: FOLLOWERS, readers: READERS, of: OF, interval: INTERVAL, seconds: SECONDS, names: NAMES };
 const rounds = [];
 for (let round = 0; round < ROUNDS; round++) {
   const one = FOLLOWERS > 0 ? await measure(followersOfOne) : undefined;
   const many = READERS > 0 ? await measure(readersOfMany) : undefined;
   rounds.push({ one, many });
-  if (!values.json) print(rounds[round]);
+  if (!values.json) console.log(textTable(FOLLOW_HEAD, followRows(settings, rounds[round])));
 }
-const settings = { followers: FOLLOWERS, readers: READERS, of: OF, interval: INTERVAL, seconds: SECONDS, names: NAMES };
 const result = { machine, ...settings, rounds };
 if (values.json) console.log(JSON.stringify(result));
 else console.log(`\n${describeMachine(machine)}; interval ${INTERVAL} ms`);
@@ -186,36 +187,4 @@ function grouped(places) {
   const groups = new Map();
   for (const each of places) groups.set(each.partition, [...(groups.get(each.partition) ?? []), each]);
   return groups;
-}
-
-function print({ one, many }) {
-  const row = (
-    what,
-    { feeds, snapshotSeconds, quiet, busy, changes, alone, perSecond, ratio, aloneCpu, serverCpu },
-  ) => [
-    what,
-    String(feeds),
-    `${snapshotSeconds.toFixed(1)} s`,
-    milliseconds(quiet.p99),
-    `${milliseconds(busy.p50)} / ${milliseconds(busy.p99)}`,
-    rate(changes),
-    `${rate(alone)} -> ${rate(perSecond)}`,
-    three(ratio),
-    `${aloneCpu.toFixed(2)} -> ${serverCpu.toFixed(2)}`,
-  ];
-  const head = [
-    '',
-    'feeds',
-    'snapshots',
-    'p99 quiet',
-    'p50 / p99 with writers',
-    'told/s',
-    'writers/s',
-    'ratio',
-    'server CPUs',
-  ];
-  const rows = [];
-  if (one) rows.push(row(`${FOLLOWERS} of one counter`, one));
-  if (many) rows.push(row(`${READERS} of ${OF} counters`, many));
-  console.log(textTable(head, rows));
 }

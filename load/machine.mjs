@@ -39,7 +39,7 @@ function linesOf(file) {
 
 /** The median of appending 4 KiB and flushing it. */
 function flushMilliseconds(directory) {
-  const path = join(directory, 'flush-probe');
+  const path = join(directory, `flush-probe-${process.pid}`);
   const file = openSync(path, 'w');
   const block = Buffer.alloc(4_096, 1);
   const samples = [];

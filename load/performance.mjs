@@ -8,7 +8,7 @@ import { REPORTS, rewritten } from './performance/blocks.mjs';
  *   node load/load.mjs --out docs/performance       and versus.mjs, growth.mjs, profile.mjs, native-bench/run.mjs alike
  *   node load/checkpoint.mjs --seconds 1800 --out docs/performance
  *   node load/checkpoint.mjs --counters 10000000 --out docs/performance --report restart
- *   node load/accuracy.mjs --out docs/performance      classes.mjs, http.mjs and history.mjs alike
+ *   node load/accuracy.mjs --out docs/performance      classes.mjs, http.mjs, history.mjs, follow.mjs and stalled.mjs alike
  *   node load/performance.mjs
  */
 

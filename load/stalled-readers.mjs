@@ -48,7 +48,7 @@ const granting = setInterval(() => {
       );
   });
 }, 1_000);
-parentPort.postMessage(sockets.map(({ localPort }) => localPort));
+parentPort.postMessage(sockets.map(({ localPort, remotePort }) => `${remotePort} ${localPort}`));
 parentPort.on('message', () => {
   clearInterval(granting);
   for (const socket of sockets) socket.destroy();

@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { Opcode } from '../dist/protocol/opcode.js';
 import { Batches, DISTRIBUTIONS } from './batches.mjs';
 import { Counters } from './counters.mjs';
+import { stalledLines } from './follow-table.mjs';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { random, randomNames } from './names.mjs';
 import { probe } from './probe.mjs';
@@ -13,7 +14,6 @@ import { memoryBytes } from './process-figures.mjs';
 import { RawClient } from './raw-client.mjs';
 import { writeReport } from './report-file.mjs';
 import { withServer } from './server.mjs';
-import { milliseconds, three } from './table.mjs';
 
 /**
  * Readers that never read, over real sockets: what they cost the server and those that do read, and when they are cut off.
@@ -21,7 +21,7 @@ import { milliseconds, three } from './table.mjs';
  *   npm run load:stalled -- [--readers 1000] [--seconds 20] [--json] [--out DIR (stalled.json)]
  *
  * Writers write at a steady rate, to 2,000 names of 500 bytes, so that what the system queues for a socket, some megabytes, is full soon. 100 healthy readers follow one counter, told of each
- * group; of the others one half follows all names of a partition, the other half its every counter, each second. They read nothing from the start on, and grant all the credit there is. A reader's limit is 30 s in which it has taken nothing: what the system has queued for it has not changed.
+ * group; of the others one half follows 250 names each, the other half everything, each second. They read nothing from the start on, and grant all the credit there is. A reader's limit is 30 s in which it has taken nothing: what the system has queued for it has not changed.
  */
 const { values } = parseArgs({
   options: {
@@ -36,6 +36,7 @@ const SECONDS = Number(values.seconds);
 const HEALTHY = 100;
 const NAMES = 2_000;
 const NAME_BYTES = 500;
+const NAMES_EACH = 250;
 /** Batches of 100 increments a second. */
 const BATCHES_PER_SECOND = 100;
 const BATCH = 100;
@@ -82,11 +83,12 @@ async function run(url, { child }) {
   });
   const places = Array.from({ length: READERS }, (_, i) => {
     const { own, ...at } = ofLane[i % LANES];
-    return i % 4 < 2 ? { ...at, names: own } : { ...at, prefix: '' };
+    const from = Math.floor(next() * (own.length - NAMES_EACH));
+    return i % 4 < 2 ? { ...at, names: own.slice(from, from + NAMES_EACH) } : { ...at, prefix: '' };
   });
   const stalled = new Worker(new URL('./stalled-readers.mjs', import.meta.url), { workerData: { places } });
-  const [localPorts] = await once(stalled, 'message');
-  const watching = watch(new Set(localPorts), child.pid);
+  const [connections] = await once(stalled, 'message');
+  const watching = watch(new Set(connections), child.pid);
   const during = await probed(client, target, worker, SECONDS);
   const { cutOff, most, left } = await watching;
   writing.stop();
@@ -103,17 +105,7 @@ async function run(url, { child }) {
   };
   if (values.out) writeReport(values.out, 'stalled', report);
   if (values.json) console.log(JSON.stringify(report));
-  else print(report);
-}
-
-function print({ machine, baselineBytes, addedBytes, before, during, cutOff, left, latest }) {
-  const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-  console.log(`memory of the server: ${mebibytes(baselineBytes)}, and at most ${mebibytes(addedBytes)} more`);
-  console.log(
-    `healthy readers, p99: ${milliseconds(before.p99)} before, ${milliseconds(during.p99)} beside them: ${three(during.p99 / before.p99)} times`,
-  );
-  console.log(`cut off: ${cutOff}, the last of them ${three(latest / 1_000)} s after its limit; left: ${left}`);
-  console.log(`\n${describeMachine(machine)}`);
+  else console.log(`${stalledLines(report).join('\n')}\n\n${describeMachine(report.machine)}`);
 }
 
 /** Batches at a steady rate, until it is stopped. */
@@ -158,26 +150,26 @@ async function watch(readers, pid) {
     const now = performance.now();
     most = Math.max(most, memoryBytes(pid));
     const queues = queuesTo(readers);
-    for (const port of readers) {
-      const queue = queues.get(port);
-      const before = last.get(port);
+    for (const reader of readers) {
+      const queue = queues.get(reader);
+      const before = last.get(reader);
       if (queue === undefined && before) {
         cutOff.push(now - before.since);
-        readers.delete(port);
-      } else if (queue !== undefined && queue !== before?.queue) last.set(port, { queue, since: now });
+        readers.delete(reader);
+      } else if (queue !== undefined && queue !== before?.queue) last.set(reader, { queue, since: now });
     }
     if (readers.size === 0) break;
   }
   return { cutOff, most, left: readers.size };
 }
 
-/** For each of some ports of clients the bytes that the server's socket has queued for it. Without a socket of the server there is none. */
-function queuesTo(ports) {
+/** For each of some connections, by the ports of server and client, the bytes that the server's socket has queued. Without such a socket there is none. */
+function queuesTo(connections) {
   const queues = new Map();
   for (const line of readFileSync('/proc/net/tcp', 'latin1').split('\n').slice(1)) {
-    const [, , remote, state, queued] = line.trim().split(/\s+/);
-    const port = Number.parseInt(remote?.slice(-4), 16);
-    if (state === ESTABLISHED && ports.has(port)) queues.set(port, Number.parseInt(queued, 16));
+    const [, local = '', remote = '', state, queued] = line.trim().split(/\s+/);
+    const connection = [local, remote].map((address) => Number.parseInt(address.slice(-4), 16)).join(' ');
+    if (state === ESTABLISHED && connections.has(connection)) queues.set(connection, Number.parseInt(queued, 16));
   }
   return queues;
 }

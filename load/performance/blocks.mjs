@@ -1,6 +1,7 @@
 import { ROW_HEAD, rowCells } from '../../native-bench/rows.mjs';
 import { ACCURACY_HEAD, accuracyRow } from '../accuracy-table.mjs';
 import { CLASSES_HEAD, classesRow } from '../classes-table.mjs';
+import { FOLLOW_HEAD, followRows, stalledLines } from '../follow-table.mjs';
 import { GROWTH_HEADS, growthRow } from '../growth-table.mjs';
 import { HISTORY_HEAD, historyRows, SERVED_HEAD, servedRows, servedText } from '../history-table.mjs';
 import { HTTP_HEAD, httpRow } from '../http-table.mjs';
@@ -87,6 +88,18 @@ export const BLOCKS = {
       servedText(served),
       markdownTable(SERVED_HEAD, servedRows(served)),
     ].join('\n\n'),
+  follow: ({ follow }) =>
+    [
+      `${machineLine(follow.machine)} An interval of ${follow.interval} ms; of ${follow.names.toLocaleString('en')} counters written uniformly, over ${follow.rounds.length} rounds:`,
+      markdownTable(
+        FOLLOW_HEAD,
+        follow.rounds.flatMap((round) => followRows(follow, round)),
+      ),
+    ].join('\n\n'),
+  stalled: ({ stalled }) =>
+    `${machineLine(stalled.machine)}\n\n${stalledLines(stalled)
+      .map((line) => `- ${line}`)
+      .join('\n')}`,
   growth: ({ growth }) =>
     [
       machineLine(growth.machine),
@@ -153,6 +166,8 @@ const NEEDS = {
   classes: 'classes',
   http: 'http',
   history: 'history',
+  follow: 'follow',
+  stalled: 'stalled',
 };
 
 /** All reports that the page shows. */

@@ -3,7 +3,7 @@ import type { Partition } from '../partition/partition.js';
 import { ByteReader, ByteWriter, encodeUtf8 } from '../protocol/bytes.js';
 import { DEFAULT_LIMITS } from '../protocol/opcode.js';
 import { encodeGet, encodeList } from '../protocol/request.js';
-import type { Feed } from './feed.js';
+import { type Feed, FRAME_BYTES } from './feed.js';
 import { Gathered } from './gathered.js';
 import { NameFeed } from './name-feed.js';
 import { ALL_SLOTS, PrefixFeed } from './prefix-feed.js';
@@ -16,8 +16,8 @@ import { type CopiedTopics, Topics } from './topics.js';
 const MOST_INTERVALS = 64;
 /** What is given out in one turn, each change to each feed: the requests of writers come between. */
 const GIVEN_IN_A_TURN = 16_384;
-/** Names that one step of a snapshot tells; how many slots it looks at is the kernel's matter. */
-const STEP_NAMES = 512;
+/** Names that one step of a snapshot tells: about a frame of them. How many slots it looks at is the kernel's matter. */
+const MOST_STEP_NAMES = 1_024;
 /** Counters below prefixes that are touched before they are copied, whoever waits for that. */
 const MOST_DIRTY = 16_384;
 
@@ -240,7 +240,8 @@ export class PartitionFeeds {
     if (feed.cursor === undefined) return;
     // the dirty are told as of before the step, which shows them as they are now
     this.#copy(undefined);
-    const { found, cursor } = this.#list(feed.prefix, feed.cursor);
+    const { found, cursor } = this.#list(feed.prefix, feed.cursor, feed.stepNames);
+    if (found.length > 0) feed.stepNames = namesOfStep(found);
     feed.cursor = cursor === 0 ? undefined : cursor;
     this.#copy({ feed, found, told: cursor === 0 ? ALL_SLOTS : cursor });
     this.publish();
@@ -456,10 +457,10 @@ export class PartitionFeeds {
     return names.map((name, i) => ({ name, slot: partition.slotOfKey(i) }));
   }
 
-  #list(prefix: string, cursor: number): { readonly found: readonly Found[]; readonly cursor: number } {
+  #list(prefix: string, cursor: number, limit: number): { readonly found: readonly Found[]; readonly cursor: number } {
     const { partition } = this.#parts;
     const writer = new ByteWriter();
-    encodeList(writer, { prefix: encodeUtf8(prefix), cursor, limit: STEP_NAMES });
+    encodeList(writer, { prefix: encodeUtf8(prefix), cursor, limit });
     const status = partition.list(writer.view());
     if (status !== OK) throw new TallystickError('INTERNAL', 'A partition does not list.');
     const reader = new ByteReader(partition.answer);
@@ -470,4 +471,10 @@ export class PartitionFeeds {
     }
     return { found, cursor: next };
   }
+}
+
+/** How many names as long as these are to be told in a step. */
+function namesOfStep(found: readonly Found[]): number {
+  const bytes = found.reduce((sum, { name }) => sum + name.length, 0);
+  return Math.max(1, Math.min(MOST_STEP_NAMES, Math.floor((FRAME_BYTES * found.length) / bytes)));
 }

@@ -6,6 +6,8 @@ import { type Change, type Found, wrapped } from './subscriber.js';
 /** Counters that may wait for a reader that takes nothing, and for one that does: a group of the log may bring very many at a time. */
 const MOST_PENDING = 16_384;
 const MOST_AT_ALL = 131_072;
+/** Names of the first step of a snapshot. */
+const FIRST_STEP_NAMES = 64;
 /** Behind the last slot: all of what is followed has been told. */
 export const ALL_SLOTS = Number.POSITIVE_INFINITY;
 
@@ -29,6 +31,8 @@ export class PrefixFeed extends Feed {
   told = 0;
   /** Where the snapshot goes on; undefined while nothing is left to look at. */
   cursor: number | undefined = 0;
+  /** How many names the next step is to tell. */
+  stepNames = FIRST_STEP_NAMES;
   /** Whether its changes are gathered with those of others that have the same interval. */
   isGathered = false;
   #isOpen = false;

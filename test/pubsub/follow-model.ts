@@ -1,3 +1,4 @@
+import { checkHeard } from '../../load/heard.mjs';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { encodeAdd, encodeDelete, encodeSet } from '../../src/protocol/request.js';
 import { namesOf } from '../lane/lane-harness.js';
@@ -7,12 +8,7 @@ import { type Truth, World } from './world.js';
 
 /**
  * Writers write at random, and the server dies and comes back. Readers read, stall, lose their connections and go on. In the end the log that
- * is on the device says what every counter was at every position, and everything that any reader was told is held against that:
- *
- * - a value is what the counter had at the position of its frame,
- * - the deltas add up to it, from the value that was told first,
- * - what was told in full is all there was,
- * - and nothing was told that was not on the device by then.
+ * is on the device says what every counter was at every position, and everything that any reader was told is held against that (load/heard.mjs).
  */
 
 const PARTITIONS = [0, 1] as const;
@@ -203,52 +199,11 @@ class Run {
   #check(reader: Reader, truth: Truth): void {
     const { names, prefix } = reader.wish;
     const follows = (name: string) => names?.includes(name) ?? name.startsWith(prefix);
-    const followed = truth.names.filter(follows);
-    const values = new Map<string, bigint>();
-    /** The values as of the last frame that told everything: where the reader goes on. */
-    let whole = new Map<string, bigint>();
-    let isFirst = true;
-    for (const heard of reader.heard) {
-      if (heard === 'again') {
-        values.clear();
-        for (const [name, value] of whole) values.set(name, value);
-        isFirst = true;
-        continue;
-      }
-      const { answer, flushed } = heard;
-      this.#report.frames++;
-      if (answer.position > flushed) throw new Error(`Position ${answer.position} was told, ${flushed} was flushed.`);
-      if (answer.begins) {
-        this.#report.resets++;
-        values.clear();
-      } else if (isFirst) this.#report.resumed++;
-      isFirst = false;
-      for (const told of answer.told) {
-        this.#report.told++;
-        if (!follows(told.name)) throw new Error(`${told.name} is told, which nobody follows.`);
-        if (!truth.names.includes(told.name)) continue;
-        const was = values.get(told.name) ?? 0n;
-        const value = 'delta' in told ? BigInt.asIntN(64, was + told.delta) : 'value' in told ? told.value : 0n;
-        const exists = 'value' in told;
-        if (exists && told.value !== value)
-          throw new Error(`${told.name} is ${told.value}, and ${was} and the delta come to ${value}.`);
-        const actual = truth.at(answer.position, told.name);
-        if (actual !== (exists ? value : undefined)) {
-          throw new Error(
-            `${told.name} is told as ${exists ? value : 'none'} at ${answer.position}, and was ${actual}.`,
-          );
-        }
-        if (exists) values.set(told.name, value);
-        else values.delete(told.name);
-      }
-      if (!answer.whole) continue;
-      for (const name of followed) {
-        const actual = truth.at(answer.position, name);
-        if (values.get(name) !== actual)
-          throw new Error(`At ${answer.position} ${name} was ${actual}, and told is ${values.get(name)}.`);
-      }
-      whole = new Map(values);
-    }
+    const { frames, told, resets, resumed } = checkHeard(reader.heard, { follows, truth });
+    this.#report.frames += frames;
+    this.#report.told += told;
+    this.#report.resets += resets;
+    this.#report.resumed += resumed;
     const last = reader.heard.at(-1);
     if (last === undefined || last === 'again' || !last.answer.whole)
       throw new Error('A reader was not told everything.');

@@ -1,3 +1,4 @@
+import type { Heard } from '../../load/heard.mjs';
 import { connectIn } from '../../src/client/connect.js';
 import type { Subscription } from '../../src/client/subscription.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
@@ -5,7 +6,7 @@ import { encodeHelloRequest } from '../../src/protocol/control.js';
 import { encodeFrame, FrameReader, type FrameView } from '../../src/protocol/frame.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { decodeError } from '../../src/protocol/response.js';
-import { decodeTailAnswer, encodeTail, type TailAnswer, type TailRequest } from '../../src/protocol/tail.js';
+import { decodeTailAnswer, encodeTail, type TailRequest } from '../../src/protocol/tail.js';
 import { EPOCH } from '../lane/lane-harness.js';
 import type { Random } from '../support/random.js';
 import type { Pipe, Truth, World } from './world.js';
@@ -18,12 +19,6 @@ export interface Wish {
   readonly names: readonly string[] | undefined;
   readonly prefix: string;
   readonly interval: number;
-}
-
-/** What was told, and what the device had by then. */
-export interface Heard {
-  readonly answer: TailAnswer;
-  readonly flushed: number;
 }
 
 /** Frames over one connection. */
