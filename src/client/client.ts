@@ -167,8 +167,8 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   }
 
   /**
-   * What the last so long has changed counters by: `'5m'`, `'1h'`, `'1d'`, any duration, or milliseconds. Throws NOT_TRACKED where the
-   * class of a counter keeps no such window, or does not know all of it yet.
+   * What the last so long has changed counters by: `'10s'`, `'5m'`, `'1h'`, `'1d'`, any duration, or milliseconds. Up to a minute it is known to a
+   * second where the class of a counter keeps seconds. Throws NOT_TRACKED where it keeps no such window, or does not know all of it yet.
    */
   window(name: string, length: string | number, options?: WindowOptions): Promise<WindowReading<V>>;
   window(names: readonly string[], length: string | number, options?: WindowOptions): Promise<WindowReading<V>[]>;

@@ -91,10 +91,9 @@ export function trackChange(slot: u32, delta: i64, minute: u32, now: u32, extens
     }
     track = window;
   }
-  const second = keeps & SECONDS ? secondOf(extension) : 0;
-  if (keeps & SECONDS) addToSeconds(track, second, delta, isFresh);
+  if (keeps & SECONDS) addToSeconds(track, secondOf(extension), delta, isFresh);
   addToWindow(track, minute, delta, now);
-  if (keeps & GROSS && delta < 0) addDecrease(trackAt(address), minute, second, delta, now);
+  if (keeps & GROSS && delta < 0) addDecrease(trackAt(address), minute, secondOf(extension), delta, now);
 }
 
 /** Lets time go over a part of the tracks: closed hours are emitted, idle windows go. */
