@@ -128,8 +128,11 @@ export function sumsWithin(
   const value = sum + part(oldest);
   if (!decreases) return { value, error: isWhole ? 0n : largest(part(oldest), oldest - part(oldest)) };
   const lost = -decreases.sum - part(decreases.oldest);
-  const within = part(oldest) - 2n * part(decreases.oldest);
-  const error = isWhole ? 0n : largest(within, oldest - 2n * decreases.oldest - within);
+  const [down, up] = [-decreases.oldest, oldest - decreases.oldest];
+  const within = part(oldest) + 2n * part(down);
+  // The value lies between -down and up, the gross sum between 0 and both; each share is rounded by itself.
+  const [ofValue, ofGross] = [largest(part(oldest) + down, up - part(oldest)), largest(within, up + down - within)];
+  const error = isWhole ? 0n : largest(ofValue, ofGross);
   return { value, increases: value + lost, decreases: lost, gross: value + 2n * lost, error };
 }
 
