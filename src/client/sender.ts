@@ -255,7 +255,7 @@ export class Sender {
     this.#context.telemetry?.refused(code);
     if (code === 'PRODUCER_FENCED' || code === 'PRODUCER_UNKNOWN') this.#context.fatal(errorOf(answer));
     else if (answer.outcome === 'applied') this.#appliedBefore(batch, answer);
-    else if (code === 'SEQUENCE_CONFLICT') this.#conflicted(batch, errorOf(answer));
+    else if (code === 'SEQUENCE_CONFLICT') this.#conflicted(batch, answer);
     else this.#stop(batch, code, errorOf(answer));
   }
 
@@ -267,10 +267,12 @@ export class Sender {
   }
 
   /** The sequence is taken: by the first form of a batch that was replaced since, or by a stranger. */
-  #conflicted(batch: Batch, error: TallystickError): void {
-    if (batch.isReplaced) batch.settleWithoutAnswer(error);
-    else batch.fail(error, this.#context.failures);
-    this.#completed(batch, 0);
+  #conflicted(batch: Batch, answer: ErrorAnswer): void {
+    if (batch.isReplaced) batch.settleWithoutAnswer(errorOf(answer));
+    else batch.fail(errorOf(answer), this.#context.failures);
+    // A crash may take back what has the sequence: then it is used by an empty batch.
+    this.#resize(batch, () => batch.empty());
+    this.#completed(batch, answer.position, true);
     this.flushedThrough(0);
     this.#proceed();
   }
@@ -317,13 +319,14 @@ export class Sender {
     else this.pump();
   }
 
-  #completed(batch: Batch, position: number): void {
+  /** `mayBeLost`: until the position is flushed, whatever acknowledgement was asked for. */
+  #completed(batch: Batch, position: number, mayBeLost = batch.applied): void {
     this.#inFlight--;
     this.#unanswered--;
     this.#backoff.reset();
     batch.position = position;
     this.#position = Math.max(this.#position, position);
-    if (batch.applied) batch.state = BatchState.KEPT;
+    if (mayBeLost) batch.state = BatchState.KEPT;
     else this.#finish(batch);
   }
 

@@ -291,6 +291,11 @@ export class Lane implements MeshHandler {
     if (isRepeat) this.#repeated++;
     const position = isRepeat ? partition.repeatedPosition : partition.sequence;
     if (status !== OK && status !== UNCHANGED && status !== REPEATED) {
+      if (codeOfStatus(status) === 'SEQUENCE_CONFLICT') {
+        // What has the sequence may be lost with a crash until all of this is flushed.
+        this.#answers.refuse(from, frame, 'SEQUENCE_CONFLICT', { position: partition.sequence });
+        return;
+      }
       if (!isRepeat) throw new TallystickError(codeOfStatus(status));
       // Where its position is forgotten, the present one is past it.
       this.#answers.alreadyApplied(from, frame, position, position || partition.sequence);

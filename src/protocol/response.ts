@@ -68,7 +68,7 @@ export interface SyncAnswer {
 export interface ErrorAnswer {
   readonly status: number;
   readonly outcome: Outcome;
-  /** The position of the batch where the outcome is `applied`, else 0. */
+  /** The position of the batch where the outcome is `applied`; of SEQUENCE_CONFLICT the partition's; else 0. */
   readonly position: number;
   /** What was wrong with this request, in a sentence; may be empty. */
   readonly detail: string;

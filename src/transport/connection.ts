@@ -97,7 +97,7 @@ export interface ConnectionOptions<Session> {
 /** What an ERROR says beyond its code. */
 export interface RefusalDetails {
   readonly outcome?: Outcome;
-  /** With outcome `applied`. */
+  /** With outcome `applied`, and with SEQUENCE_CONFLICT. */
   readonly position?: number;
   readonly detail?: string;
 }

@@ -209,6 +209,35 @@ async function play(story: Story): Promise<void> {
 }
 
 describe('whatever happens to the server and the network', () => {
+  it('a batch that was replaced in vain is kept until what has its sequence is flushed', async () => {
+    await play({
+      steps: [
+        { kind: 'hold', holds: true },
+        { kind: 'increment', delta: 808, ack: 'durable', timeout: 20 },
+        { kind: 'increment', delta: 244, ack: 'durable', timeout: 500_000 },
+        { kind: 'add', handle: 0, delta: 39 },
+        { kind: 'add', handle: 4, delta: -24 },
+        { kind: 'batch', count: 10 },
+        { kind: 'batch', count: 1 },
+        { kind: 'time', milliseconds: 300 },
+        { kind: 'addTo', first: 92, count: 1, delta: -14 },
+        { kind: 'forget', which: 26 },
+        { kind: 'increment', delta: 929, ack: 'durable', timeout: 500_000 },
+      ],
+      faults: [
+        { refuse: 'INTERNAL', apply: true },
+        ...[undefined, undefined, undefined, undefined],
+        { drop: 'before' },
+        ...[undefined, undefined],
+        { crash: 'after' },
+        { refuse: 'STORAGE_FULL', outcome: 'unknown', apply: true },
+      ],
+      ack: 'applied',
+      window: 1,
+      direct: false,
+    });
+  });
+
   it('each increment counts as often as its caller was told', async () => {
     await fc.assert(fc.asyncProperty(stories, play), { numRuns: 500, endOnFailure: false });
   });

@@ -138,7 +138,9 @@ export class ModelPartition {
     if (sequence > producer.next) throw new TallystickError('SEQUENCE_GAP', `${sequence} instead of ${producer.next}.`);
     if (sequence < producer.next) {
       const kept = producer.answers.get(sequence);
-      if (kept && kept.fingerprint !== fingerprint) throw new TallystickError('SEQUENCE_CONFLICT');
+      if (kept && kept.fingerprint !== fingerprint) {
+        throw new TallystickError('SEQUENCE_CONFLICT', '', { cause: this.position });
+      }
       if (!kept || kept.isForgotten || !this.keepsAnswers) {
         throw new TallystickError('ALREADY_APPLIED', '', { cause: kept?.result.position });
       }

@@ -245,7 +245,7 @@ export class ModelConnection {
       return;
     }
     const body = new ByteWriter();
-    encodeError(body, errorAnswer(answer, { position: answer.outcome === 'applied' ? Number(answer.cause ?? 0) : 0 }));
+    encodeError(body, errorAnswer(answer, { position: Number(answer.cause ?? 0) }));
     this.#peer.send(encodeFrame(Opcode.ERROR, 0, partition, requestId, body.view()));
   }
 
