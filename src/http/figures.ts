@@ -15,6 +15,8 @@ export interface Durations {
 export class Figures {
   /** Of sockets. */
   connections = 0;
+  /** Of server-sent events. */
+  streams = 0;
   /** Names of counters that /metrics tells with their values. */
   readonly exported: readonly string[];
   readonly #answers = new Map<string, Map<number, number>>();

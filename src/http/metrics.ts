@@ -156,6 +156,7 @@ const HTTP = {
   inHand: family('http_requests_in_hand', 'gauge', 'Requests that are being answered.'),
   bodies: family('http_body_bytes', 'gauge', 'Bodies that came in part or are being answered.'),
   connections: family('http_connections', 'gauge', 'Connections of HTTP.'),
+  streams: family('http_streams', 'gauge', 'Streams of server-sent events.'),
 };
 const VALUES = family(
   'counter_value',
@@ -192,6 +193,7 @@ export function metricsOf(
     [HTTP.inHand, [now(admission.requests)]],
     [HTTP.bodies, [now(admission.bodyBytes)]],
     [HTTP.connections, [now(figures.connections)]],
+    [HTTP.streams, [now(figures.streams)]],
     [PROCESS.resident, [now(own.residentBytes)]],
     [PROCESS.processor, [counted({}, own.processorSeconds)]],
   ]);

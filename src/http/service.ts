@@ -156,10 +156,12 @@ export class Service {
         onEnd: (refusal) => {
           this.streams.remove(stream);
           this.streams.giveBack(claimed);
+          this.figures.streams = this.streams.count;
           this.figures.answered(route.id, refusal?.status ?? 200, refusal?.code);
         },
       });
       this.streams.add(stream);
+      this.figures.streams = this.streams.count;
       return stream;
     } catch (error) {
       this.streams.giveBack(claimed);

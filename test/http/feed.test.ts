@@ -91,6 +91,17 @@ describe('a feed', () => {
     expect(await later.read(1)).toEqual(['change sse:r=55(1)']);
   });
 
+  it('is counted in /metrics while it is open', async () => {
+    const streams = async () =>
+      /^tallystick_http_streams (\d+)$/m.exec((await shared().http.get('/metrics')).text)?.[1];
+    await until(async () => (await streams()) === '0');
+    const events = source('?name=sse:m');
+    await events.open();
+    expect(await streams()).toBe('1');
+    events.close();
+    await until(async () => (await streams()) === '0');
+  });
+
   it('tells where it cannot go on, before the values come anew', async () => {
     await add('sse:x', 1);
     const events = source('?name=sse:x&interval=10');
