@@ -86,7 +86,11 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       webSocket: config.wsPort === undefined ? undefined : { port: config.wsPort, origins: config.wsOrigins },
       connections: config.connections,
       checkpointTailBytes: config.checkpointTailBytes,
-      retention: { minuteHours: config.historyMinuteHours, hourDays: config.historyHourDays },
+      retention: {
+        minuteHours: config.historyMinuteHours,
+        hourDays: config.historyHourDays,
+        dayDays: config.historyDayDays ?? Number.POSITIVE_INFINITY,
+      },
       hotPerSecond: config.hotPerSecond,
       quotaPerSecond: config.quotaPerSecond,
       onHot,
