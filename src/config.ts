@@ -146,7 +146,14 @@ export const SETTINGS = {
   historyHourDays: {
     schema: whole(1, 36_500).default(30),
     unit: 'days',
-    about: 'for which a history keeps hours; days are kept for ever',
+    about: 'for which a history keeps hours; then it keeps days',
+  },
+  historyDayDays: {
+    schema: whole(1, 36_500).optional(),
+    unit: 'days',
+    defaultText: 'for ever',
+    about:
+      'for which a history keeps days; then a counter has no history of them, and what is asked of them is `NOT_TRACKED`',
   },
   listen: {
     schema: z.string().min(1).default('127.0.0.1'),

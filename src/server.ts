@@ -7,7 +7,7 @@ import type { HotName } from './lane/hot-names.js';
 import type { LaneStatus, Place } from './lane/messages.js';
 import { Supervisor, type SupervisorState } from './lane/supervisor.js';
 import { MAXIMUM_PAGES, PAGE_BYTES } from './partition/partition.js';
-import type { AccuracyRule } from './protocol/control.js';
+import type { HelloAnswer } from './protocol/control.js';
 import { DEFAULT_LIMITS } from './protocol/opcode.js';
 
 /**
@@ -86,11 +86,15 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       webSocket: config.wsPort === undefined ? undefined : { port: config.wsPort, origins: config.wsOrigins },
       connections: config.connections,
       checkpointTailBytes: config.checkpointTailBytes,
-      retention: { minuteHours: config.historyMinuteHours, hourDays: config.historyHourDays },
+      retention: {
+        minuteHours: config.historyMinuteHours,
+        hourDays: config.historyHourDays,
+        dayDays: config.historyDayDays ?? Number.POSITIVE_INFINITY,
+      },
       hotPerSecond: config.hotPerSecond,
       quotaPerSecond: config.quotaPerSecond,
       onHot,
-      map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS, ...accuracyOf(config) },
+      map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS, ...rulesOf(config) },
       onFailed: tellFailed,
     },
     () => directory.markReady(),
@@ -145,10 +149,14 @@ const REACHABLE: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', ':
 
 const authority = ({ host, port }: Place): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
 
-/** What clients are told of the classes, where any is not exact. */
-function accuracyOf({ classes }: Config): { accuracy?: readonly AccuracyRule[] } {
-  const rules = classes.map(({ pattern, accuracy = 'exact' }) => ({ pattern, accuracy }));
-  return rules.some(({ accuracy }) => accuracy !== 'exact') ? { accuracy: rules } : {};
+/** What clients are told of the classes: where any is not exact, and where any keeps gross sums. */
+function rulesOf({ classes }: Config): Partial<Pick<HelloAnswer, 'accuracy' | 'gross'>> {
+  const accuracy = classes.map(({ pattern, accuracy = 'exact' }) => ({ pattern, accuracy }));
+  const gross = classes.map(({ pattern, gross = false }) => ({ pattern, gross }));
+  return {
+    ...(accuracy.some((rule) => rule.accuracy !== 'exact') ? { accuracy } : {}),
+    ...(gross.some((rule) => rule.gross) ? { gross } : {}),
+  };
 }
 
 function configurationOf(config: Config, directory: DataDirectory) {

@@ -164,6 +164,7 @@ describe('config print', () => {
       'classes | [] | default',
       'historyMinuteHours | 48 | hours | default',
       'historyHourDays | 30 | days | default',
+      'historyDayDays | undefined | days | default',
       'listen | 127.0.0.1 | default',
       'allowOpen | false | default',
       'logLevel | info | default',
@@ -283,12 +284,12 @@ describe('the counters that /metrics tells', () => {
 describe('the classes', () => {
   const classes = [
     { pattern: 'views:*', windows: '1d', seconds: true, gross: true, lateness: '90m', late: 'total' },
-    { pattern: 'calls:*', history: { minutes: '7d', hours: '90d' } },
+    { pattern: 'calls:*', history: { minutes: '7d', hours: '90d', days: '2y' } },
     { pattern: '*', lateness: 'any', uniques: 0, uniquesWindows: '7d', once: '24h', onceItems: 5 },
   ];
   const read = [
     { pattern: 'views:*', windows: '1d', seconds: true, gross: true, lateness: 5_400_000, late: 'total' },
-    { pattern: 'calls:*', history: { minutes: 7 * 86_400_000, hours: 90 * 86_400_000 } },
+    { pattern: 'calls:*', history: { minutes: 7 * 86_400_000, hours: 90 * 86_400_000, days: 730 * 86_400_000 } },
     { pattern: '*', lateness: 'any', uniques: 0, uniquesWindows: 7, once: 86_400_000, onceItems: 5 },
   ];
 

@@ -1,4 +1,6 @@
 import { TallystickError } from '../errors.js';
+import type { GrossRule } from '../protocol/control.js';
+import { matchesPattern } from '../protocol/pattern.js';
 import type { Additions } from './additions.js';
 import type { Batcher } from './batcher.js';
 
@@ -67,7 +69,12 @@ export interface TableContext {
   readonly additions: Additions;
   /** By partition. */
   readonly batchers: readonly Batcher[];
+  /** Which names have their increases and decreases told apart; another list where that changed. */
+  readonly grossRules: readonly GrossRule[] | undefined;
 }
+
+/** What is known of a row's class. */
+const Gross = { UNKNOWN: 0, NO: 1, YES: 2 } as const;
 
 /**
  * What the client knows of each counter, in one array, because an addition to one of millions costs as much as it misses
@@ -82,6 +89,9 @@ export class CounterTable implements Counters {
   readonly names: string[] = [];
   readonly words: Int32Array;
   readonly #context: TableContext;
+  #rules: readonly GrossRule[] | undefined;
+  /** By row, under these rules. */
+  #gross = new Uint8Array(0);
 
   constructor(capacity: number, context: TableContext) {
     this.words = new Int32Array(capacity * ROW_WORDS);
@@ -114,6 +124,22 @@ export class CounterTable implements Counters {
   /** The same without a look at whether there is such a row. */
   addTo(row: number, delta: number | bigint): boolean {
     return this.#context.additions.add(this, row, delta);
+  }
+
+  /** Whether its class keeps gross sums, so that what increases it and what decreases it are not summed. */
+  keepsGross(row: number): boolean {
+    const { grossRules } = this.#context;
+    if (!grossRules) return false;
+    if (this.#rules !== grossRules) {
+      this.#rules = grossRules;
+      this.#gross = new Uint8Array(this.capacity);
+    }
+    if (this.#gross[row] === Gross.UNKNOWN) {
+      const name = this.names[row] as string;
+      const rule = grossRules.find(({ pattern }) => matchesPattern(pattern, name));
+      this.#gross[row] = rule?.gross ? Gross.YES : Gross.NO;
+    }
+    return this.#gross[row] === Gross.YES;
   }
 
   /** Whether it has no id, and none was asked for; it is taken for asked then. */

@@ -3,6 +3,7 @@ import { TallystickError } from '../errors.js';
 import {
   type Accuracy,
   type AccuracyRule,
+  type GrossRule,
   type HelloAnswer,
   type HelloRequest,
   PROTOCOL_VERSION,
@@ -75,6 +76,8 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
   epoch = 0;
   limits: BatchLimits = { operations: 0, name: 0, bytes: 0 };
   #accuracy: readonly AccuracyRule[] | undefined;
+  /** Which names have their increases and decreases told apart, as the server said last. */
+  grossRules: readonly GrossRule[] | undefined;
   cursorLimit = 0;
   /** Whoever else is to hear of the end, once. */
   readonly followers = new Set<(error: TallystickError) => void>();
@@ -217,6 +220,8 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
     }
     lane.epoch = answer.epoch;
     this.epoch = answer.epoch;
+    // The same list stays, by which tables know their rows.
+    if (JSON.stringify(answer.gross) !== JSON.stringify(this.grossRules)) this.grossRules = answer.gross;
     for (const sender of lane.senders) this.batcherOf(sender.partition).enterEpoch(answer.epoch);
     for (const { partition, incarnation, next, cursor } of answer.producer?.partitions ?? []) {
       const { sender } = this.batcherOf(partition);
@@ -323,6 +328,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
     this.#seedConnection = undefined;
     const { limits } = answer;
     this.#accuracy = answer.accuracy;
+    this.grossRules = answer.gross;
     this.limits = { operations: limits.batch, name: limits.name, bytes: limits.frame - BYTES_BESIDE_OPERATIONS };
     this.cursorLimit = limits.cursor;
     const { isDirect } = this;

@@ -13,6 +13,8 @@ const LARGE = Number.NaN;
  * was added to it. It is a sparse set (Briggs and Torczon, "An Efficient Representation for Sparse Sets", 1993): a
  * counter's row tells the number of its entry, and is believed only where the entry tells the same row, so that rows are
  * never cleared. An entry holds all that is to be written: a row is loaded when it is added to, and not again.
+ *
+ * A counter whose class keeps gross sums has an entry for what increases it and another one for what decreases it.
  */
 export class Sums {
   #length = 0;
@@ -26,6 +28,8 @@ export class Sums {
   #sums = new Float64Array(FIRST_CAPACITY);
   /** By the number of the entry. */
   readonly #large = new Map<number, bigint>();
+  /** Of the last entry of such a counter the other one, both by their numbers. */
+  readonly #opposites = new Map<number, number>();
 
   constructor(first = 0) {
     this.#first = first | 0;
@@ -35,9 +39,14 @@ export class Sums {
     return this.#length;
   }
 
-  /** Adds to the sum of a counter. False where it has no entry, or one whose sum would leave 64 bits. */
+  /** Adds to the sum of a counter. False where it has no entry for that, or one whose sum would leave 64 bits. */
   merge(table: CounterTable, row: number, delta: number | bigint): boolean {
-    const entry = this.#entryOf(table, row);
+    let entry = this.#entryOf(table, row);
+    if (entry >= 0 && this.#isOpposed(entry, delta) && table.keepsGross(row)) {
+      entry = this.#oppositeOf(entry);
+      // One of the time before its class kept them may be of either sign.
+      if (entry >= 0 && this.#isOpposed(entry, delta)) return false;
+    }
     if (entry < 0) return false;
     if (typeof delta === 'number') {
       const sum = (this.#sums[entry] as number) + delta;
@@ -52,10 +61,15 @@ export class Sums {
     return true;
   }
 
-  /** Appends an entry; another one of the counter takes no more. `epoch`: in which ids hold. */
+  /** Appends an entry; another one of the counter takes no more, unless it is its opposite. `epoch`: in which ids hold. */
   append(table: CounterTable, row: number, delta: number | bigint, epoch: number): void {
     if (this.#length === this.#rows.length) this.#resize(2 * this.#length);
+    const before = table.keepsGross(row) ? this.#entryOf(table, row) : -1;
     const entry = this.#length++;
+    if (before >= 0) {
+      const opposite = this.#isOpposed(before, delta) ? before : this.#oppositeOf(before);
+      if (opposite >= 0) this.#opposites.set(this.#numberOf(entry), this.#numberOf(opposite));
+    }
     const { words } = table;
     const at = row * ROW_WORDS;
     words[at + Word.ENTRY] = this.#first + entry;
@@ -70,7 +84,10 @@ export class Sums {
   /** The counter's sum is to be written by its name. */
   forgetId(table: CounterTable, row: number): void {
     const entry = this.#entryOf(table, row);
-    if (entry >= 0) this.#slots[entry] = -1;
+    if (entry < 0) return;
+    this.#slots[entry] = -1;
+    const opposite = this.#oppositeOf(entry);
+    if (opposite >= 0) this.#slots[opposite] = -1;
   }
 
   /** All sums are to be written by names. */
@@ -100,8 +117,9 @@ export class Sums {
 
   /** Takes the first entries off the list. */
   removeFirst(count: number): void {
-    const { size } = this.#large;
-    for (let entry = 0; size > 0 && entry < count; entry++) this.#large.delete((this.#first + entry) | 0);
+    for (const map of [this.#large, this.#opposites]) {
+      for (let entry = 0; map.size > 0 && entry < count; entry++) map.delete(this.#numberOf(entry));
+    }
     this.#first = (this.#first + count) | 0;
     this.#length -= count;
     this.#tables = this.#tables.slice(count);
@@ -118,6 +136,23 @@ export class Sums {
     return entry < this.#length && this.#rows[entry] === row && this.#tables[entry] === table ? entry : -1;
   }
 
+  #numberOf(entry: number): number {
+    return (this.#first + entry) | 0;
+  }
+
+  /** The entry of the same counter for steps of the other sign, or -1. */
+  #oppositeOf(entry: number): number {
+    const number = this.#opposites.get(this.#numberOf(entry));
+    const opposite = number === undefined ? -1 : (number - this.#first) >>> 0;
+    return opposite < this.#length ? opposite : -1;
+  }
+
+  /** Whether an entry is of increases and the delta a decrease, or the other way round. */
+  #isOpposed(entry: number, delta: number | bigint): boolean {
+    const sum = this.#sumAt(entry);
+    return sum < 0 ? delta > 0 : sum > 0 && delta < 0;
+  }
+
   #writeByName(writer: ByteWriter, entry: number, toOpen: Selection): void {
     const table = this.#tables[entry] as CounterTable;
     const row = this.#rows[entry] as number;
@@ -127,12 +162,12 @@ export class Sums {
 
   #sumAt(entry: number): number | bigint {
     const sum = this.#sums[entry] as number;
-    return Number.isNaN(sum) ? (this.#large.get((this.#first + entry) | 0) as bigint) : sum;
+    return Number.isNaN(sum) ? (this.#large.get(this.#numberOf(entry)) as bigint) : sum;
   }
 
   #putLarge(entry: number, sum: bigint): void {
     this.#sums[entry] = LARGE;
-    this.#large.set((this.#first + entry) | 0, sum);
+    this.#large.set(this.#numberOf(entry), sum);
   }
 
   #resize(capacity: number): void {

@@ -13,6 +13,7 @@ import {
   sumOf,
   UNITS,
 } from './bucket.js';
+import { droppedBefore } from './dropped.js';
 import { after, isOf, keyOf, minuteKeyOf, partsOf, spanStart } from './key.js';
 import { decodeState, encodeState, type PartitionState } from './partition-state.js';
 import type { RollUp, RollUpPlanner, RollUpRequest } from './roll-up.js';
@@ -61,6 +62,12 @@ export class History {
   /** The first instant of which everything is known of the counters of a partition, in milliseconds since 1970. */
   since(partition: number): number {
     return this.#currentState(partition).since;
+  }
+
+  /** The same of one counter, whose days may have been dropped. @throws TallystickError DATA_DAMAGED */
+  sinceOf(counter: CounterKey): number {
+    const since = this.since(counter.partition);
+    return Math.max(since, droppedBefore(this.#tables, this.#codec, counter) * MILLISECONDS.day);
   }
 
   /** Begins the history of a partition that was not emitted to here: of what came before nothing is known. */

@@ -1,5 +1,6 @@
 import { MILLISECONDS, type Resolution } from '../series/bucket.js';
-import { type CounterKey, sumOf, UNITS } from './bucket.js';
+import { type CounterKey, rowMilliseconds, sumOf, UNITS } from './bucket.js';
+import { droppedBefore, droppedRow } from './dropped.js';
 import { after, keyOf, partsOf, spanStart } from './key.js';
 import { decodeState } from './partition-state.js';
 import type { RowCodec } from './row.js';
@@ -7,42 +8,51 @@ import type { HistoryReader, StoredRow } from './tables.js';
 
 /**
  * Roll-up: minutes that are old enough become the hours of a day's row, hours become the days of a row of 64 days, and their
- * rows go. It is done in steps, each of which is a transaction:
+ * rows go. Days that are old enough are dropped, a block at a time, where they are not kept for ever. It is done in steps, each of which is a
+ * transaction:
  *
  * ```
  *  minutes of the oldest day, 32 slots of it   +  the hours of that day    ──►  the hours of that day
  *  hours of the oldest day, 512 rows of it     +  the days of its block    ──►  the days of its block
+ *  the oldest 512 rows of days                                             ──►  up to where they were dropped (dropped.ts)
  * ```
  *
  * A step takes what is the oldest and removes what it took, so the next step follows from what is stored: there is no place
  * to remember. A row that comes late, for a time that was rolled up, is taken by the next step like any other.
  *
- * Where classes keep minutes, or hours, for different times, that is done of the days that are old enough for all of them. Of the days behind those
+ * Where classes keep minutes, hours or days for different times, that is done of the days that are old enough for all of them. Of the days behind those
  * the owner, which alone knows the classes, looks at some counters of a day after the other (`lookAt`), and asks for a step of those that are due.
  *
  * Only whole days of UTC are rolled up. So minutes are kept for their retention and up to a day longer, and no hour is
- * half minutes for a reason other than lateness.
+ * half minutes for a reason other than lateness. Days are dropped when the last one of their block is old enough, up to 64 days later than the first.
  */
 export interface Retention {
   /** Hours for which minutes are kept at least. */
   readonly minuteHours: number;
   /** Days for which hours are kept at least. */
   readonly hourDays: number;
+  /** Days for which days are kept at least; infinite: for ever. */
+  readonly dayDays: number;
 }
 
-export const DEFAULT_RETENTION: Retention = { minuteHours: 48, hourDays: 30 };
+export const DEFAULT_RETENTION: Retention = {
+  minuteHours: 48,
+  hourDays: 30,
+  dayDays: Number.POSITIVE_INFINITY,
+};
 
 /** What bounds the minutes of a step, each of which is a removal: 32 slots hold the lane's thread for about 1 ms. */
 const SLOTS_OF_A_STEP = 32;
 const MINUTES_OF_A_STEP = SLOTS_OF_A_STEP * UNITS.hour;
 /** Each becomes a put and a removal, so fewer of them. */
 const HOURS_OF_A_STEP = 512;
-const SLOTS_LOOKED_AT = { minute: SLOTS_OF_A_STEP, hour: HOURS_OF_A_STEP } as const;
+const DAYS_OF_A_STEP = HOURS_OF_A_STEP;
+const SLOTS_LOOKED_AT = { minute: SLOTS_OF_A_STEP, hour: HOURS_OF_A_STEP, day: DAYS_OF_A_STEP } as const;
 const ROWS_LOOKED_AT = 1_024;
 
 const TARGETS = { minute: 'hour', hour: 'day' } as const;
-/** Spans of rows: hours that hold minutes, and the day itself that holds hours. */
-const SPANS_OF_A_DAY = { minute: UNITS.hour, hour: 1 } as const;
+/** Spans of rows: hours that hold minutes, the day itself that holds hours, the block that holds days. */
+const SPANS_OF_A_DAY = { minute: UNITS.hour, hour: 1, day: 1 } as const;
 
 /** A step of the roll-up of a partition, to be written at this revision of it alone. */
 export interface RollUp {
@@ -65,13 +75,12 @@ export interface RollUpRequest {
   readonly some?: SomeCounters;
 }
 
-export type RollUpSource = Exclude<Resolution, 'day'>;
 type Counter = Omit<CounterKey, 'partition'>;
 
-/** Counters that have rows in a day, all of whose slots are less than SLOTS_LOOKED_AT behind `slot`. */
+/** Counters that have rows in a day, or block of days, all of whose slots are less than SLOTS_LOOKED_AT behind `slot`. */
 export interface SomeCounters {
-  readonly source: RollUpSource;
-  /** Since 1970, of UTC. */
+  readonly source: Resolution;
+  /** Since 1970, of UTC; where days are the source, their block. */
   readonly day: number;
   readonly slot: number;
   readonly counters: readonly Counter[];
@@ -79,7 +88,7 @@ export interface SomeCounters {
 
 export interface LookRequest {
   readonly partition: number;
-  readonly source: RollUpSource;
+  readonly source: Resolution;
   /** Where to begin, and the day before which to end. */
   readonly day: number;
   readonly slot: number;
@@ -97,10 +106,15 @@ export interface RollUpPlanner {
   look(request: LookRequest): Promise<Look | undefined>;
 }
 
-/** The day before which everything is old enough. */
-export function dueBefore({ minuteHours, hourDays }: Retention, source: RollUpSource, now: number): number {
-  const age = source === 'minute' ? minuteHours * MILLISECONDS.hour : hourDays * MILLISECONDS.day;
-  return Math.max(0, Math.floor((now - age) / MILLISECONDS.day));
+/** The day before which everything is old enough; where days are the source, their block. */
+export function dueBefore({ minuteHours, hourDays, dayDays }: Retention, source: Resolution, now: number): number {
+  const ages = {
+    minute: minuteHours * MILLISECONDS.hour,
+    hour: hourDays * MILLISECONDS.day,
+    day: dayDays * MILLISECONDS.day,
+  };
+  const length = source === 'day' ? rowMilliseconds('day') : MILLISECONDS.day;
+  return Math.max(0, Math.floor((now - ages[source]) / length));
 }
 
 /**
@@ -113,14 +127,17 @@ export function nextRollUp(reader: HistoryReader, codec: RowCodec, request: Roll
   reader.refresh();
   // Read first: where the owner removed rows meanwhile, the step is of an old revision and is not written
   const { revision } = decodeState(partition, reader.state(partition));
-  const step = (source: RollUpSource, rows: readonly StoredRow[]): RollUp | undefined =>
-    rows.length > 0
-      ? { partition, revision, source, ...merged(reader, codec, source, TARGETS[source], rows) }
-      : undefined;
+  const step = (source: Resolution, rows: readonly StoredRow[]): RollUp | undefined => {
+    if (rows.length === 0) return undefined;
+    const taken = { partition, revision, source, removals: rows.map(({ key }) => key) };
+    if (source === 'day') return { ...taken, target: 'day', puts: dropped(reader, codec, rows) };
+    return { ...taken, target: TARGETS[source], puts: merged(reader, codec, source, TARGETS[source], rows) };
+  };
   if (some) return step(some.source, rowsOfSome(reader, partition, some));
   return (
     step('minute', oldestMinutes(reader, partition, dueBefore(retention, 'minute', now))) ??
-    step('hour', oldestHours(reader, partition, dueBefore(retention, 'hour', now)))
+    step('hour', oldestHours(reader, partition, dueBefore(retention, 'hour', now))) ??
+    step('day', oldestDays(reader, partition, dueBefore(retention, 'day', now)))
   );
 }
 
@@ -156,7 +173,7 @@ export function lookAt(reader: HistoryReader, request: LookRequest): Look | unde
   return undefined;
 }
 
-const spansOf = (source: RollUpSource, day: number): readonly number[] => {
+const spansOf = (source: Resolution, day: number): readonly number[] => {
   const spans = SPANS_OF_A_DAY[source];
   return Array.from({ length: spans }, (_, span) => day * spans + span);
 };
@@ -165,7 +182,7 @@ const spansOf = (source: RollUpSource, day: number): readonly number[] => {
 function firstSlot(
   reader: HistoryReader,
   partition: number,
-  source: RollUpSource,
+  source: Resolution,
   day: number,
   slot: number,
 ): number | undefined {
@@ -180,7 +197,7 @@ function firstSlot(
 function* rowsOfSlots(
   reader: HistoryReader,
   partition: number,
-  source: RollUpSource,
+  source: Resolution,
   day: number,
   slot: number,
 ): Generator<StoredRow> {
@@ -236,6 +253,24 @@ function oldestHours(reader: HistoryReader, partition: number, end: number): Sto
   return reader.range('hour', oldest.key, spanStart(partition, at + 1), HOURS_OF_A_STEP);
 }
 
+/** Rows of days of the oldest blocks before `end`. */
+function oldestDays(reader: HistoryReader, partition: number, end: number): StoredRow[] {
+  return reader.range('day', spanStart(partition, 0), spanStart(partition, end), DAYS_OF_A_STEP);
+}
+
+/** What is to be known of days that go. What comes late for a block before others that went leaves that as it is. */
+function dropped(reader: HistoryReader, codec: RowCodec, rows: readonly StoredRow[]): StoredRow[] {
+  const counters = new Map<string, { readonly counter: CounterKey; before: number }>();
+  for (const { key } of rows) {
+    const { at, ...counter } = partsOf(key);
+    const name = `${counter.slot}.${counter.generation}`;
+    const known = counters.get(name) ?? { counter, before: droppedBefore(reader, codec, counter) };
+    counters.set(name, known);
+    known.before = Math.max(known.before, (at + 1) * UNITS.day);
+  }
+  return [...counters.values()].flatMap(({ counter, before }) => droppedRow(codec, counter, before));
+}
+
 /** Each row becomes a unit of a row of the next resolution: an hour of minutes an hour of its day. */
 function merged(
   reader: HistoryReader,
@@ -243,7 +278,7 @@ function merged(
   source: Resolution,
   target: Resolution,
   rows: readonly StoredRow[],
-) {
+): StoredRow[] {
   const units = UNITS[target];
   const targets = new Map<string, { readonly key: Buffer; readonly sums: (bigint | undefined)[] }>();
   for (const { key, value } of rows) {
@@ -255,11 +290,10 @@ function merged(
     const unit = parts.at % units;
     known.sums[unit] = sumOf([known.sums[unit], sumOf(codec.decode(source, key, value))]);
   }
-  const puts = [...targets.values()].flatMap(({ key, sums }): StoredRow[] => {
+  return [...targets.values()].flatMap(({ key, sums }): StoredRow[] => {
     const value = codec.encode(target, key, sums);
     return value ? [{ key, value }] : [];
   });
-  return { target, removals: rows.map(({ key }) => key), puts };
 }
 
 function storedSums(reader: HistoryReader, codec: RowCodec, resolution: Resolution, key: Uint8Array) {

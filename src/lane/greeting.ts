@@ -10,7 +10,7 @@ import type { Ticks } from './ticks.js';
 
 /** What the answer to HELLO says of the whole server. */
 export interface ServerMap
-  extends Pick<HelloAnswer, 'server' | 'epoch' | 'lanes' | 'partitions' | 'limits' | 'accuracy'> {
+  extends Pick<HelloAnswer, 'server' | 'epoch' | 'lanes' | 'partitions' | 'limits' | 'accuracy' | 'gross'> {
   /** Where the lanes speak WebSocket, for clients that came by it. */
   readonly webSocketLanes?: HelloAnswer['lanes'];
 }

@@ -79,15 +79,15 @@ export class HistoryReads {
     to: number,
   ): Bucket[] {
     const { history, feed } = this.#parts;
+    const key = counter && { partition: number, ...counter };
     const since = Math.max(
       classSince,
-      sound(() => history.since(number)),
+      sound(() => (key ? history.sinceOf(key) : history.since(number))),
     );
     if (from < since) {
       throw new TallystickError('NOT_TRACKED', `Its history is known from ${new Date(since).toISOString()} on.`);
     }
-    if (!counter) return [];
-    const key = { partition: number, ...counter };
+    if (!key) return [];
     const kept = sound(() => history.read(key, from, to));
     return withPending(kept, feed.rowsOf(key), open).filter((bucket) => bucket.start < to && endOf(bucket) > from);
   }

@@ -1,7 +1,7 @@
-import { dueBefore, type Retention, type RollUpSource } from '../history/roll-up.js';
+import { dueBefore, type Retention } from '../history/roll-up.js';
 import { type CounterClass, encodeClasses, hasClasses } from '../partition/classes.js';
 import type { Partition } from '../partition/partition.js';
-import { MILLISECONDS } from '../series/bucket.js';
+import { MILLISECONDS, RESOLUTIONS, type Resolution } from '../series/bucket.js';
 
 /** For how long the history keeps what of which counters: as their class says, and the server where it says nothing. */
 export class Retentions {
@@ -16,16 +16,18 @@ export class Retentions {
     this.#server = server;
     this.#body = encodeClasses(classes);
     this.#classes = classes.map(({ history }) => {
-      const { minutes, hours } = typeof history === 'object' ? history : {};
+      const { minutes, hours, days } = typeof history === 'object' ? history : {};
       return {
         minuteHours: minutes === undefined ? server.minuteHours : minutes / MILLISECONDS.hour,
         hourDays: hours === undefined ? server.hourDays : hours / MILLISECONDS.day,
+        dayDays: days === undefined ? server.dayDays : days / MILLISECONDS.day,
       };
     });
     const all = [server, ...this.#classes];
     const bound = (pick: (...numbers: number[]) => number): Retention => ({
       minuteHours: pick(...all.map(({ minuteHours }) => minuteHours)),
       hourDays: pick(...all.map(({ hourDays }) => hourDays)),
+      dayDays: pick(...all.map(({ dayDays }) => dayDays)),
     });
     this.shortest = bound(Math.min);
     this.longest = bound(Math.max);
@@ -36,11 +38,11 @@ export class Retentions {
     return !partition.isClassifying && hasClasses(partition.classes, this.#body);
   }
 
-  /** Whether what a counter has of a day is to be rolled up. A counter that is gone is as one without a class. */
+  /** Whether what a counter has of a day, or block of days, is to be rolled up or dropped. A counter that is gone is as one without a class. */
   isDue(
     partition: Partition,
     counter: { readonly slot: number; readonly generation: number },
-    source: RollUpSource,
+    source: Resolution,
     day: number,
     now: number,
   ): boolean {
@@ -51,7 +53,7 @@ export class Retentions {
   /** Changes as days become old enough for some class. */
   dueDays(now: number): string {
     const days = [this.#server, ...this.#classes].flatMap((retention) =>
-      (['minute', 'hour'] as const).map((source) => dueBefore(retention, source, now)),
+      RESOLUTIONS.map((source) => dueBefore(retention, source, now)),
     );
     return days.join();
   }

@@ -1,9 +1,10 @@
 import type { Clock, Timer } from '../clock.js';
 import { asTallystickError, type TallystickError } from '../errors.js';
 import type { History } from '../history/history.js';
-import { dueBefore, type RollUpPlanner, type RollUpSource } from '../history/roll-up.js';
+import { dueBefore, type RollUpPlanner } from '../history/roll-up.js';
 import type { AppendOutcome } from '../log/log.js';
 import type { Partition } from '../partition/partition.js';
+import { RESOLUTIONS, type Resolution } from '../series/bucket.js';
 import type { Retentions } from './retentions.js';
 
 /** After the lane begins to serve, and then between two rounds: what is rolled up is days old. */
@@ -25,7 +26,7 @@ export interface RollUpsParts {
 interface Looks {
   /** They begin anew when days become old enough for another class. What comes in late for a day that was looked at waits until then. */
   readonly dueDays: string;
-  readonly left: { readonly source: RollUpSource; day: number; slot: number; readonly end: number }[];
+  readonly left: { readonly source: Resolution; day: number; slot: number; readonly end: number }[];
 }
 
 /**
@@ -110,7 +111,7 @@ export class RollUps {
     const dueDays = this.#parts.retentions.dueDays(now);
     const known = this.#looks.get(partition);
     if (known?.dueDays === dueDays) return known;
-    const places = (['minute', 'hour'] as const).map((source) => {
+    const places = RESOLUTIONS.map((source) => {
       return { source, day: dueBefore(longest, source, now), slot: 0, end: dueBefore(shortest, source, now) };
     });
     const looks = { dueDays, left: places.filter(({ day, end }) => day < end) };

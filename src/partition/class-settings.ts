@@ -10,14 +10,14 @@ import {
   MOST_UNIQUE_DAYS,
 } from './classes.js';
 
-/** Classes as people write them, in the configuration: durations are "90s", "15m", "6h", "30d". */
+/** Classes as people write them, in the configuration: durations are "90s", "15m", "6h", "30d"; "2y" are 730 days. */
 
-const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, y: 31_536_000_000 };
 const LONGEST_DAYS = 36_500;
 
 /** Text becomes milliseconds; a number is milliseconds already, as those of a configuration that was read before are. */
 const duration = z.union([z.string(), z.number()]).transform((given, context) => {
-  const [, count = '', unit = ''] = /^([1-9][0-9]{0,8})([smhd])$/.exec(String(given)) ?? [];
+  const [, count = '', unit = ''] = /^([1-9][0-9]{0,8})([smhdy])$/.exec(String(given)) ?? [];
   const milliseconds = typeof given === 'number' ? given : Number(count) * (UNITS[unit] ?? 0);
   if (Number.isInteger(milliseconds) && milliseconds > 0 && milliseconds <= LONGEST_DAYS * 86_400_000)
     return milliseconds;
@@ -43,9 +43,13 @@ const counterClass = z.strictObject({
   seconds: z.boolean().optional(),
   gross: z.boolean().optional(),
   history: z
-    .union([z.boolean(), z.strictObject({ minutes: duration.optional(), hours: duration.optional() })], {
-      error: 'neither a boolean nor { "minutes": "7d", "hours": "90d" }',
-    })
+    .union(
+      [
+        z.boolean(),
+        z.strictObject({ minutes: duration.optional(), hours: duration.optional(), days: duration.optional() }),
+      ],
+      { error: 'neither a boolean nor { "minutes": "7d", "hours": "90d", "days": "2y" }' },
+    )
     .optional(),
   uniques: z.number().int().min(0).max(MOST_EXACT_UNIQUES).optional(),
   uniquesWindows: days.optional(),

@@ -42,10 +42,11 @@ export interface CounterClass {
   readonly late?: 'refuse' | 'total';
 }
 
-/** For how many milliseconds a history keeps minutes, and hours, at least; absent: as the server does. */
+/** For how many milliseconds a history keeps minutes, hours, and days, at least; absent: as the server does. */
 export interface ClassRetention {
   readonly minutes?: number;
   readonly hours?: number;
+  readonly days?: number;
 }
 
 export const MAX_CLASSES = 63;

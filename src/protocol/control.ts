@@ -69,6 +69,12 @@ export interface AccuracyRule {
   readonly accuracy: Accuracy;
 }
 
+/** Whether a class keeps what increased its counters and what decreased them, by its pattern. */
+export interface GrossRule {
+  readonly pattern: string;
+  readonly gross: boolean;
+}
+
 export interface HelloAnswer {
   readonly version: number;
   /** Name and version of the server. */
@@ -83,6 +89,8 @@ export interface HelloAnswer {
   readonly limits: HelloLimits;
   /** The first rule that matches a name counts; one that none matches is exact. Absent where all are. */
   readonly accuracy?: readonly AccuracyRule[];
+  /** The same: of a name whose class keeps gross sums a client sums no increase and decrease. Absent where none does. */
+  readonly gross?: readonly GrossRule[];
   /** Present where the request named a producer; the partitions are all that the connection reaches. */
   readonly producer?: { readonly id: Uint8Array; readonly partitions: readonly ProducerPartition[] };
 }
@@ -152,7 +160,7 @@ export function decodeHelloRequest(body: Uint8Array): HelloRequest {
 }
 
 export function encodeHelloAnswer(writer: ByteWriter, answer: HelloAnswer): void {
-  const { version, server, epoch, lane, lanes, partitions, limits, accuracy, producer } = answer;
+  const { version, server, epoch, lane, lanes, partitions, limits, accuracy, gross, producer } = answer;
   writeMap(writer, {
     version,
     server,
@@ -162,6 +170,7 @@ export function encodeHelloAnswer(writer: ByteWriter, answer: HelloAnswer): void
     partitions,
     limits: { ...limits },
     accuracy: accuracy?.map((rule) => [rule.pattern, rule.accuracy]),
+    gross: gross?.map((rule) => [rule.pattern, rule.gross]),
     producer: producer && {
       id: producer.id,
       partitions: producer.partitions.map(({ partition, incarnation, next, cursor }) => [
@@ -179,6 +188,11 @@ function accuracyRule(item: PackedValue): AccuracyRule {
   const accuracy = ACCURACIES.find((each) => each === wanted);
   if (!accuracy) throw new TallystickError('BAD_REQUEST', 'A rule of `accuracy` has an unknown one.');
   return { pattern: text(pattern, 'accuracy', 1, PATTERN_BYTES), accuracy };
+}
+
+function grossRule(item: PackedValue): GrossRule {
+  const [pattern, gross] = array(item, 'gross');
+  return { pattern: text(pattern, 'gross', 1, PATTERN_BYTES), gross: flag(gross, 'gross') };
 }
 
 export function decodeHelloAnswer(body: Uint8Array): HelloAnswer {
@@ -200,6 +214,7 @@ export function decodeHelloAnswer(body: Uint8Array): HelloAnswer {
     partitions: array(map.get('partitions'), 'partitions').map((item) => laneIndex(item, 'partitions')),
     limits: helloLimits(mapOf(map.get('limits'), 'limits')),
     ...(map.has('accuracy') && { accuracy: array(map.get('accuracy'), 'accuracy').map(accuracyRule) }),
+    ...(map.has('gross') && { gross: array(map.get('gross'), 'gross').map(grossRule) }),
     ...(map.has('producer') && { producer: openedProducer(mapOf(map.get('producer'), 'producer')) }),
   };
 }

@@ -7,19 +7,22 @@ const MAX = 2n ** 63n - 1n;
 const roomy = { operations: 1_000, bytes: 1 << 20, perRecord: 1 };
 
 describe('summing between batches', () => {
-  it('sums by name, for each partition, until the batch is taken', () => {
+  it('sums increases and decreases by name, for each partition, until the batch is taken', () => {
     const aggregate = new Aggregate(new FakeServer(1), roomy);
     for (const [name, delta] of [
       ['a', 1n],
       ['b', 5n],
       ['a', -3n],
+      ['a', 2n],
+      ['a', -4n],
     ] as const)
       aggregate.add(name, delta);
     expect(aggregate.take(0)).toMatchObject({
-      increments: 3,
+      increments: 5,
       operations: [
-        { name: 'a', delta: -2n },
+        { name: 'a', delta: 3n },
         { name: 'b', delta: 5n },
+        { name: 'a', delta: -7n },
       ],
     });
     expect(aggregate.has(0)).toBe(false);
@@ -31,12 +34,14 @@ describe('summing between batches', () => {
   it('begins a second operation of the same name where the sum would leave 64 bits', () => {
     const aggregate = new Aggregate(new FakeServer(1), roomy);
     for (const delta of [MAX, 1n, MAX, -MAX - 1n, -1n, -MAX]) aggregate.add('a', delta);
-    expect(aggregate.take(0).operations.map(({ delta }) => delta)).toEqual([MAX, 1n, -2n, -MAX]);
+    expect(aggregate.take(0).operations.map(({ delta }) => delta)).toEqual([MAX, 1n, MAX, -MAX - 1n, -MAX - 1n]);
   });
 
-  it('agrees with a naive sum, and every operation is in its own partition and within 64 bits', () => {
+  it('agrees with naive sums of increases and decreases, and every operation is in its own partition and within 64 bits', () => {
     const delta = fc.oneof(fc.bigInt({ min: -10n, max: 10n }), fc.constantFrom(MAX, -MAX - 1n));
-    const step = fc.record({ name: fc.constantFrom('a', 'b', 'c', 'd'), delta, take: fc.boolean() });
+    const minute = fc.constantFrom(undefined, 0, 60_000);
+    const step = fc.record({ name: fc.constantFrom('a', 'b', 'c', 'd'), delta, minute, take: fc.boolean() });
+    const placeOf = (name: string, delta: bigint, minute?: number) => `${name} ${minute} ${delta < 0n ? '-' : '+'}`;
     fc.assert(
       fc.property(fc.array(step), (steps) => {
         const server = new FakeServer(3);
@@ -44,15 +49,17 @@ describe('summing between batches', () => {
         const sums = new Map<string, bigint>();
         const naive = new Map<string, bigint>();
         const take = (partition: number): void => {
-          for (const { name, delta } of aggregate.take(partition).operations) {
+          for (const { name, delta, time } of aggregate.take(partition).operations) {
+            const place = placeOf(name, delta, time);
             expect(server.partitionOf(name)).toBe(partition);
             expect(BigInt.asIntN(64, delta)).toBe(delta);
-            sums.set(name, (sums.get(name) ?? 0n) + delta);
+            sums.set(place, (sums.get(place) ?? 0n) + delta);
           }
         };
-        for (const { name, delta, take: now } of steps) {
-          naive.set(name, (naive.get(name) ?? 0n) + delta);
-          aggregate.add(name, delta);
+        for (const { name, delta, minute, take: now } of steps) {
+          const place = placeOf(name, delta, minute);
+          naive.set(place, (naive.get(place) ?? 0n) + delta);
+          aggregate.add(name, delta, minute);
           if (now) take(server.partitionOf(name));
         }
         for (const partition of [0, 1, 2]) take(partition);

@@ -23,6 +23,52 @@ async function connected(
   return { world, client, operations, opens };
 }
 
+describe('of a class that keeps gross sums', () => {
+  const GROSS = [
+    { pattern: 'stock:none', gross: false },
+    { pattern: 'stock:*', gross: true },
+  ];
+
+  it('increases and decreases go out as two sums, by the first rule that matches', async () => {
+    const world = new Harness({ lanes: 1, partitions: 1 });
+    world.server.gross = GROSS;
+    const client = await world.connect();
+    const names = ['stock:lamp', 'stock:none', 'other'];
+    for (const name of names) for (const delta of [5, -2, 0, 7n, -3]) client.counter(name).add(delta);
+    const counters = client.counters(names);
+    for (const i of names.keys()) for (const delta of [1, -1]) counters.add(i, delta);
+    await world.until(client.flush());
+    expect([...world.server.values.values()]).toEqual([7n, 7n, 7n]);
+    expect(world.server.increases).toEqual(
+      new Map([
+        ['stock:lamp', 13n],
+        ['stock:none', 7n],
+        ['other', 7n],
+      ]),
+    );
+  });
+
+  it('that began while the client was away they do from its HELLO on', async () => {
+    const world = new Harness({ lanes: 1, partitions: 1 });
+    const client = await world.connect();
+    const add = async () => {
+      for (const delta of [5, -2, -1, 4]) client.counter('stock:lamp').add(delta);
+      await world.until(client.flush());
+      return world.server.increases.get('stock:lamp');
+    };
+    expect(await add()).toBe(6n);
+    world.server.gross = GROSS;
+    expect(await add()).toBe(12n);
+    world.server.dropConnections();
+    await world.advance(1_000, 10);
+    expect(await add()).toBe(21n);
+    world.server.gross = undefined;
+    world.server.dropConnections();
+    await world.advance(1_000, 10);
+    expect(await add()).toBe(27n);
+  });
+});
+
 describe('add', () => {
   it('sums what is added between two batches into one operation', async () => {
     const { world, client, operations } = await connected();

@@ -9,12 +9,19 @@ import type { Fault } from '../support/model-server.js';
 /**
  * Random calls against a server to which random things happen. Each increment has a name of its own, so that the
  * server's values tell of each whether it was applied never, once or more often; handles and counters by index are
- * checked by their sums.
+ * checked by their sums, and by those of their increases where a class keeps gross sums.
  */
 
 /** Counters by index: more than are taken to their lists together. */
 const COUNTERS = 100;
 const counterName = (i: number) => `counter ${i}`;
+
+const GROSS = [
+  { pattern: 'handle 1', gross: false },
+  { pattern: 'handle *', gross: true },
+  { pattern: 'counter 1*', gross: true },
+];
+const keepsGross = (name: string) => /^(handle [^1]|counter 1)/.test(name);
 
 const faults = fc.oneof(
   { weight: 2, arbitrary: fc.constant(undefined) },
@@ -111,6 +118,7 @@ async function play(story: Story): Promise<void> {
     limits: { batch: 4, window: story.window, inFlight: 5 },
     backlog: { high: 2000, low: 1000, full: 4000 },
   });
+  world.server.gross = GROSS;
   let chance = 1;
   world.random = () => {
     chance = (chance * 48271) % 2147483647;
@@ -119,6 +127,12 @@ async function play(story: Story): Promise<void> {
   const client = await world.connect({ ack: story.ack, direct: story.direct });
   const counters = client.counters(Array.from({ length: COUNTERS }, (_, i) => counterName(i)));
   const told = new Told();
+  /** Of increases alone. */
+  const increased = new Told();
+  const added = (name: string, delta: bigint) => {
+    told.succeeded(name, delta);
+    if (delta > 0n) increased.succeeded(name, delta);
+  };
   const calls: Promise<void>[] = [];
   let names = 0;
 
@@ -162,12 +176,12 @@ async function play(story: Story): Promise<void> {
       }
       case 'add':
         client.counter(`handle ${step.handle}`).add(step.delta);
-        told.succeeded(`handle ${step.handle}`, BigInt(step.delta));
+        added(`handle ${step.handle}`, BigInt(step.delta));
         break;
       case 'addTo':
         for (let i = step.first; i < step.first + step.count; i++) {
           counters.add(i % COUNTERS, step.delta);
-          told.succeeded(counterName(i % COUNTERS), BigInt(step.delta));
+          added(counterName(i % COUNTERS), BigInt(step.delta));
         }
         break;
       case 'forget':
@@ -194,7 +208,10 @@ async function play(story: Story): Promise<void> {
   await world.until(Promise.all(calls));
   const flushed = client.close({ timeout: 500_000 }).catch((error: FlushError) => {
     expect(error).toMatchObject({ name: 'FlushError', omitted: 0 });
-    for (const failed of error.failed) told.takenBack(failed);
+    for (const failed of error.failed) {
+      told.takenBack(failed);
+      if (failed.delta > 0n) increased.takenBack(failed);
+    }
   });
   await world.until(flushed);
 
@@ -202,6 +219,8 @@ async function play(story: Story): Promise<void> {
     const value = world.server.values.get(name) ?? 0n;
     const detail = `${name} is ${value}; told ${told.counts.get(name)} and perhaps ${told.mayCount.get(name)}`;
     expect(told.allows(name, value), detail).toBe(true);
+    const increases = world.server.increases.get(name) ?? 0n;
+    if (keepsGross(name)) expect(increased.allows(name, increases), `${name} was increased by ${increases}`).toBe(true);
   }
   // those of the server have run by then
   await world.advance(100);

@@ -1,19 +1,22 @@
 import { describe, expect, test } from 'vitest';
 import { History } from '../../src/history/history.js';
-import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
+import type { Retention } from '../../src/history/roll-up.js';
 import type { AppendOutcome } from '../../src/log/log.js';
 import { plannerOf } from './homes.js';
-import { counterOf, HOUR, NOW, rowAt, upTo } from './rows.js';
+import { counterOf, DAY, HOUR, NOW, rowAt, upTo } from './rows.js';
 import { SimHistoryDisk, SimTables } from './sim-tables.js';
 
 /** Rows of six weeks, in two days for more counters than a step takes, and rows that come late for hours that were rolled up. */
+const RETENTION: Retention = { minuteHours: 48, hourDays: 14, dayDays: 14 };
+/** Two weeks before a block of 64 days ends, which is dropped in the fifth of them. */
+const START = NOW + 36 * DAY;
 const LAST = 700;
 const LATE = 120;
 const log = Array.from({ length: LAST }, (_, index) => {
   const hours = index < LAST - LATE ? hoursAt(index) : (index * 31) % 700;
-  return rowAt(counterOf(index % 70), NOW + hours * HOUR, index + 1, { [index % 60]: BigInt(index - 300) });
+  return rowAt(counterOf(index % 70), START + hours * HOUR, index + 1, { [index % 60]: BigInt(index - 300) });
 });
-const END = NOW + hoursAt(LAST) * HOUR;
+const END = START + hoursAt(LAST) * HOUR;
 
 /** 160 rows in the first two days, then one in two hours. */
 function hoursAt(index: number): number {
@@ -41,13 +44,13 @@ async function live(disk: SimHistoryDisk, dies = -1, stored = false): Promise<Si
     const next = Math.min(asOf + 100, LAST);
     await flushed(history.commit(3, upTo(next), log.slice(asOf, next)));
     asOf = next;
-    const now = NOW + hoursAt(asOf) * HOUR;
+    const now = START + hoursAt(asOf) * HOUR;
     for (let steps = 0; steps < 4; steps++) {
-      await flushed(history.rollUp(plannerOf(tables), { partition: 3, retention: DEFAULT_RETENTION, now }));
+      await flushed(history.rollUp(plannerOf(tables), { partition: 3, retention: RETENTION, now }));
     }
   }
   for (let due = true; due; ) {
-    const outcome = history.rollUp(plannerOf(tables), { partition: 3, retention: DEFAULT_RETENTION, now: END });
+    const outcome = history.rollUp(plannerOf(tables), { partition: 3, retention: RETENTION, now: END });
     await flushed(outcome);
     due = (await outcome) !== undefined;
   }
@@ -64,6 +67,7 @@ describe('a process that dies', () => {
     const whole = new SimHistoryDisk();
     const { transactions } = await live(whole);
     expect(transactions).toBeGreaterThan(60);
+    expect(new History(new SimTables(whole)).sinceOf(counterOf(1))).toBe(START + 14 * DAY);
     const expected = contents(whole);
     for (let dies = 0; dies < transactions; dies++) {
       for (const stored of [true, false]) {

@@ -40,9 +40,9 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
     const read = (counter: CounterKey, from = NOW - 400 * DAY, to = NOW + DAY) =>
       textOf(history.read(counter, from, to), NOW);
     /** Rolls up until nothing is due; the number of steps. */
-    const rollUp = async (now: number, partition = 3) => {
+    const rollUp = async (now: number, partition = 3, dayDays = DEFAULT_RETENTION.dayDays) => {
       for (let steps = 0; ; steps++) {
-        const request = { partition, retention: DEFAULT_RETENTION, now };
+        const request = { partition, retention: { ...DEFAULT_RETENTION, dayDays }, now };
         const outcome = await history.rollUp(plannerOf(tables), request);
         if (!outcome) return steps;
         expect(outcome).toEqual({ kind: 'flushed' });
@@ -236,6 +236,47 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
         expect(read(a)).toEqual(['hour -10d 0:00 0']);
         await rollUp(NOW + 60 * DAY);
         expect(read(a)).toEqual(['day -10d 0:00 0']);
+      });
+
+      test('drops days when their block of 64 is old enough, and says from when on a counter is known', async () => {
+        // NOW is day 14 of its block.
+        const block = (blocks: number) => NOW + (blocks * 64 - 14) * DAY;
+        await commit(1, rowAt(a, block(-2) - 1, 1, { 0: 1n }), rowAt(a, block(-1) - 1, 1, { 0: 2n }, 1));
+        await commit(2, rowAt(a, block(-1), 2, { 0: 4n }), rowAt(b, block(-1), 2, { 0: 8n }, 1));
+        await rollUp(block(-1) + 100 * DAY - 1, 3, 100);
+        expect([history.sinceOf(a), history.sinceOf(b)]).toEqual([block(-2), 0]);
+        expect(read(a)).toEqual(['day -79d 0:00 2', 'day -78d 0:00 4']);
+        await rollUp(block(-1) + 100 * DAY, 3, 100);
+        await reopen();
+        expect([history.sinceOf(a), history.sinceOf(b)]).toEqual([block(-1), 0]);
+        expect(read(a)).toEqual(['day -78d 0:00 4']);
+        expect(read(b)).toEqual(['day -78d 0:00 8']);
+      });
+
+      test('of what comes late for days that were dropped drops it, and knows no more than before', async () => {
+        const old = (days: number) => NOW - days * DAY;
+        await commit(1, rowAt(a, old(200), 1, { 0: 1n }), rowAt(a, old(100), 1, { 0: 1n }, 1));
+        await rollUp(NOW, 3, 1);
+        const since = history.sinceOf(a);
+        expect(since).toBeGreaterThan(old(100));
+        await commit(2, rowAt(a, old(300), 2, { 0: 1n }), rowAt(b, old(300), 2, { 0: 1n }, 1));
+        await rollUp(NOW, 3, 1);
+        expect(history.sinceOf(a)).toBe(since);
+        expect(history.sinceOf(b)).toBeLessThan(old(200));
+        expect([...read(a), ...read(b)]).toEqual([]);
+      });
+
+      test('that drops days is forgotten with its counter, and copied with it', async () => {
+        await commit(1, rowAt(a, NOW - 200 * DAY, 1, { 0: 1n }), rowAt(b, NOW - 200 * DAY, 1, { 0: 1n }, 1));
+        await rollUp(NOW, 3, 1);
+        const since = history.sinceOf(a);
+        await commit(2, goneAt(a, 2));
+        expect([history.sinceOf(a), history.sinceOf(b)]).toEqual([0, since]);
+        const [copied] = [...copyOf(tables, new RowCodec(), 3)];
+        await history.forget(3, [b]);
+        expect(history.sinceOf(b)).toBe(0);
+        await history.adopt(3, copied?.rows ?? []);
+        expect([history.sinceOf(a), history.sinceOf(b)]).toEqual([0, since]);
       });
 
       test('is of one partition', async () => {

@@ -120,6 +120,19 @@ test('gross sums are told where they are asked for and kept, over a restart too'
   await check(await clientOfTest(await serverOfTest(dataDir, CLASSES), { producer: false }));
 });
 
+test('gross sums are of what was called, also where the client sums before it sends', async () => {
+  const client = await clientOfTest(await serverOfTest(directoryOfTest(), CLASSES));
+  const counters = client.counters(['stock:lamp', 'stock:chair']);
+  for (let i = 0; i < 1_000; i++) {
+    client.counter('stock:lamp').add(i % 2 === 0 ? 3 : -2);
+    counters.add(1, i % 2 === 0 ? 1 : -1);
+  }
+  await client.flush();
+  const [lamp, chair] = await client.window(['stock:lamp', 'stock:chair'], '1h', { mode: 'aligned', gross: true });
+  expect(lamp).toMatchObject({ value: 500n, increases: 1_500n, decreases: 1_000n });
+  expect(chair).toMatchObject({ value: 0n, increases: 500n, decreases: 500n });
+});
+
 test('a class that a start brings is told by the server, and knows nothing of what was before it', async () => {
   const dataDir = directoryOfTest();
   const first = await serverOfTest(dataDir, []);

@@ -1,7 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { CounterClass } from '../../src/partition/classes.js';
-import { decodeHistoryAnswer, encodeHistory } from '../../src/protocol/history.js';
+import {
+  decodeHistoryAnswer,
+  encodeHistory,
+  type HistoryFound,
+  type HistoryQuestion,
+} from '../../src/protocol/history.js';
 import { Opcode } from '../../src/protocol/opcode.js';
 import { MILLISECONDS, type Resolution } from '../../src/series/bucket.js';
 import { HostHarness } from './host-harness.js';
@@ -72,8 +77,9 @@ class Rolling {
   }
 
   async #idle(milliseconds: number): Promise<void> {
-    for (let passed = 0; passed < milliseconds; passed += 5_000) {
-      this.harness.clock.advance(5_000);
+    // So short that what is committed behind a roll-up is answered within its ten seconds.
+    for (let passed = 0; passed < milliseconds; passed += 3_000) {
+      this.harness.clock.advance(3_000);
       await this.harness.pass(0);
     }
   }
@@ -88,14 +94,22 @@ class Rolling {
     this.#client = await this.harness.client();
   }
 
-  async buckets(index: number) {
-    const question = { kind: 'buckets', from: 0, to: this.now + DAY } as const;
+  async #ask(index: number, question: HistoryQuestion): Promise<HistoryFound | 'NOT_TRACKED'> {
     const key = { name: NAMES[index] as string };
     const id = this.#client.send(Opcode.HISTORY, 0, 0, (writer) => encodeHistory(writer, { question, key }));
     await this.harness.pass(50);
-    const { found } = decodeHistoryAnswer(this.#client.answerOf(id).body);
-    if (found.kind !== 'buckets') throw new Error('No buckets.');
-    return found.buckets;
+    if (this.#client.refusal(id) === 'NOT_TRACKED refused') return 'NOT_TRACKED';
+    return decodeHistoryAnswer(this.#client.answerOf(id).body).found;
+  }
+
+  async buckets(index: number, from = 0) {
+    const found = await this.#ask(index, { kind: 'buckets', from, to: this.now + DAY });
+    return found === 'NOT_TRACKED' || found.kind !== 'buckets' ? undefined : found.buckets;
+  }
+
+  async valueAt(index: number, at: number) {
+    const found = await this.#ask(index, { kind: 'value', at });
+    return found === 'NOT_TRACKED' || found.kind !== 'value' ? undefined : found;
   }
 
   /** What a class that keeps so much has of its counter, by the list of events. */
@@ -114,7 +128,7 @@ class Rolling {
 
   async found(index: number) {
     return new Map(
-      (await this.buckets(index)).map(({ resolution, start, sum }) => [
+      ((await this.buckets(index)) ?? []).map(({ resolution, start, sum }) => [
         `${resolution} ${start / MILLISECONDS[resolution]}`,
         sum,
       ]),
@@ -168,4 +182,79 @@ test('a class that comes to keep less is rolled up, one that comes to keep more 
   expect(await rolling.found(0)).toEqual(rolling.expected(0, server));
   expect(await rolling.found(1)).toEqual(rolling.expected(1, KEPT[1]));
   expect(await rolling.found(2)).toEqual(before);
+});
+
+/** Of the names, in turn: how long days are kept. The last class says nothing, and the server keeps them for ever. */
+const DAYS_KEPT = [1, 100, 400, Number.POSITIVE_INFINITY];
+const BLOCK = 64 * DAY;
+const DAYS_CLASSES: readonly CounterClass[] = NAMES.map((pattern, index) => {
+  const days = DAYS_KEPT[index % 4] as number;
+  const history = days === Number.POSITIVE_INFINITY ? true : { hours: DAY, days: days * DAY };
+  return { pattern, history, lateness: 'any' };
+});
+
+test('days are kept as long as the class of a counter says, and what was before is unknown and never 0', async () => {
+  const seen = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(
+        fc.array(
+          fc.record({
+            index: fc.nat(NAMES.length - 1),
+            age: fc.nat(700 * DAY),
+            delta: fc.oneof(fc.bigInt(-9n, -1n), fc.bigInt(1n, 99n)),
+          }),
+          {
+            minLength: 5,
+            maxLength: 25,
+          },
+        ),
+        { minLength: 1, maxLength: 3 },
+      ),
+      fc.boolean(),
+      async (adds, restarts) => {
+        const rolling = await Rolling.start(DAYS_CLASSES);
+        const known = NAMES.map(() => 0);
+        for (const [turn, some] of adds.entries()) {
+          for (const { index, age, delta } of some) await rolling.add(index, delta, rolling.now - age);
+          rolling.harness.clock.stepWall(turn * 50 * DAY);
+          await rolling.round();
+          if (restarts) await rolling.restart(DAYS_CLASSES);
+          for (const index of NAMES.keys()) {
+            const events = rolling.events.filter((event) => event.index === index);
+            const end = (time: number) => (Math.floor(time / BLOCK) + 1) * BLOCK;
+            const due = rolling.now - (DAYS_KEPT[index % 4] as number) * DAY;
+            const dropped = events.map(({ time }) => end(time)).filter((blockEnd) => blockEnd <= due);
+            const since = Math.max(known[index] as number, ...dropped);
+            known[index] = since;
+            if (since > 0) {
+              seen.add(`${index % 4}`);
+              expect(await rolling.buckets(index, since - 1)).toBeUndefined();
+              expect(await rolling.valueAt(index, since - 1)).toBeUndefined();
+            }
+            const kept = await rolling.buckets(index, since);
+            const sums = (from: number) =>
+              events.reduce((sum, { time, delta }) => (time >= from ? sum + delta : sum), 0n);
+            expect(kept?.reduce((sum, bucket) => sum + bucket.sum, 0n)).toBe(sums(since));
+            expect(await rolling.valueAt(index, since)).toMatchObject({ value: sums(0) - sums(since), at: since });
+          }
+        }
+        expect(rolling.harness.failures).toEqual([]);
+      },
+    ),
+    { numRuns: 40, endOnFailure: true },
+  );
+  expect([...seen].sort()).toEqual(['0', '1', '2']);
+}, 120_000);
+
+test('a class that comes to keep days for longer does not know those that were dropped', async () => {
+  const rolling = await Rolling.start(NAMES.map((pattern) => ({ pattern, history: { days: DAY }, lateness: 'any' })));
+  for (const days of [300, 1]) await rolling.add(0, 5n, rolling.now - days * DAY);
+  await rolling.round();
+  expect(await rolling.buckets(0)).toBeUndefined();
+  await rolling.restart(NAMES.map((pattern) => ({ pattern, history: true, lateness: 'any' })));
+  await rolling.round();
+  expect(await rolling.buckets(0)).toBeUndefined();
+  expect(await rolling.valueAt(0, rolling.now - 300 * DAY)).toBeUndefined();
+  expect(await rolling.valueAt(0, rolling.now - 100 * DAY)).toMatchObject({ value: 5n });
 });

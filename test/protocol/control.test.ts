@@ -45,6 +45,8 @@ const helloAnswer: fc.Arbitrary<control.HelloAnswer> = fc.record(
     }),
     partitions: fc.array(fc.nat(1), { maxLength: 20 }),
     limits: fc.constant(limits),
+    accuracy: fc.array(fc.record({ pattern: text(1, 64), accuracy: fc.constantFrom(...control.ACCURACIES) })),
+    gross: fc.array(fc.record({ pattern: text(1, 64), gross: fc.boolean() })),
     producer: fc.record({
       id,
       partitions: fc.array(
@@ -214,6 +216,10 @@ describe('A map of a stranger', () => {
       { lanes: [{ host: 'a', port: 0 }] },
       { epoch: 2 ** 32 },
       { limits: {} },
+      { accuracy: [['*', 'careless']] },
+      { gross: [['*', 1]] },
+      { gross: [['', true]] },
+      { gross: ['*'] },
       { producer: { id: new Uint8Array(16), partitions: [[0, 1, 1, new Uint8Array(65)]] } },
     ]) {
       const body = pack({ ...answer, producer: undefined, ...extra });

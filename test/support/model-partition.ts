@@ -47,6 +47,8 @@ const MIN = -(2n ** 63n);
 /** A partition of the model. Each change pushes how to undo it, so that a crash can lose what was not flushed. */
 export class ModelPartition {
   values = new Map<string, bigint>();
+  /** What increased each counter, without what decreased it. */
+  readonly increases = new Map<string, bigint>();
   position = 0;
   flushed = 0;
   /** Whether first answers are kept; else a repetition is ALREADY_APPLIED. */
@@ -276,11 +278,19 @@ export class ModelPartition {
       return { error: 'OUT_OF_BOUNDS', value: before };
     }
     this.#put(name, value);
+    this.#increase(name, delta);
     if (id !== undefined) {
       this.#operationIds.set(id, { fingerprint, status: OK, value });
       this.#undo.push(() => this.#operationIds.delete(id));
     }
     return { value };
+  }
+
+  #increase(name: string, delta: bigint): void {
+    if (delta <= 0n) return;
+    const before = this.increases.get(name) ?? 0n;
+    this.increases.set(name, before + delta);
+    this.#undo.push(() => this.increases.set(name, before));
   }
 
   #put(name: string, value: bigint): void {

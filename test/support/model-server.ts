@@ -12,6 +12,7 @@ import {
   encodeAllStats,
   encodeHelloAnswer,
   encodeStatsAnswer,
+  type GrossRule,
   type HelloRequest,
   type ProducerPartition,
 } from '../../src/protocol/control.js';
@@ -81,6 +82,7 @@ export class ModelServer {
   readonly limits: Limits;
   /** What HELLO tells of the classes. */
   accuracy: readonly AccuracyRule[] | undefined;
+  gross: readonly GrossRule[] | undefined;
   readonly laneCount: number;
   readonly partitions: ModelPartition[];
   readonly connections = new Set<ModelConnection>();
@@ -107,6 +109,11 @@ export class ModelServer {
 
   laneOf(partition: number): number {
     return partition % this.laneCount;
+  }
+
+  /** What increased each counter, without what decreased it. */
+  get increases(): Map<string, bigint> {
+    return new Map(this.partitions.flatMap(({ increases }) => [...increases]));
   }
 
   /** Every counter that was written. */
@@ -356,6 +363,7 @@ export class ModelConnection {
       partitions: server.partitions.map((_, i) => server.laneOf(i)),
       limits: { frame, name, batch, inFlight, window, cursor, reason },
       ...(server.accuracy && { accuracy: server.accuracy }),
+      ...(server.gross && { gross: server.gross }),
       ...(hello.producer && { producer: { id: new Uint8Array(16), partitions: opened } }),
     });
   }

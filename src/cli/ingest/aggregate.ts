@@ -21,7 +21,7 @@ type Sum = { -readonly [Key in keyof Operation]: Operation[Key] };
 /** The increments of one partition that wait to be sent. */
 export interface Pending {
   readonly operations: Sum[];
-  /** Of increments with a time, the operation that sums those of a minute and a name. */
+  /** Of increments with a time, the operation that sums those of a minute and a name, and of one sign. */
   readonly ofMinutes: Map<string, Sum>;
   /** Increments that the operations sum up. */
   increments: number;
@@ -42,16 +42,18 @@ const MAX_I64 = 2n ** 63n - 1n;
 const CACHED_NAMES = 1 << 18;
 const CACHED_CHARACTERS = 1 << 25;
 
-/** What is known of a name: its partition, and the operation that collects its increments. */
+/** What is known of a name: its partition, and the operations that collect its increases and its decreases. */
 interface Slot {
   readonly partition: number;
-  /** The batch that `operation` belongs to; if it has been taken, a new operation must be begun. */
+  /** The batch that the operations belong to; if it has been taken, new ones must be begun. */
   batch: Pending;
-  operation: Sum;
+  increase: Sum | undefined;
+  decrease: Sum | undefined;
 }
 
 /**
- * Sums increments by name, and by minute where they bring a time, until their partition's batch is taken. A batch counts as full while one more record
+ * Sums increments by name, and by minute where they bring a time, until their partition's batch is taken: increases and decreases apart, as the class of
+ * a name may keep gross sums. A batch counts as full while one more record
  * still fits, so a batch always ends between two records and never has to be split: its cursor is true as it stands.
  */
 export class Aggregate {
@@ -87,7 +89,7 @@ export class Aggregate {
     const slot = this.#slots.get(name) ?? this.#learn(name);
     const pending = this.#pending[slot.partition] as Pending;
     pending.increments += 1;
-    const open = openSum(slot, pending, minute);
+    const open = openSum(slot, pending, name, delta, minute);
     if (open !== undefined) {
       const sum = open.delta + delta;
       if (sum >= MIN_I64 && sum <= MAX_I64) {
@@ -95,10 +97,11 @@ export class Aggregate {
         return;
       }
     }
-    slot.batch = pending;
-    slot.operation = minute === undefined ? { name, delta } : { name, delta, time: minute };
-    pending.operations.push(slot.operation);
-    if (minute !== undefined) pending.ofMinutes.set(`${minute} ${name}`, slot.operation);
+    const operation = minute === undefined ? { name, delta } : { name, delta, time: minute };
+    if (slot.batch !== pending) Object.assign(slot, { batch: pending, increase: undefined, decrease: undefined });
+    slot[delta < 0n ? 'decrease' : 'increase'] = operation;
+    pending.operations.push(operation);
+    if (minute !== undefined) pending.ofMinutes.set(keyOfMinute(name, delta, minute), operation);
     this.#grow(slot.partition, pending, name);
   }
 
@@ -140,18 +143,29 @@ export class Aggregate {
       this.#slots.clear();
       this.#characters = 0;
     }
-    const slot = { partition: this.#partitionOf(name), batch: FORGOTTEN, operation: { name, delta: 0n } };
+    const partition = this.#partitionOf(name);
+    const slot: Slot = { partition, batch: FORGOTTEN, increase: undefined, decrease: undefined };
     this.#slots.set(name, slot);
     this.#characters += name.length;
     return slot;
   }
 }
 
-/** The operation of a batch that sums the increments of a name, in a minute where they have one. */
-function openSum({ batch, operation }: Slot, pending: Pending, minute: number | undefined): Sum | undefined {
-  if (batch === pending && operation.time === minute) return operation;
-  return minute === undefined ? undefined : pending.ofMinutes.get(`${minute} ${operation.name}`);
+/** The operation of a batch that sums the increments of a name and of that sign, in a minute where they have one. */
+function openSum(
+  { batch, increase, decrease }: Slot,
+  pending: Pending,
+  name: string,
+  delta: bigint,
+  minute: number | undefined,
+): Sum | undefined {
+  const operation = delta < 0n ? decrease : increase;
+  if (batch === pending && operation && operation.time === minute) return operation;
+  return minute === undefined ? undefined : pending.ofMinutes.get(keyOfMinute(name, delta, minute));
 }
+
+const keyOfMinute = (name: string, delta: bigint, minute: number): string =>
+  `${delta < 0n ? '-' : '+'}${minute} ${name}`;
 
 const emptyBatch = (): Pending => ({
   operations: [],
