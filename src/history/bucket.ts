@@ -2,7 +2,7 @@ import { type Bucket, MILLISECONDS, RESOLUTIONS, type Resolution } from '../seri
 
 /**
  * What history keeps in its rows: the sums of a span, so that spans nest: 60 minutes are an hour, 24 hours a day, 64 days stand
- * together for ever.
+ * together until they are dropped, if they ever are.
  */
 
 /** The buckets of a row. */

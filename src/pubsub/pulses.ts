@@ -6,10 +6,9 @@ const LEAST_PHASE = 10;
 /** One interval: its members are spread over phases, which take turns. */
 interface Pulse<T> {
   readonly phases: Set<T>[];
-  /** Milliseconds between two phases. */
-  readonly step: number;
-  /** The phase whose turn was last, and when it was to be. */
+  /** The phase whose turn was last. */
   at: number;
+  /** When that was to be, in milliseconds times the number of phases: whole numbers, whose sums do not drift. */
   due: number;
   timer: Timer;
   size: number;
@@ -59,12 +58,10 @@ export class Pulses<T> {
 
   #begin(interval: number): Pulse<T> {
     const count = Math.max(1, Math.min(this.#mostPhases, Math.floor(interval / LEAST_PHASE)));
-    const step = interval / count;
     const pulse: Pulse<T> = {
       phases: Array.from({ length: count }, () => new Set()),
-      step,
       at: count - 1,
-      due: this.#clock.monotonicMilliseconds(),
+      due: this.#clock.monotonicMilliseconds() * count,
       timer: { cancel: () => {} },
       size: 0,
     };
@@ -75,9 +72,10 @@ export class Pulses<T> {
 
   #wait(pulse: Pulse<T>, interval: number): void {
     const now = this.#clock.monotonicMilliseconds();
-    pulse.due = Math.max(pulse.due + pulse.step, now);
-    pulse.timer = this.#clock.setTimer(Math.ceil(pulse.due - now), () => {
-      pulse.at = (pulse.at + 1) % pulse.phases.length;
+    const count = pulse.phases.length;
+    pulse.due = Math.max(pulse.due + interval, now * count);
+    pulse.timer = this.#clock.setTimer(Math.ceil(pulse.due / count - now), () => {
+      pulse.at = (pulse.at + 1) % count;
       this.#wait(pulse, interval);
       const members = pulse.phases[pulse.at] as Set<T>;
       if (members.size > 0) this.#onTurn(members, interval);

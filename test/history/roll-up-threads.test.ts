@@ -65,6 +65,29 @@ test('a thread computes the same steps from what is committed as the owner would
   expect(history.stats().rows).toEqual({ minute: 0, hour: 200, day: 50 });
 });
 
+test('a thread drops days, all that are old enough or those of some counters', async () => {
+  await fill(1, 600, NOW - 200 * DAY);
+  await fill(2, 2, NOW - 10 * DAY);
+  while (await history.rollUp(pool, request()));
+  const block = Math.floor((NOW - 200 * DAY) / (64 * DAY));
+  const look = await pool.look({ partition: 3, source: 'day', day: 0, slot: 0, end: block + 1 });
+  expect(look).toMatchObject({ day: block, slot: 0, next: 512 });
+  expect(look?.counters).toHaveLength(512);
+  const some = { ...(look as NonNullable<typeof look>), counters: [counterOf(1), counterOf(500)] };
+  expect(await history.rollUp(pool, { ...request(0), some })).toEqual({ kind: 'flushed' });
+  const since = (block + 1) * 64 * DAY;
+  expect([0, 1, 500, 599].map((slot) => history.sinceOf(counterOf(slot)))).toEqual([0, since, since, 0]);
+  const dropping = { ...request(), retention: { ...DEFAULT_RETENTION, dayDays: 100 } };
+  let steps = 0;
+  while (await history.rollUp(pool, dropping)) steps++;
+  expect(steps).toBe(2);
+  expect([0, 1, 500, 599].map((slot) => history.sinceOf(counterOf(slot)))).toEqual([since, since, since, since]);
+  expect(history.read(counterOf(1), 0, NOW).buckets.map(({ resolution }) => resolution)).toEqual(
+    new Array(24).fill('hour'),
+  );
+  expect(history.stats().rows).toEqual({ minute: 0, hour: 2, day: 600 });
+});
+
 test('a thread looks at the counters of a day, and computes a step of some of them', async () => {
   await fill(1, 200, NOW - 10 * DAY);
   await fill(2, 1, NOW - 5 * DAY);

@@ -53,8 +53,8 @@ interface Slot {
 
 /**
  * Sums increments by name, and by minute where they bring a time, until their partition's batch is taken: increases and decreases apart, as the class of
- * a name may keep gross sums. A batch counts as full while one more record
- * still fits, so a batch always ends between two records and never has to be split: its cursor is true as it stands.
+ * a name may keep gross sums. A batch counts as full while one more record still fits, so a batch always ends between two records and never has to be
+ * split: its cursor is true as it stands.
  */
 export class Aggregate {
   /** Partitions whose batch must be taken before the next record is added. */
