@@ -75,7 +75,7 @@ export function tailCommand(io: CliIo): Command {
       `
 First the values ("kind":"value"), then the changes ("change") of all counters, or of those of --prefix, each with the position to go on from: nothing
 is missed then, and lines behind the last one that has another position come again. "exists" is false where a counter was deleted. Where changes may
-have been missed, as after a restart of the server, "reset" says that the values of a partition come anew. What is not read is summed up.
+have been missed, as the server's log does not go back so far, "reset" says that the values of a partition come anew. What is not read is summed up.
 
 Examples:
   tallystick tail --prefix stock: >> changes.ndjson

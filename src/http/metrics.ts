@@ -105,6 +105,8 @@ const ROWS: readonly Row[] = [
   row('feed_pending_changes', 'gauge', 'lane', 'feeds.pending', 'Counters that followers are still to be told of.'),
   row('feed_frames', 'counter', 'lane', 'feeds.frames', 'Frames that told followers of changes.'),
   row('feeds_cut_off', 'counter', 'lane', 'feeds.cutOff', 'Feeds that ended as their readers were too slow.'),
+  row('feeds_found_in_log', 'counter', 'lane', 'hindsight.found', 'Feeds that went on from what the log alone knew.'),
+  row('feeds_begun_anew', 'counter', 'lane', 'hindsight.missed', 'Feeds that could not go on, as that was not found.'),
   row('checkpoints', 'counter', 'lane', 'checkpoints.made', 'Checkpoints that were made.'),
   row('checkpoint_pages', 'counter', 'lane', 'checkpoints.pagesWritten', 'Pages that were written for them.'),
   row('checkpoint_file_bytes', 'gauge', 'lane', 'checkpoints.fileBytes', 'Size of the file of checkpoints.'),

@@ -16,6 +16,7 @@ import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js'
 import { CheckpointSchedule } from './checkpoint-schedule.js';
 import { Days } from './days.js';
 import { type ServerMap, Session, type Via } from './greeting.js';
+import { HindsightQueue } from './hindsight-queue.js';
 import { HistoryFeed } from './history-feed.js';
 import type { HotName } from './hot-names.js';
 import { Lane } from './lane.js';
@@ -23,6 +24,7 @@ import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
 import type { Quota } from './quota.js';
 import { configure, type LaneConfiguration, replayBehind, restoreCheckpoints } from './recovery.js';
+import type { FromReplayer, ReplayOrder } from './replay-messages.js';
 import { Retentions } from './retentions.js';
 import { RollUps } from './roll-ups.js';
 
@@ -48,6 +50,8 @@ export interface LaneHostParts {
   readonly clock: Clock;
   /** Connects the lane with its checkpointer: takes what is called with its messages, and gives what it is told by. */
   readonly connectCheckpointer: (hear: (message: FromCheckpointer) => void) => (message: ToCheckpointer) => void;
+  /** Starts a replayer: takes its order and what is called with its messages, the last of which is `ended`, and gives what stops it. */
+  readonly startReplayer: (order: ReplayOrder, hear: (message: FromReplayer) => void) => () => void;
   /** Bytes of log records that recovery may have to read; at so many the lane waits for a checkpoint. */
   readonly checkpointTailBytes: number;
   /** Operations a second on one counter that are worth a warning; 0: none are. */
@@ -83,6 +87,7 @@ export class LaneHost {
   readonly #checkpoints: CheckpointSchedule;
   readonly #history: History;
   readonly #feed: HistoryFeed;
+  readonly #hindsight: HindsightQueue;
   readonly #traffic = noTraffic();
   readonly #unread = { bytes: 0 };
   readonly #connections = new Set<LaneConnection>();
@@ -97,6 +102,7 @@ export class LaneHost {
     this.#history = opened.history;
     this.#feed = opened.feed;
     this.recovery = opened.recovery;
+    this.#hindsight = new HindsightQueue({ commit: opened.commit, clock: parts.clock, start: parts.startReplayer });
   }
 
   /** Brings the partitions to where the log ends. @throws TallystickError LOG_CORRUPT, DATA_DAMAGED */
@@ -175,7 +181,7 @@ export class LaneHost {
     this.#lane = new Lane({
       ...{ lane, partitions, commit, history, feed, clock, map, links, hotPerSecond, onHot, quota },
       days: new Days(this.#parts.configuration.classes),
-      ...{ isPoisoned, describe, describePartition },
+      ...{ isPoisoned, hindsight: this.#hindsight, describe, describePartition },
     });
     this.#checkpoints.start();
     const { planner, retention, configuration, onFailed } = this.#parts;
@@ -191,6 +197,7 @@ export class LaneHost {
   /** Refuses what comes, flushes and answers what was applied, closes the connections. The storage stays open. */
   async drain(): Promise<void> {
     await this.#lane?.drain();
+    await this.#hindsight.stop();
     await this.#checkpoints.stop();
     await this.#rollUps?.stop();
     await this.#feed.stop();
@@ -221,6 +228,7 @@ export class LaneHost {
       },
       checkpoints: { ...this.#checkpoints.describe(), ...storage.checkpoints.stats() },
       history: this.#feed.describe(),
+      hindsight: this.#hindsight.describe(),
       commitMicroseconds: { ...distribution(latency, LATENCY_BOUNDS) },
       groupBytes: { ...distribution(groupSizes, SIZE_BOUNDS) },
     };

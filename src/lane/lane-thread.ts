@@ -15,6 +15,8 @@ import type { CheckpointThreadOptions } from './checkpoint-thread.js';
 import { LaneHost } from './lane-host.js';
 import type { FromLane, LaneOptions, ToLane } from './messages.js';
 import { Quota } from './quota.js';
+import type { FromReplayer, ReplayOrder } from './replay-messages.js';
+import type { ReplayThreadOptions } from './replay-thread.js';
 
 /**
  * The thread of a lane: opens and replays its log, listens, serves, drains. When something breaks it says `failed` and
@@ -59,6 +61,17 @@ function connectCheckpointer(hear: (message: FromCheckpointer) => void): (messag
   return (message) => worker.postMessage(message);
 }
 
+/** Starts a thread for one look back, which is nobody's harm where it fails. */
+function startReplayer(order: ReplayOrder, hear: (message: FromReplayer) => void): () => void {
+  const { lane, path, partitions } = options;
+  const workerData: ReplayThreadOptions = { path, partitions, order };
+  const worker = new Worker(new URL('./replay-thread.js', import.meta.url), { workerData, name: `replay ${lane}` });
+  worker.on('message', hear);
+  worker.on('error', (error: unknown) => hear({ kind: 'failed', code: 'INTERNAL', detail: String(error) }));
+  worker.on('exit', () => hear({ kind: 'ended' }));
+  return () => worker.postMessage('stop');
+}
+
 async function run(): Promise<void> {
   const { lane, partitions, path, create, configuration, quotaPerSecond } = options;
   const shape = { partitions, kernelVersion: KERNEL_VERSION };
@@ -84,6 +97,7 @@ async function run(): Promise<void> {
     kernel,
     clock: systemClock,
     connectCheckpointer,
+    startReplayer,
     checkpointTailBytes: options.checkpointTailBytes,
     hotPerSecond: options.hotPerSecond,
     quota: quotaPerSecond > 0 ? new Quota(options.quota, quotaPerSecond, systemClock) : undefined,

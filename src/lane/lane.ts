@@ -8,6 +8,7 @@ import type { StatsMap } from '../protocol/control.js';
 import type { FrameView } from '../protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
 import { Feeds } from '../pubsub/feeds.js';
+import type { Hindsight } from '../pubsub/hindsight.js';
 import { Acks } from './acks.js';
 import { Answers, type LaneConnection, type Requester } from './answers.js';
 import { encodeAudit } from './audit.js';
@@ -59,6 +60,8 @@ export interface LaneParts {
   readonly waiting?: WaitingLimits;
   /** Reads the word that any thread sets when storage can no longer be trusted. */
   readonly isPoisoned: () => boolean;
+  /** Serves feeds that go on from a position that is long past. */
+  readonly hindsight: Hindsight;
   /** What STATS tells besides. */
   readonly describe: () => StatsMap;
   readonly describePartition: (partition: number) => StatsMap;

@@ -164,6 +164,9 @@ export interface Log {
 
 /** Reads the log of a lane while another thread of the process, or nobody, writes it. */
 export interface LogReader {
+  /** As of a log: the number of the first record that is kept by now. */
+  readonly firstRecord: number;
+
   /**
    * Verifies the partition's records against their checksums and the chain from `after` to `to`, and visits its entries.
    * Both must be flushed, and `after` not released.

@@ -17,6 +17,12 @@ export class SegmentedLogReader implements LogReader {
     this.#shape = shape;
   }
 
+  get firstRecord(): number {
+    const [oldest] = segmentsIn(this.#directory);
+    if (!oldest) throw corrupt(`The log is missing in ${this.#directory}.`);
+    return oldest.firstRecord;
+  }
+
   async readPartition(range: PartitionRange): Promise<void> {
     const replay = new PartitionReplay(this.#shape, range);
     for (let number = range.after.records + 1; number <= range.to.records; ) {

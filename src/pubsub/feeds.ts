@@ -6,6 +6,7 @@ import type { FrameView } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { decodeTail, encodeTailAnswer, MOST_CREDIT, type TailRequest } from '../protocol/tail.js';
 import { type Feed, FRAME_BYTES } from './feed.js';
+import type { Hindsight } from './hindsight.js';
 import { NameFeed } from './name-feed.js';
 import { PartitionFeeds } from './partition-feeds.js';
 import { PrefixFeed } from './prefix-feed.js';
@@ -44,6 +45,8 @@ export interface FeedsParts {
   /** The life of the directory in which positions are valid. */
   readonly epoch: number;
   readonly isPoisoned: () => boolean;
+  /** Knows what was before the memory of feeds begins. */
+  readonly hindsight: Hindsight;
   /** Ends the counters of a partition that are past their time, before a feed begins. Throws why that cannot be. */
   readonly settle: (partition: number) => void;
 }
@@ -100,6 +103,7 @@ export class Feeds {
         partition,
         flushed: () => parts.commit.flushedSequence(number),
         onNews: (feed, now) => this.#news(feed, now),
+        look: (wanted, answer) => parts.hindsight.look({ partition: number, ...wanted }, answer),
       });
       this.#sources.set(number, source);
     }
@@ -339,7 +343,7 @@ export class Feeds {
   }
 
   #count(entry: Entry): void {
-    const pending = entry.feed instanceof PrefixFeed ? entry.feed.pending : 0;
+    const pending = entry.feed instanceof PrefixFeed ? entry.feed.held : 0;
     this.#pending += pending - entry.pending;
     entry.pending = pending;
   }

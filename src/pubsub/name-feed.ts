@@ -32,7 +32,7 @@ export class NameFeed extends Feed {
     return this.#own;
   }
 
-  /** Its names have these indexes; nothing is told before `begin`, `resume` or `adopt`. */
+  /** Its names have these indexes; nothing is told before `begin`, `resume`, `resumeFrom` or `adopt`. */
   bind(own: Int32Array): void {
     this.#own = own;
     this.#values = new Values(own.length);
@@ -67,6 +67,16 @@ export class NameFeed extends Feed {
       this.#states[i] = state;
     });
     this.#toldTo = -1;
+  }
+
+  /** Goes on from a position at which its names were this: undefined where there was no counter. */
+  resumeFrom(topics: Topics, then: readonly (bigint | undefined)[]): void {
+    this.begin(topics);
+    this.begins = false;
+    then.forEach((value, i) => {
+      this.#values.set(i, value ?? 0);
+      this.#states[i] = value === undefined ? ABSENT : PRESENT;
+    });
   }
 
   /** Goes on from here: what is published now has been told. */

@@ -1,10 +1,9 @@
-import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import type { Partition } from '../partition/partition.js';
-import { ByteReader, ByteWriter, encodeUtf8 } from '../protocol/bytes.js';
 import { DEFAULT_LIMITS } from '../protocol/opcode.js';
-import { encodeGet, encodeList } from '../protocol/request.js';
 import { type Feed, FRAME_BYTES } from './feed.js';
 import { Gathered } from './gathered.js';
+import type { Then, Wanted } from './hindsight.js';
+import { listBelow, locate } from './lookup.js';
 import { NameFeed } from './name-feed.js';
 import { ALL_SLOTS, PrefixFeed } from './prefix-feed.js';
 import { Prefixes } from './prefixes.js';
@@ -29,12 +28,6 @@ interface Step {
   readonly told: number;
 }
 
-/** A name, and its counter. */
-interface Located {
-  readonly name: string;
-  readonly slot: number | undefined;
-}
-
 /** What was copied of the memory of a partition, as of a position; it is published when that is flushed. */
 interface Copy {
   readonly position: number;
@@ -52,6 +45,11 @@ export interface PartitionFeedsParts {
   readonly flushed: () => number;
   /** A feed may have something to tell. `now`: however long its interval is. */
   readonly onNews: (feed: Feed, now: boolean) => void;
+  /** Looks back further than is known here, as Hindsight does. */
+  readonly look: (
+    wanted: Omit<Wanted, 'partition'>,
+    answer: (then: Then | undefined) => void,
+  ) => (() => void) | undefined;
 }
 
 /**
@@ -64,6 +62,9 @@ export interface PartitionFeedsParts {
  * A copy is made when somebody is to be told: at the end of an interval, or as a group closes where a feed is told of each. A snapshot of a prefix
  * goes through the slots a step at a time, each a copy like any other. Changes of slots that it has not come to are not told, as
  * it will tell their values; what a step told changes from its copy on.
+ *
+ * A feed that goes on from further back than is known here waits for what its counters were then (`look`). Of names it is then told what is published and is
+ * not that; of a prefix its snapshot is held against it.
  */
 export class PartitionFeeds {
   readonly #parts: PartitionFeedsParts;
@@ -72,6 +73,8 @@ export class PartitionFeeds {
   readonly #feeds = new Set<Feed>();
   /** Feeds whose snapshots are not at their ends, in the order of their turns. */
   readonly #scanning = new Set<PrefixFeed>();
+  /** Feeds that wait for what was, and what ends the wait. */
+  readonly #looking = new Map<Feed, () => void>();
   readonly #gathered = new Map<number, Gathered>();
   /** Feeds that have been given something, and are told of it when they have all of it. */
   readonly #given = new Set<PrefixFeed>();
@@ -120,13 +123,13 @@ export class PartitionFeeds {
   }
 
   /**
-   * Begins a feed of names, each there once: with what has changed behind a position where that is known, else with a snapshot.
+   * Begins a feed of names, each there once: with what has changed behind a position where that is known or can be found, else with a snapshot.
    *
    * @throws TallystickError WRONG_PARTITION, NAME_INVALID
    */
   addNames(feed: NameFeed, names: readonly string[], from: number | undefined): void {
     const { partition } = this.#parts;
-    const found = this.#look(this.#topics.unknown(names)); // a name that is refused changes nothing
+    const found = locate(partition, this.#topics.unknown(names)); // a name that is refused changes nothing
     this.#add(feed);
     const isKnown = from !== undefined && from <= this.#published; // else a position that this memory does not know
     const isPast = isKnown && from >= this.#topics.past.floor && names.every((name) => this.#topics.covers(name, from));
@@ -140,8 +143,17 @@ export class PartitionFeeds {
     if (isPast) {
       feed.resume(this.#topics, from);
       this.#parts.onNews(feed, true);
-    } else {
-      this.wave(feed, () => this.#beginNames(feed, isPresent));
+      return;
+    }
+    const begin = (act: () => void) => this.wave(feed, () => this.#beginNames(feed, act));
+    const anew = () => begin(() => feed.begin(this.#topics));
+    if (isPresent) begin(() => feed.adopt(this.#topics));
+    else if (!isKnown) anew();
+    else {
+      this.#look(feed, { position: from, followed: { kind: 'names', names } }, (then) => {
+        if (then?.kind === 'names') begin(() => feed.resumeFrom(this.#topics, then.values));
+        else anew();
+      });
     }
   }
 
@@ -155,7 +167,14 @@ export class PartitionFeeds {
     const isPresent = isKnown && from === this.#parts.partition.sequence;
     this.#prefixes.add(feed, this.#parts.partition.sequence);
     if (!isPast && !isPresent) {
-      this.#scanning.add(feed);
+      const followed = { kind: 'prefix', prefix } as const;
+      const begin = (then?: Then) => {
+        if (then?.kind === 'prefix') feed.resumeFrom(then);
+        this.#scanning.add(feed);
+        this.#parts.onNews(feed, true);
+      };
+      if (isKnown) this.#look(feed, { position: from, followed }, begin);
+      else this.#scanning.add(feed);
       return;
     }
     feed.resume();
@@ -168,6 +187,8 @@ export class PartitionFeeds {
 
   remove(feed: Feed, now: number): void {
     if (!this.#feeds.delete(feed)) return;
+    this.#looking.get(feed)?.();
+    this.#looking.delete(feed);
     if (feed.options.interval === 0) this.#eachGroup--;
     if (feed instanceof PrefixFeed) {
       this.#scanning.delete(feed);
@@ -238,9 +259,13 @@ export class PartitionFeeds {
     if (!feed) return;
     this.#scanning.delete(feed);
     if (feed.cursor === undefined) return;
+    if (feed.readThen()) {
+      this.#scanning.add(feed);
+      return;
+    }
     // the dirty are told as of before the step, which shows them as they are now
     this.#copy(undefined);
-    const { found, cursor } = this.#list(feed.prefix, feed.cursor, feed.stepNames);
+    const { found, cursor } = listBelow(this.#parts.partition, feed.prefix, feed.cursor, feed.stepNames);
     if (found.length > 0) feed.stepNames = namesOfStep(found);
     feed.cursor = cursor === 0 ? undefined : cursor;
     this.#copy({ feed, found, told: cursor === 0 ? ALL_SLOTS : cursor });
@@ -249,7 +274,8 @@ export class PartitionFeeds {
 
   /** The next step of a snapshot is wanted, as its reader has taken the last one. */
   wantsStep(feed: PrefixFeed): void {
-    if (feed.cursor !== undefined && this.#feeds.has(feed)) this.#scanning.add(feed);
+    if (feed.cursor === undefined || !this.#feeds.has(feed) || this.#looking.has(feed)) return;
+    this.#scanning.add(feed);
   }
 
   /** The interval is over: what was gathered is to be given to those who have it, by `give`. Where the last one's still is, it is gathered on. */
@@ -413,17 +439,27 @@ export class PartitionFeeds {
     if (feed.options.interval === 0) this.#eachGroup++;
   }
 
-  /** All that a snapshot needs is published. */
-  #beginNames(feed: NameFeed, isPresent: boolean): void {
+  /** Waits for what was at a position, as far as anybody knows. */
+  #look(feed: Feed, wanted: Omit<Wanted, 'partition'>, then: (then: Then | undefined) => void): void {
+    const cancel = this.#parts.look(wanted, (found) => {
+      this.#looking.delete(feed);
+      then(found);
+    });
+    if (cancel) this.#looking.set(feed, cancel);
+    else then(undefined);
+  }
+
+  /** All that a feed of names needs to begin is published. */
+  #beginNames(feed: NameFeed, begin: () => void): void {
     if (!this.#feeds.has(feed) || feed.isComplete) return;
-    if (isPresent) feed.adopt(this.#topics);
-    else feed.begin(this.#topics);
+    begin();
     this.#parts.onNews(feed, true);
   }
 
   /** More counters went at a time than could be told: whoever follows begins anew. */
   #restart(): void {
-    const { sequence } = this.#parts.partition;
+    const { partition } = this.#parts;
+    const { sequence } = partition;
     const then = new Map(this.#copies.flatMap((copy) => [...copy.waits]));
     this.#copies = [];
     this.#prefixes.restart();
@@ -431,9 +467,11 @@ export class PartitionFeeds {
     this.#recent = new Recent(sequence);
     const { names } = this.#topics;
     for (let from = 0; from < names.length; from += DEFAULT_LIMITS.batch) {
-      const some = this.#look(names.slice(from, from + DEFAULT_LIMITS.batch));
+      const some = locate(partition, names.slice(from, from + DEFAULT_LIMITS.batch));
       for (const { name, slot } of some) this.#topics.learn(name, slot);
     }
+    for (const cancel of this.#looking.values()) cancel();
+    this.#looking.clear();
     for (const waits of then) this.#copy(undefined, waits);
     for (const feed of this.#feeds) {
       if (feed instanceof PrefixFeed) {
@@ -441,35 +479,10 @@ export class PartitionFeeds {
         this.#scanning.add(feed);
       }
       feed.restart();
-      if (feed instanceof NameFeed) this.#copy(undefined, [feed, () => this.#beginNames(feed, false)]);
+      if (feed instanceof NameFeed)
+        this.#copy(undefined, [feed, () => this.#beginNames(feed, () => feed.begin(this.#topics))]);
     }
     this.publish();
-  }
-
-  /** Which counter each name has. */
-  #look(names: readonly string[]): Located[] {
-    if (names.length === 0) return [];
-    const { partition } = this.#parts;
-    const writer = new ByteWriter();
-    encodeGet(writer, { keys: names.map((name) => ({ name })) });
-    const status = partition.read(writer.view());
-    if (status !== OK) throw new TallystickError(codeOfStatus(status));
-    return names.map((name, i) => ({ name, slot: partition.slotOfKey(i) }));
-  }
-
-  #list(prefix: string, cursor: number, limit: number): { readonly found: readonly Found[]; readonly cursor: number } {
-    const { partition } = this.#parts;
-    const writer = new ByteWriter();
-    encodeList(writer, { prefix: encodeUtf8(prefix), cursor, limit });
-    const status = partition.list(writer.view());
-    if (status !== OK) throw new TallystickError('INTERNAL', 'A partition does not list.');
-    const reader = new ByteReader(partition.answer);
-    const next = reader.varint();
-    const found: Found[] = [];
-    for (let count = reader.varint(); count > 0; count--) {
-      found.push({ name: reader.name(reader.varint()), value: reader.zigzagBig() });
-    }
-    return { found, cursor: next };
   }
 }
 

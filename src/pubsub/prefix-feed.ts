@@ -1,7 +1,9 @@
 import type { ByteWriter } from '../protocol/bytes.js';
 import { type Told, writeTold } from '../protocol/tail.js';
 import { Feed, type FeedOptions, FRAME_BYTES, type Items } from './feed.js';
+import type { Then } from './hindsight.js';
 import { type Change, type Found, wrapped } from './subscriber.js';
+import { ThenBelow } from './then-below.js';
 
 /** Counters that may wait for a reader that takes nothing, and for one that does: a group of the log may bring very many at a time. */
 const MOST_PENDING = 16_384;
@@ -37,6 +39,8 @@ export class PrefixFeed extends Feed {
   isGathered = false;
   #isOpen = false;
   readonly #pending = new Map<string, Pending>();
+  /** What its reader knows of what the snapshot has not come to, where it goes on from a position that is long past. */
+  #then: ThenBelow | undefined;
 
   constructor(options: FeedOptions, prefix: string) {
     super(options);
@@ -45,6 +49,11 @@ export class PrefixFeed extends Feed {
 
   get pending(): number {
     return this.#pending.size;
+  }
+
+  /** Counters that take memory: those that wait, and those that its snapshot is held against. */
+  get held(): number {
+    return this.#pending.size + (this.#then?.size ?? 0);
   }
 
   /** Whether more waits than is kept for it. `isStuck`: it has taken nothing for a while. */
@@ -79,8 +88,20 @@ export class PrefixFeed extends Feed {
     this.begins = false;
   }
 
+  /** Goes on where its counters were that: its snapshot tells only what is not as it was then. */
+  resumeFrom(then: Extract<Then, { kind: 'prefix' }>): void {
+    this.begins = false;
+    this.#then = new ThenBelow(then);
+  }
+
+  /** Reads on what was there then; whether there was anything left to read. */
+  readThen(): boolean {
+    return this.#then?.read() ?? false;
+  }
+
   /** Begins anew with a snapshot. */
   override restart(): void {
+    this.#then = undefined;
     this.told = 0;
     this.cursor = 0;
     this.owes = true;
@@ -89,7 +110,15 @@ export class PrefixFeed extends Feed {
   }
 
   /** Takes a change of a counter that it follows. */
-  take({ name, value, exists, delta }: Omit<Change, 'slot'>): void {
+  take(change: Omit<Change, 'slot'>): void {
+    const before = this.#then?.take(change.name);
+    if (before === undefined) this.#fold(change);
+    // its reader knows it as it was then, in another slot than it is in now
+    else if (!change.exists || change.value !== before)
+      this.#fold({ ...change, delta: wrapped(change.value - before) });
+  }
+
+  #fold({ name, value, exists, delta }: Omit<Change, 'slot'>): void {
     const pending = this.#pending.get(name);
     if (!pending) {
       this.#pending.set(name, { value, exists, delta, isFound: false });
@@ -102,8 +131,17 @@ export class PrefixFeed extends Feed {
 
   /** Takes what a snapshot found; slots below `told` have been looked at. */
   takeFound(found: readonly Found[], told: number): void {
-    for (const { name, value } of found) this.#pending.set(name, { value, exists: true, delta: 0n, isFound: true });
     this.told = told;
+    if (!this.#then) {
+      for (const { name, value } of found) this.#pending.set(name, { value, exists: true, delta: 0n, isFound: true });
+      return;
+    }
+    // one that it does not know by then was not there, or is gone since and told of
+    for (const { name, value } of found) this.take({ name, value, exists: true, delta: value });
+    if (told !== ALL_SLOTS) return;
+    for (const [name, before] of this.#then.left())
+      this.#fold({ name, value: 0n, exists: false, delta: wrapped(-before) });
+    this.#then = undefined;
   }
 
   protected override write(items: ByteWriter): Items {

@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import type { Client, SubscribeOptions, Subscription, SubscriptionEvent } from '../../src/client/index.js';
 import { clientOfTest } from './clients.js';
-import { type ServerProcess, serverOfTest } from './server-process.js';
+import { PROGRAM, type ServerProcess, serverOfTest } from './server-process.js';
 
 /** Subscriptions over real sockets, and a server that is killed under them. */
 
@@ -84,28 +86,44 @@ describe.each(WAYS)('A subscription over %s', (_, over, options) => {
   });
 });
 
-test('a subscription goes on from the position of another one, and is told where a restart forbids that', async () => {
+async function read(subscription: Subscription<bigint>, count: number): Promise<SubscriptionEvent<bigint>[]> {
+  const events: SubscriptionEvent<bigint>[] = [];
+  while (events.length < count) events.push((await subscription.next()).value as SubscriptionEvent<bigint>);
+  return events;
+}
+
+test('a subscription goes on from the position of another one, before a restart and over it, and so does `tail`', async () => {
   const server = await serverOfTest({ lanes: LANES, partitions: 4 });
   const client = await clientOfTest(server);
-  const names = NAMES.slice(0, 1);
-  await client.increment(NAMES[0] as string, 5);
-  const first = client.subscribe({ names, interval: 0 });
-  await first.next();
+  const increment = (delta: number) => Promise.all(NAMES.map((name) => client.increment(name, delta)));
+  await increment(5);
+  const first = client.subscribe({ names: NAMES, interval: 0 });
+  await read(first, NAMES.length);
+  const { position: from } = first;
   first.close();
-  await client.increment(NAMES[0] as string, 2);
-  const second = client.subscribe({ names, interval: 0, from: first.position });
-  const { value: change } = await second.next();
-  expect(change).toMatchObject({ kind: 'change', name: NAMES[0], value: 7n, delta: 2n });
-  const { position } = second;
-  second.close();
+  await increment(2);
+  const told = (value: bigint, delta: bigint) => NAMES.map((name) => expect.objectContaining({ name, value, delta }));
+  const follows = [{ names: NAMES }, { prefix: 'follow:' }, { all: true }] as const;
+  const expectResumed = async (value: bigint, delta: bigint) => {
+    for (const followed of follows) {
+      const subscription = client.subscribe({ ...followed, interval: 0, from });
+      const events = await read(subscription, NAMES.length);
+      expect(events).toEqual(expect.arrayContaining(told(value, delta)));
+      subscription.close();
+    }
+  };
+  await expectResumed(7n, 2n);
   await server.kill('SIGTERM');
   await server.start();
-  await client.increment(NAMES[0] as string, 1);
-  const third = client.subscribe({ names, interval: 0, from: position });
-  const events: string[] = [];
-  for await (const event of third) {
-    events.push(event.kind);
-    if (event.kind === 'value') break;
-  }
-  expect(events).toEqual(['reset', 'value']);
+  await expectResumed(7n, 2n);
+  await increment(1);
+  await server.crash();
+  await expectResumed(8n, 3n);
+  const flags = ['--server', server.url, '--prefix', 'follow:', '--from', from.toString(), '--limit', '12'];
+  const { stdout } = await promisify(execFile)(process.execPath, [PROGRAM, 'tail', ...flags]);
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(lines.map(({ kind, value, delta }) => [kind, value, delta])).toEqual(NAMES.map(() => ['change', '8', '3']));
 });

@@ -3,6 +3,8 @@ import type { CheckpointOrder, FromCheckpointer, MadeCheckpoint } from '../../sr
 import { Probes } from '../../src/lane/checkpoint-probes.js';
 import { Checkpointer } from '../../src/lane/checkpointer.js';
 import { EFFECT_BYTES, hasEffect, recover } from '../../src/lane/recovery.js';
+import type { FromReplayer, ReplayWish } from '../../src/lane/replay-messages.js';
+import { Replayer } from '../../src/lane/replayer.js';
 import { Chain, Group } from '../../src/log/group.js';
 import type { LogPlace } from '../../src/log/log.js';
 import { firstPlace } from '../../src/log/replay.js';
@@ -10,7 +12,7 @@ import { KERNEL_VERSION, Partition } from '../../src/partition/partition.js';
 import { type Call, Kernel, module } from '../kernel/fixture.js';
 import { MemoryMark } from '../log/lane-bench.js';
 import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
-import { SimDisk, SimLog } from '../log/sim-log.js';
+import { SimDisk, SimLog, type SimSegment } from '../log/sim-log.js';
 import { partitionPlace } from '../log/writer.js';
 import type { Session } from '../model/counter-model.js';
 import { ManualClock } from '../support/manual-clock.js';
@@ -171,6 +173,27 @@ export class CheckpointBench {
     const message = await this.make(await this.order(partition));
     if (message.kind === 'made') return message.checkpoint;
     throw message.kind === 'failed' ? new TallystickError(message.code, message.detail) : new Error(message.kind);
+  }
+
+  /** What a replayer reports of a partition. */
+  async lookBack(
+    partition: number,
+    wanted: readonly ReplayWish[],
+    checkpoints = this.openCheckpoints(),
+  ): Promise<FromReplayer[]> {
+    const heard: FromReplayer[] = [];
+    const report = (message: FromReplayer) => heard.push(message);
+    const replayer = new Replayer({ log: this.#log, checkpoints, kernel: module, report });
+    await replayer.work({ partition, flushed: partitionPlace(this.#flushed, partition), wanted });
+    return heard;
+  }
+
+  /** The log is kept no more up to that record. */
+  drop(records: number): void {
+    const [first, segment] = [...this.logDisk.segments][0] as [number, SimSegment];
+    this.logDisk.segments.delete(first);
+    this.logDisk.segments.set(records + 1, segment);
+    for (const number of segment.records.keys()) if (number <= records) segment.records.delete(number);
   }
 
   /** What a new process makes of the disks. */

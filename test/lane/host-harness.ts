@@ -20,6 +20,7 @@ import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
 import { SimDisk, SimLog } from '../log/sim-log.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { CONFIGURATION, MAP, MODULE, namesOf, PARTITIONS, pass, SHAPE, TestClient } from './lane-harness.js';
+import { replayersOf } from './replaying.js';
 
 export const TAIL_BYTES = 65_536;
 /** Bytes of log that `write` makes, about. */
@@ -84,6 +85,7 @@ export class HostHarness {
       kernel: MODULE,
       clock,
       connectCheckpointer: (hear) => this.#connect(hear),
+      startReplayer: replayersOf({ log, checkpoints, kernel: MODULE }, clock),
       checkpointTailBytes: TAIL_BYTES,
       hotPerSecond: 0,
       quota: undefined,

@@ -2,9 +2,11 @@ import { TallystickError } from '../../src/errors.js';
 import { History } from '../../src/history/history.js';
 import { Days } from '../../src/lane/days.js';
 import { type ServerMap, Session } from '../../src/lane/greeting.js';
+import { HindsightQueue } from '../../src/lane/hindsight-queue.js';
 import { HistoryFeed } from '../../src/lane/history-feed.js';
 import type { HotName } from '../../src/lane/hot-names.js';
 import { Lane } from '../../src/lane/lane.js';
+import type { LaneHostParts } from '../../src/lane/lane-host.js';
 import { createQuota, Quota } from '../../src/lane/quota.js';
 import { configure, recover } from '../../src/lane/recovery.js';
 import type { WaitingLimits } from '../../src/lane/waiting-reads.js';
@@ -52,6 +54,7 @@ import { SimDisk, SimLog } from '../log/sim-log.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { framesOf, type Received } from '../transport/lane-double.js';
 import { MemoryTransport } from '../transport/memory-transport.js';
+import { replayersOf } from './replaying.js';
 
 export const PARTITIONS = [0, 1] as const;
 export const EPOCH = 7;
@@ -114,6 +117,8 @@ export class LaneHarness {
   checkpoints!: SimCheckpoints;
   commit!: GroupCommit;
   lane!: Lane;
+  hindsight!: HindsightQueue;
+  startReplayer!: LaneHostParts['startReplayer'];
   partitions!: ReadonlyMap<number, Partition>;
   #options: HarnessOptions = {};
 
@@ -153,6 +158,11 @@ export class LaneHarness {
     const configuration = { ...CONFIGURATION, classes: this.#options.classes ?? [] };
     configure(this.partitions, this.commit, configuration, clock.wallMilliseconds(), () => {});
     await this.pass(FLUSH_MILLISECONDS * 2);
+    this.hindsight = new HindsightQueue({
+      ...{ commit: this.commit, clock },
+      start: (order, hear) => this.startReplayer(order, hear),
+    });
+    this.startReplayer = replayersOf({ log, checkpoints, kernel: MODULE }, clock);
     this.lane = new Lane({
       lane: 0,
       partitions: this.partitions,
@@ -168,6 +178,7 @@ export class LaneHarness {
       onHot: (hot) => this.hot.push(hot),
       ...(waiting && { waiting }),
       isPoisoned: () => this.poisoned,
+      hindsight: this.hindsight,
       describe: () => ({}),
       describePartition: () => ({}),
     });
@@ -281,7 +292,7 @@ export class TestClient {
     );
   }
 
-  delete(partition: number, request: Omit<DeleteRequest, 'key'>, flags = 0): number {
+  delete(partition: number, request: Omit<DeleteRequest, 'key'> & Partial<DeleteRequest>, flags = 0): number {
     return this.send(Opcode.DELETE, flags | (request.sequence ? Flag.SEQUENCED : 0), partition, (writer) =>
       encodeDelete(writer, { key: { name: NAME[partition] as string }, ...request }),
     );

@@ -13,6 +13,7 @@ import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
 import { SimDisk, SimLog } from '../log/sim-log.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { CONFIGURATION, MAP, MODULE, pass, TestClient } from './lane-harness.js';
+import { replayersOf } from './replaying.js';
 
 /** More than any test writes: there are no checkpoints. */
 const TAIL_BYTES = 2 ** 30;
@@ -100,6 +101,7 @@ export class MeshHarness {
         const checkpointer = new Checkpointer({ log: lane.log, checkpoints, kernel: MODULE, clock, report });
         return (message) => checkpointer.hear(message);
       },
+      startReplayer: replayersOf({ log: lane.log, checkpoints, kernel: MODULE }, clock),
       checkpointTailBytes: TAIL_BYTES,
       hotPerSecond: 0,
       quota: undefined,

@@ -31,7 +31,12 @@ class Bench {
   constructor() {
     this.partition.configure(configuration, START);
     const flushed = () => this.partition.sequence;
-    this.feeds = new PartitionFeeds({ partition: this.partition, flushed, onNews: (feed) => feed.open() });
+    this.feeds = new PartitionFeeds({
+      partition: this.partition,
+      flushed,
+      onNews: (feed) => feed.open(),
+      look: () => undefined,
+    });
   }
 
   follow(match: { readonly names: readonly string[] } | { readonly prefix: string }): Feed {

@@ -74,7 +74,10 @@ export class Reader {
   /** All that it was told, over all of its connections; a reset where it does not go on. */
   readonly heard: (Heard | 'again')[] = [];
   endings = 0;
+  /** How often it was to go on from a position, and was told to begin anew. */
+  begunAnew = 0;
   isStalled = false;
+  #isResuming = false;
   #wire: Wire | undefined;
   #feed = 0;
   #position: number | undefined;
@@ -141,7 +144,8 @@ export class Reader {
       ? { kind: 'names', ...following, keys: names.map((name) => ({ name })) }
       : { kind: 'prefix', ...following, prefix };
     this.heard.push('again');
-    const flags = this.#position === undefined ? 0 : Flag.AFTER;
+    this.#isResuming = this.#position !== undefined;
+    const flags = this.#isResuming ? Flag.AFTER : 0;
     this.#feed = wire.send(Opcode.TAIL, flags, partition, (writer) => encodeTail(writer, request));
   }
 
@@ -159,6 +163,8 @@ export class Reader {
     }
     const answer = decodeTailAnswer(body);
     this.heard.push({ answer, flushed: this.#world.flushed(this.wish.partition) });
+    if (answer.begins && this.#isResuming) this.begunAnew++;
+    this.#isResuming = false;
     if (answer.whole) this.#position = answer.position;
     else if (answer.begins) this.#position = undefined;
   }

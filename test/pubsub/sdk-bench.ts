@@ -15,8 +15,12 @@ export class Bench {
     this.world = world;
   }
 
-  static async start(options: ConnectOptions = {}, classes: readonly CounterClass[] = []): Promise<Bench> {
-    const bench = new Bench(await World.start(classes));
+  static async start(
+    options: ConnectOptions = {},
+    classes: readonly CounterClass[] = [],
+    isLogKept = true,
+  ): Promise<Bench> {
+    const bench = new Bench(await World.start(classes, isLogKept));
     bench.client = await bench.connect(options);
     return bench;
   }

@@ -43,6 +43,7 @@ class Bench {
       },
       epoch: 1,
       isPoisoned: () => false,
+      hindsight: { look: () => undefined },
       settle: () => {},
     });
     const body = bodyOf(encodeTail, { kind: 'names', interval: 0, credit: 64, keys: [{ name: 'a' }] });

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { decodeStatsAnswer, encodeStatsRequest } from '../../src/protocol/control.js';
 import { LANE, Opcode } from '../../src/protocol/opcode.js';
 import { EPOCH, LaneHarness, NAME, namesOf, type TestClient } from '../lane/lane-harness.js';
+import { nothingFound } from '../lane/replaying.js';
 import { codeOfEnd, framesOfFeed, tail, tailNames, tailPrefix, told } from './follower.js';
 
 /** Readers that do not read: what they are told is folded together, bounded, and cut off. Writers notice nothing. */
@@ -67,6 +68,7 @@ describe('A feed without credit', () => {
     expect(await statsOf(harness, client)).toMatchObject({ feeds: 1, pending: 0, cutOff: 1 });
     expect(answers.map((id) => client.added(id).refused)).toEqual([[], [], []]);
     // one change more than is kept: what was so long ago is not known any more
+    harness.startReplayer = nothingFound(harness.clock);
     const tooLate = tailPrefix(client, 0, '', { after: { epoch: EPOCH, sequence: position } });
     await harness.flush();
     expect(framesOfFeed(client, tooLate)[0]?.begins).toBe(true);
@@ -329,6 +331,10 @@ describe('A feed of an interval', () => {
     client.add(0, {});
     await harness.flush();
     expect(harness.partitions.get(0)?.touched.count).toBe(0);
+    const fromLog = tailNames(client, 0, [NAME[0]], { after });
+    await harness.flush();
+    expect(told(client, fromLog)).toEqual([`${NAME[0]}=2(2).`]);
+    harness.startReplayer = nothingFound(harness.clock);
     const late = tailNames(client, 0, [NAME[0]], { after });
     await harness.flush();
     expect(told(client, late)).toEqual([`[${NAME[0]}=2.`]);

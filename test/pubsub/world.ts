@@ -16,6 +16,7 @@ import type { Transport, TransportHandler } from '../../src/transport/transport.
 import { plannerOf } from '../history/homes.js';
 import { SimHistoryDisk, SimTables } from '../history/sim-tables.js';
 import { CONFIGURATION, MAP, MODULE, pass } from '../lane/lane-harness.js';
+import { nothingFound, replayersOf } from '../lane/replaying.js';
 import { FLUSH_MILLISECONDS, MemoryMark } from '../log/lane-bench.js';
 import { SimCheckpointDisk, SimCheckpoints } from '../log/sim-checkpoints.js';
 import { SimDisk, SimLog } from '../log/sim-log.js';
@@ -175,19 +176,24 @@ export class World {
   readonly failures: TallystickError[] = [];
   readonly homes = LANES.map(() => new LaneHome());
   isUp = false;
+  /** How often it was looked back into the log. */
+  replays = 0;
   readonly #classes: readonly CounterClass[];
+  /** Else what is past is known from memory alone. */
+  readonly #isLogKept: boolean;
   #life = new MortalClock(this.clock);
   #logs: SimLog[] = [];
   #hosts: LaneHost[] = [];
   #recovered: readonly number[] = [];
   readonly #pipes = new Set<Pipe>();
 
-  private constructor(classes: readonly CounterClass[]) {
+  private constructor(classes: readonly CounterClass[], isLogKept: boolean) {
     this.#classes = classes;
+    this.#isLogKept = isLogKept;
   }
 
-  static async start(classes: readonly CounterClass[] = []): Promise<World> {
-    const world = new World(classes);
+  static async start(classes: readonly CounterClass[] = [], isLogKept = true): Promise<World> {
+    const world = new World(classes, isLogKept);
     await world.recover();
     return world;
   }
@@ -224,6 +230,7 @@ export class World {
     const checkpoints = new SimCheckpoints(new SimCheckpointDisk(), shape, later);
     const history = new SimTables(historyDisk, later);
     const others = [...LANES.keys()].filter((other) => other !== lane);
+    const start = this.#isLogKept ? replayersOf({ log, checkpoints, kernel: MODULE }, clock) : nothingFound(clock);
     return LaneHost.open({
       ...{ lane, partitions, clock, history, kernel: MODULE },
       configuration: { ...CONFIGURATION, classes: this.#classes },
@@ -233,6 +240,10 @@ export class World {
       connectCheckpointer: (report) => {
         const checkpointer = new Checkpointer({ log, checkpoints, kernel: MODULE, clock, report });
         return (message) => checkpointer.hear(message);
+      },
+      startReplayer: (order, hear) => {
+        this.replays++;
+        return start(order, hear);
       },
       checkpointTailBytes: TAIL_BYTES,
       hotPerSecond: 0,

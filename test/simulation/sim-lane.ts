@@ -7,6 +7,7 @@ import { createRing } from '../../src/lane/ring.js';
 import { decodeBegin } from '../../src/log/begin.js';
 import { compileWasm } from '../../src/wasm.js';
 import { plannerOf } from '../history/homes.js';
+import { replayersOf } from '../lane/replaying.js';
 import { CONFIGURATION, LANES, partitionsOf } from './shape.js';
 import { ProcessClock } from './sim-clock.js';
 import { type LaneDisk, SimMark, WatchedCheckpoints, WatchedHistory, WatchedLog } from './sim-disk.js';
@@ -135,6 +136,7 @@ export class SimLane {
       kernel: KERNEL,
       clock: this.clock,
       connectCheckpointer: (hear) => this.#connectCheckpointer(hear),
+      startReplayer: replayersOf({ log: this.#log, checkpoints: this.#checkpoints, kernel: KERNEL }, this.clock),
       checkpointTailBytes,
       hotPerSecond: 1,
       quota: undefined,
