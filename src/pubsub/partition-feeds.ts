@@ -150,6 +150,7 @@ export class PartitionFeeds {
     if (isPresent) begin(() => feed.adopt(this.#topics));
     else if (!isKnown) anew();
     else {
+      this.#copy(undefined); // changes of its names are known from here on, whoever else comes back while it waits
       this.#look(feed, { position: from, followed: { kind: 'names', names } }, (then) => {
         if (then?.kind === 'names') begin(() => feed.resumeFrom(this.#topics, then.values));
         else anew();

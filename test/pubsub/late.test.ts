@@ -79,6 +79,19 @@ describe('A reader that comes back after a restart', () => {
     expect(told(client, gone)).toEqual(['']);
   });
 
+  it('waits without a gap for whoever comes back meanwhile to where it began to', async () => {
+    const { harness, client, after } = await restarted();
+    harness.startReplayer = () => () => {};
+    const late = tailNames(client, 0, [A], { after });
+    await harness.flush();
+    const sequence = harness.partitions.get(0)?.sequence as number;
+    client.add(0, increments([A]));
+    await harness.flush();
+    const second = tailNames(client, 0, [A], { after: { epoch: EPOCH, sequence } });
+    await harness.flush();
+    expect([late, second].map((feed) => told(client, feed))).toEqual([[], [`${A}=3(1).`]]);
+  });
+
   it('adds up to what there is where much is written, and comes and goes, meanwhile', async () => {
     const harness = await LaneHarness.start();
     const writer = await harness.client();
