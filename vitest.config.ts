@@ -45,6 +45,7 @@ const ONE_NODE = [
   'test/kernel/uniques.test.ts',
   'test/kernel/windows.test.ts',
   'test/lane/checkpointer.test.ts',
+  'test/lane/retention.test.ts',
   'test/load/classes.test.ts',
   'test/load/load.test.ts',
   'test/log/segmented-log.test.ts',
