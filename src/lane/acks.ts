@@ -4,6 +4,7 @@ import { distribution, LATENCY_BOUNDS, microseconds, recordMilliseconds } from '
 import { ByteReader } from '../protocol/bytes.js';
 import type { StatsMap } from '../protocol/control.js';
 import { Opcode } from '../protocol/opcode.js';
+import { SampleDistances } from './sample-distances.js';
 
 /** The mean distance of writes whose time is taken: to take it of all would cost one of a single operation some percent. */
 const SAMPLE = 16;
@@ -22,7 +23,7 @@ export class Acks {
   readonly #applied = { count: 0, latency: microseconds() };
   readonly #refusals = new Map<ErrorCode, number>();
   #skip = 0;
-  #random = 0x9e3779b9;
+  readonly #distances = new SampleDistances(SAMPLE);
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -31,7 +32,7 @@ export class Acks {
   /** To be called when a write has come: when it began, for those whose time is taken. */
   begin(): number | undefined {
     if (this.#skip-- > 0) return undefined;
-    this.#skip = this.#distance() - 1;
+    this.#skip = this.#distances.next() - 1;
     return this.#clock.monotonicMilliseconds();
   }
 
@@ -76,15 +77,5 @@ export class Acks {
     if (status === OK) return;
     const code = codeOfStatus(status);
     this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + 1);
-  }
-
-  /** 1 to 31, 16 in the mean, as in hot-names.ts: at a fixed distance it could be the same write of each wave. */
-  #distance(): number {
-    let x = this.#random;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#random = x;
-    return 1 + ((x >>> 8) % (2 * SAMPLE - 1));
   }
 }

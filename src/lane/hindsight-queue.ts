@@ -107,14 +107,7 @@ export class HindsightQueue implements Hindsight {
     const { flushedPlace } = this.#parts.commit;
     const { group, records, bytes, heads } = flushedPlace;
     const flushed = { group, records, bytes, ...(heads.get(partition) ?? LOG_BEGIN) };
-    const wanted = [...looks].map(
-      ([
-        id,
-        {
-          wanted: { position, followed },
-        },
-      ]) => ({ id, position, followed }),
-    );
+    const wanted = [...looks.values()].map(({ id, wanted: { position, followed } }) => ({ id, position, followed }));
     const run: Run = { looks, stop: () => {} };
     this.#run = run;
     run.stop = this.#parts.start({ partition, flushed, wanted }, (message) => this.#hear(message));

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../clock.js';
 import type { Partition } from '../partition/partition.js';
+import { SampleDistances } from './sample-distances.js';
 
 /**
  * Which counters of a lane take the most operations: a summary of a sample, which a batch pays for with some nanoseconds.
@@ -68,7 +69,7 @@ export class HotNames {
   #hasLast = false;
   /** Operations to pass over. */
   #skip = 0;
-  #random = 0x9e3779b9;
+  readonly #distances = new SampleDistances(SAMPLE);
   #timer: Timer;
 
   constructor(parts: HotNamesParts) {
@@ -81,7 +82,7 @@ export class HotNames {
   take(number: number, partition: Partition): void {
     const { operations } = partition;
     let at = this.#skip;
-    for (; at < operations; at += this.#distance()) {
+    for (; at < operations; at += this.#distances.next()) {
       const slot = partition.slotOfOperation(at);
       if (slot !== undefined) this.#open.add(number * SLOTS + slot);
     }
@@ -124,15 +125,5 @@ export class HotNames {
     const { threshold, warn } = this.#parts;
     const [hottest] = this.top(1);
     if (threshold > 0 && hottest && hottest.perSecond >= threshold) warn(hottest);
-  }
-
-  /** 1 to 127, 64 in the mean: xorshift32 (Marsaglia, 2003). What comes at a fixed distance would be met always or never. */
-  #distance(): number {
-    let x = this.#random;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#random = x;
-    return 1 + ((x >>> 8) % (2 * SAMPLE - 1));
   }
 }
