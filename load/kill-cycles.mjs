@@ -1,13 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from '../dist/client/index.js';
-import { openCheckpoints } from '../dist/log/lane-storage.js';
-import { KERNEL_VERSION } from '../dist/partition/partition.js';
 import { wrongHistories } from './compare-histories.mjs';
 import { Backups } from './kill-backups.mjs';
+import { Checkpoints } from './kill-checkpoints.mjs';
 import { KilledServer } from './killed-server.mjs';
-import { killFromThread } from './killer.mjs';
+import { killFromThread, killInCheckpoint } from './killer.mjs';
 import { freePorts } from './ports.mjs';
 import { compareWithReplay } from './replay.mjs';
 import { RESTARTING_CLASSES, restartingCounters } from './restarting-counters.mjs';
@@ -26,14 +25,14 @@ const LONGEST_RECOVERY_MILLISECONDS = 1_500;
 const READ_AT_A_TIME = 5_000;
 /** Of what is compared in the end, on a machine that does much else. */
 const TIMEOUT_MILLISECONDS = 120_000;
-/** Every counter has a history, in which late increments come one by one. */
 /** An hour of the server's is 3.6 s then, and a day 86 s. */
 const CLOCK_TIMES = 1_000;
+/** Every counter has a history, in which late increments come one by one. */
 const CLASSES = [{ pattern: '*', history: true, lateness: 'any' }];
 
 /**
  * @param config  more of the server's configuration
- * @param interrupted  how many of the kills must have come while a checkpoint was being written
+ * @param interrupted  how many checkpoints must have been interrupted: kills after the first `cycles` wait for one until they were
  * @param kinds  what else is going on, in turns: nothing (`load`), a backup (`backup`), a backup that is killed too (`both`), or the
  * recovery, in which the server is killed once more (`recovery`)
  * @param isFast  whether the server's clock runs so fast that hours close, counters come to their end, days begin, and histories are rolled up
@@ -71,7 +70,9 @@ export async function killCycles({
     const all = [];
     while (!isEnough(all, cycles, interrupted)) {
       const kind = kinds[all.length % kinds.length];
-      const cycle = await killOnce({ workloads, server, inFlight, dataDir, backups, kind });
+      // Chance alone would leave it open how many kills are needed.
+      const isAimed = all.length >= cycles && sum(all, 'interrupted') < interrupted;
+      const cycle = await killOnce({ workloads, server, inFlight, dataDir, backups, kind, isAimed });
       all.push(cycle);
       onCycle(cycle, all);
     }
@@ -115,23 +116,25 @@ export async function killCycles({
 }
 
 /**
- * So many cycles that count; and then on, for up to three times as many, until a third of them show a dedup hit, and enough of
- * them interrupted a checkpoint.
+ * So many cycles that count; then on until enough of them interrupted a checkpoint, and, for up to three times as many, until a
+ * third of them show a dedup hit.
  */
 function isEnough(all, cycles, interrupted) {
   const counted = all.filter(({ inFlight }) => inFlight > 0);
   const hits = counted.filter(({ repeated }) => repeated > 0);
-  const isShown = 3 * hits.length >= counted.length && sum(all, 'interrupted') >= interrupted;
-  return counted.length >= cycles && (isShown || counted.length >= 3 * cycles);
+  const isShown = 3 * hits.length >= counted.length || counted.length >= 3 * cycles;
+  return counted.length >= cycles && isShown && sum(all, 'interrupted') >= interrupted;
 }
 
-async function killOnce({ workloads, server, inFlight: counter, dataDir, backups, kind }) {
+async function killOnce({ workloads, server, inFlight: counter, dataDir, backups, kind, isAimed }) {
   const { child, exited } = server;
   await roundOf(workloads);
   const repeatedBefore = sum(workloads, 'repeated');
   const hasBackup = kind === 'backup' || kind === 'both';
   if (hasBackup) await backups.begin(dataDir);
-  const inFlight = await killFromThread(child.pid, Math.random() * LONGEST_BEFORE_KILL_MILLISECONDS, counter);
+  const inFlight = isAimed
+    ? await killInCheckpoint(child.pid, dataDir, counter)
+    : await killFromThread(child.pid, Math.random() * LONGEST_BEFORE_KILL_MILLISECONDS, counter);
   await exited;
   if (hasBackup) await backups.end(kind === 'both');
   const { interrupted } = await checkpointsIn(dataDir);
@@ -147,25 +150,10 @@ const sum = (workloads, key) => workloads.reduce((total, workload) => total + wo
 
 /** The checkpoints of a dead server: how many were made, and in how many lanes one was being written. */
 async function checkpointsIn(dataDir) {
-  const { lanes } = JSON.parse(readFileSync(join(dataDir, 'tallystick.json'), 'utf8'));
-  let made = 0;
-  let interrupted = 0;
-  for (const [lane, partitions] of lanes.entries()) {
-    const checkpoints = await openCheckpoints(join(dataDir, `lane-${lane}`), {
-      partitions,
-      kernelVersion: KERNEL_VERSION,
-    });
-    let pages = 0;
-    for (const partition of partitions) {
-      const manifest = checkpoints.manifest(partition);
-      made += manifest?.generation ?? 0;
-      pages += manifest?.pages.length ?? 0;
-    }
-    // Pages that no manifest names are of a checkpoint that was not finished.
-    if (checkpoints.stats().pagesStored > pages) interrupted++;
-    await checkpoints.close();
-  }
-  return { made, interrupted };
+  const checkpoints = new Checkpoints(dataDir);
+  const counts = { made: checkpoints.made(), interrupted: checkpoints.unfinished() };
+  await checkpoints.close();
+  return counts;
 }
 
 /** Each counter, and its history, against what was acknowledged of it by all clients together. */
