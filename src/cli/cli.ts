@@ -18,8 +18,8 @@ import { statsCommand } from './stats.js';
 import { seeCommand, uniquesCommand } from './uniques.js';
 import { rateCommand, windowCommand } from './window-commands.js';
 
-export type { CliClient, Connect } from './client.js';
 export type { CliIo } from './io.js';
+export type { CliClient, Connect } from './sdk.js';
 
 /**
  * The command line.

@@ -1,15 +1,7 @@
 import { Argument, type Command } from 'commander';
-import {
-  type CliClient,
-  type ConnectionOptions,
-  changing,
-  clientCommand,
-  parseInteger,
-  READ_ONLY,
-  type StepOptions,
-  withClient,
-} from './client.js';
+import { type ConnectionOptions, changing, clientCommand, parseInteger, READ_ONLY, withClient } from './client.js';
 import { type CliIo, escaped, linesFrom, table } from './io.js';
+import type { CliClient, StepOptions } from './sdk.js';
 
 /** Names in one call of the SDK, which makes batches of them. */
 const NAMES_PER_READ = 10_000;

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
-import { type ConnectionOptions, changing, clientCommand, type ToldExpiry, withClient } from './client.js';
+import { type ConnectionOptions, changing, clientCommand, withClient } from './client.js';
 import { type CliIo, iso } from './io.js';
+import type { ToldExpiry } from './sdk.js';
 
 interface ExpireOptions extends ConnectionOptions {
   readonly after?: string;

@@ -4,9 +4,10 @@ import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Command, Option } from 'commander';
 import { TallystickError } from '../errors.js';
-import { type CliClient, type ConnectionOptions, clientCommand, READ_ONLY, withClient } from './client.js';
+import { type ConnectionOptions, clientCommand, READ_ONLY, withClient } from './client.js';
 import { type CliIo, Lines, table } from './io.js';
 import { Progress } from './progress.js';
+import type { CliClient } from './sdk.js';
 import { rate } from './summary.js';
 import { ENTRY_FORMATS, type EntryFormat, entryLine, formatOf, headerLine } from './transfer/entries.js';
 

@@ -1,19 +1,10 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { Position } from '../client/position.js';
 import { TallystickError } from '../errors.js';
-import {
-  type CliClient,
-  type ConnectionOptions,
-  clientCommand,
-  READ_ONLY,
-  type ToldEvent,
-  type ToldKind,
-  type ToldWindow,
-  type UniqueCount,
-  withClient,
-} from './client.js';
+import { type ConnectionOptions, clientCommand, READ_ONLY, withClient } from './client.js';
 import { type CliIo, escaped } from './io.js';
 import { LiveLines, LiveTable } from './live.js';
+import type { CliClient, ToldEvent, ToldKind, ToldWindow, UniqueCount } from './sdk.js';
 import { numberOf, uniquesJson } from './uniques.js';
 import { rateShown, windowShown } from './window-commands.js';
 

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import { type ConnectionOptions, clientCommand, READ_ONLY, type ToldPoint, withClient } from './client.js';
+import { type ConnectionOptions, clientCommand, READ_ONLY, withClient } from './client.js';
 import { type CliIo, iso, table } from './io.js';
+import type { ToldPoint } from './sdk.js';
 
 interface ReadOptions extends ConnectionOptions {
   readonly json?: boolean;

@@ -1,10 +1,11 @@
 import { type Command, Option } from 'commander';
 import { TallystickError } from '../errors.js';
-import { type CliClient, type ConnectionOptions, clientCommand, withClient } from './client.js';
+import { type ConnectionOptions, clientCommand, withClient } from './client.js';
 import { Failure } from './failure.js';
 import { openInput } from './ingest/input.js';
 import { type CliIo, table } from './io.js';
 import { Progress } from './progress.js';
+import type { CliClient } from './sdk.js';
 import { errorOf, rate, unusable } from './summary.js';
 import { ENTRY_FORMATS, type EntryFormat, formatOf } from './transfer/entries.js';
 import { Import } from './transfer/import.js';

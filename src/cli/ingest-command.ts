@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { TallystickError } from '../errors.js';
-import { type CliClient, type ConnectionOptions, clientCommand, withClient } from './client.js';
+import { type ConnectionOptions, clientCommand, withClient } from './client.js';
 import { Failure } from './failure.js';
 import { Ingest } from './ingest/ingest.js';
 import { openInput } from './ingest/input.js';
@@ -17,6 +17,7 @@ import {
 } from './ingest/template.js';
 import type { CliIo } from './io.js';
 import { Progress } from './progress.js';
+import type { CliClient } from './sdk.js';
 import { humanSummary, jsonSummary } from './summary.js';
 
 interface IngestOptions extends ConnectionOptions {

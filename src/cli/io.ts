@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../clock.js';
-import type { Connect } from './client.js';
+import type { Connect } from './sdk.js';
 
 /** All that a command touches outside of itself. */
 export interface CliIo {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import { type ConnectionOptions, changing, clientCommand, READ_ONLY, type UniqueCount, withClient } from './client.js';
+import { type ConnectionOptions, changing, clientCommand, READ_ONLY, withClient } from './client.js';
 import { type CliIo, escaped, linesFrom, table } from './io.js';
+import type { UniqueCount } from './sdk.js';
 
 /** Items in one call of the SDK, which makes batches of them. */
 const ITEMS_PER_CALL = 10_000;

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import { type ConnectionOptions, clientCommand, READ_ONLY, type ToldWindow, withClient } from './client.js';
+import { type ConnectionOptions, clientCommand, READ_ONLY, withClient } from './client.js';
 import { type CliIo, escaped, iso, table } from './io.js';
+import type { ToldWindow } from './sdk.js';
 
 interface WindowCommandOptions extends ConnectionOptions {
   readonly last: string;

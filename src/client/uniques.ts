@@ -1,5 +1,6 @@
 import { ABSENT, codeOfStatus, OK, TallystickError } from '../errors.js';
 import { Opcode } from '../protocol/opcode.js';
+import type { UniqueItems } from '../protocol/sketch.js';
 import { countUnion, STANDARD_ERROR } from '../protocol/sketch.js';
 import {
   decodeUniquesAnswer,
@@ -7,7 +8,6 @@ import {
   MOST_UNIQUES,
   MOST_UNIQUES_WITHIN,
   type UniqueCount,
-  type UniqueItems,
   type UniquesAnswer,
   type UniquesWindow,
   type Wanted,

@@ -4,7 +4,8 @@ import { encodeExpire } from '../protocol/expiry.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { partitionOf } from '../protocol/partition-hash.js';
 import { encodeDelete, encodeSet } from '../protocol/request.js';
-import { encodeMerge, type Seen, type UniqueItems } from '../protocol/uniques.js';
+import type { UniqueItems } from '../protocol/sketch.js';
+import { encodeMerge, type Seen } from '../protocol/uniques.js';
 import { Batch, type BatchKind } from './batch.js';
 import { PLAIN, PLAIN_APPLIED, VALUED, VALUED_APPLIED } from './batcher.js';
 import {

@@ -1,5 +1,3 @@
-import type { UniqueItems } from './uniques.js';
-
 /**
  * Sketches of unique items as answers bring them, united by a client whose names lie in several partitions. The registers and the
  * estimator are those of the kernel (src/kernel/sketch.ts is the essay): the same items give the same number here and there.
@@ -12,6 +10,11 @@ const ALPHA = 1 / (2 * Math.LN2);
 
 /** Of an estimate, relative: sqrt(3 ln 2 - 1) / sqrt(16,384). */
 export const STANDARD_ERROR = Math.sqrt(3 * Math.LN2 - 1) / 128;
+
+/** The items of a union: their hashes, or the registers of a sketch of them. */
+export type UniqueItems =
+  | { readonly hashes: readonly bigint[]; readonly registers?: never }
+  | { readonly registers: Uint8Array; readonly hashes?: never };
 
 /** How many different items there are in all; exact where all of them are known by their hashes. */
 export function countUnion(parts: readonly UniqueItems[]): { count: number; exact: boolean } {

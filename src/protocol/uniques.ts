@@ -19,7 +19,7 @@ import {
   writeKeys,
 } from './request.js';
 import { type Progress, type Refused, readProgress, readRefused, writeProgress, writeRefused } from './response.js';
-import { SKETCH_BYTES } from './sketch.js';
+import { SKETCH_BYTES, type UniqueItems } from './sketch.js';
 
 /** An item that was seen under a name. */
 export interface Sighting {
@@ -76,11 +76,6 @@ export interface UniqueCount {
   readonly exact: boolean;
   readonly count: number;
 }
-
-/** The items of a union: their hashes, or the registers of a sketch of them. */
-export type UniqueItems =
-  | { readonly hashes: readonly bigint[]; readonly registers?: never }
-  | { readonly registers: Uint8Array; readonly hashes?: never };
 
 export interface UniquesAnswer extends Progress {
   readonly wanted: Wanted;

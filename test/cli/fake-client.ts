@@ -1,5 +1,5 @@
 import type { CliClient, Connect } from '../../src/cli/cli.js';
-import type { StepOptions, ToldExpiry, UniqueCount } from '../../src/cli/client.js';
+import type { StepOptions, ToldExpiry, UniqueCount } from '../../src/cli/sdk.js';
 import { TallystickError } from '../../src/errors.js';
 import { type FakeServer, FakeTarget } from './fake-target.js';
 

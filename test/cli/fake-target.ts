@@ -1,6 +1,6 @@
-import type { ToldPoint } from '../../src/cli/client.js';
 import type { Operation } from '../../src/cli/ingest/aggregate.js';
-import type { IngestTarget } from '../../src/cli/ingest/ingest.js';
+import type { IngestTarget } from '../../src/cli/ingest/target.js';
+import type { ToldPoint } from '../../src/cli/sdk.js';
 import type { FailedOperation } from '../../src/client/index.js';
 import { TallystickError } from '../../src/errors.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ToldEvent } from '../../src/cli/client.js';
+import type { ToldEvent } from '../../src/cli/sdk.js';
 import { cli } from './command-line.js';
 import { FakeServer } from './fake-target.js';
 

@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { ABSENT, ERRORS, OK } from '../../src/errors.js';
 import { encodeUtf8 } from '../../src/protocol/bytes.js';
 import { Opcode } from '../../src/protocol/opcode.js';
+import type { UniqueItems } from '../../src/protocol/sketch.js';
 import { SKETCH_BYTES } from '../../src/protocol/sketch.js';
-import type { UniqueItems } from '../../src/protocol/uniques.js';
 import { idOf, Kernel, NOBODY, replay } from './fixture.js';
 
 const MERGE = Opcode.MERGE;

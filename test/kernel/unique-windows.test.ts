@@ -6,7 +6,8 @@ import { Kind } from '../../src/partition/partition.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Flag } from '../../src/protocol/opcode.js';
 import { writeNameKey } from '../../src/protocol/request.js';
-import type { UniqueCount, UniqueItems, UniquesWindow } from '../../src/protocol/uniques.js';
+import type { UniqueItems } from '../../src/protocol/sketch.js';
+import type { UniqueCount, UniquesWindow } from '../../src/protocol/uniques.js';
 import { type configuration, Kernel, NOBODY, replay, START } from './fixture.js';
 import { DAY, HOUR, itemOf, range } from './once-calls.js';
 

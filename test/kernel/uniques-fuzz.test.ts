@@ -6,8 +6,9 @@ import { ByteWriter } from '../../src/protocol/bytes.js';
 import { encodeOnce } from '../../src/protocol/once.js';
 import { Opcode } from '../../src/protocol/opcode.js';
 import { writeNameKey } from '../../src/protocol/request.js';
+import type { UniqueItems } from '../../src/protocol/sketch.js';
 import { SKETCH_BYTES } from '../../src/protocol/sketch.js';
-import { encodeMerge, encodeSee, encodeUniques, type UniqueItems } from '../../src/protocol/uniques.js';
+import { encodeMerge, encodeSee, encodeUniques } from '../../src/protocol/uniques.js';
 import { bodyOf, Kernel, NOBODY, replay, START } from './fixture.js';
 
 const key = fc.oneof(

@@ -3,8 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { ABSENT, ERRORS, OK } from '../../src/errors.js';
 import { encodeUtf8 } from '../../src/protocol/bytes.js';
 import { Flag } from '../../src/protocol/opcode.js';
+import type { UniqueItems } from '../../src/protocol/sketch.js';
 import { countUnion, SKETCH_BYTES } from '../../src/protocol/sketch.js';
-import type { Seen, UniqueItems } from '../../src/protocol/uniques.js';
+import type { Seen } from '../../src/protocol/uniques.js';
 import { type configuration, differences, idOf, Kernel, replay } from './fixture.js';
 
 const full = ERRORS.MEMORY_FULL.status;

@@ -6,6 +6,7 @@ import * as once from '../../src/protocol/once.js';
 import { Flag } from '../../src/protocol/opcode.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
+import type { UniqueItems } from '../../src/protocol/sketch.js';
 import * as tail from '../../src/protocol/tail.js';
 import * as uniques from '../../src/protocol/uniques.js';
 import * as window from '../../src/protocol/window.js';
@@ -61,7 +62,7 @@ const uniqueCount: fc.Arbitrary<uniques.UniqueCount> = fc.oneof(
   fc.record({ status: fc.constant(0), exact: fc.boolean(), count }),
   fc.record({ status, exact: fc.constant(true), count: fc.constant(0) }),
 );
-const hashes: fc.Arbitrary<uniques.UniqueItems> = fc.record({ hashes: many(fc.bigInt(0n, 2n ** 64n - 1n)) });
+const hashes: fc.Arbitrary<UniqueItems> = fc.record({ hashes: many(fc.bigInt(0n, 2n ** 64n - 1n)) });
 const sketch: fc.Arbitrary<NonNullable<uniques.UniquesAnswer['sketch']>> = fc.oneof(hashes, fc.record({ status }));
 
 const following = {

@@ -1,7 +1,6 @@
-import type { FailedOperation } from '../../client/index.js';
 import type { Clock, Timer } from '../../clock.js';
 import { TallystickError } from '../../errors.js';
-import { Aggregate, type Operation } from './aggregate.js';
+import { Aggregate } from './aggregate.js';
 import { csvFields, csvRecordEnd } from './csv.js';
 import { Cursors, HEAD_BYTES, inputShorter, lineGrown, type Place, START } from './cursor.js';
 import type { Input } from './input.js';
@@ -9,22 +8,7 @@ import { lineEnd, RecordSplitter } from './lines.js';
 import { Outbox } from './outbox.js';
 import { Plan, type Recipe } from './plan.js';
 import { Unreadable } from './record.js';
-
-/** What an ingest needs of the SDK's client. */
-export interface IngestTarget {
-  readonly partitions: number;
-  /** By partition, what the last batch with a cursor of this producer left there. */
-  readonly cursors: ReadonlyMap<number, Uint8Array>;
-  partitionOf(name: string): number;
-  /** Says that items were seen under a name; rejects where any of them could not be counted. */
-  see(name: string, items: readonly string[]): Promise<unknown>;
-  /** Applies one batch exactly once, also through reconnects; rejects if it had to give up. */
-  batchTo(
-    partition: number,
-    operations: readonly Operation[],
-    options: { readonly values: false; readonly cursor?: Uint8Array },
-  ): Promise<readonly FailedOperation[]>;
-}
+import type { IngestTarget } from './target.js';
 
 export interface IngestOptions {
   readonly recipe: Recipe;

@@ -1,7 +1,7 @@
 import type { FailedOperation } from '../../client/index.js';
 import { type ErrorCode, TallystickError } from '../../errors.js';
 import type { Operation, Pending } from './aggregate.js';
-import type { IngestTarget } from './ingest.js';
+import type { IngestTarget } from './target.js';
 
 /** An increment that the server refused for good, while the rest of its batch was applied. */
 export interface Refusal {
