@@ -46,7 +46,10 @@ export function configOptions(): Option[] {
 
 async function serve(config: Config): Promise<void> {
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
-  const server = await startServer(config, (hot) => log.warn(hot, 'a counter is hot'));
+  const server = await startServer(config, {
+    onHot: (hot) => log.warn(hot, 'a counter is hot'),
+    onLookFailed: ({ code, detail }) => log.warn({ code, detail }, 'a reader could not be shown what it missed'),
+  });
   server.failed.then(
     (error) => {
       log.fatal({ code: error.code }, error.message);

@@ -32,6 +32,13 @@ export interface Server {
   close(): Promise<void>;
 }
 
+export interface Warnings {
+  /** Every ten seconds: of a counter that takes `hotPerSecond` operations a second or more. */
+  readonly onHot: (hot: HotName) => void;
+  /** Who was to go on from a position that only the log knows begins anew instead. */
+  readonly onLookFailed: (error: TallystickError) => void;
+}
+
 /** The version of the package. */
 export const VERSION: string = (
   JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -41,24 +48,24 @@ export const VERSION: string = (
  * Starts a server and resolves when it serves.
  *
  * @param options any keys of the configuration (docs in README.md); missing ones have their defaults
- * @param onHot is told every ten seconds of a counter that takes `hotPerSecond` operations a second or more
+ * @param warnings what is called where something is worth a look and the server goes on
  * @throws TallystickError CONFIG_INVALID, DIRECTORY_IN_USE, DIRECTORY_INVALID, LOG_CORRUPT
  */
 export async function startServer(
   options: ConfigInput | Config = {},
-  onHot: (hot: HotName) => void = () => {},
+  warnings: Partial<Warnings> = {},
 ): Promise<Server> {
   const config = loadConfig(options);
   const directory = DataDirectory.open(config.dataDir, config, defaultShape());
   try {
-    return await serve(config, directory, onHot);
+    return await serve(config, directory, { onHot: () => {}, onLookFailed: () => {}, ...warnings });
   } catch (error) {
     directory.close();
     throw error;
   }
 }
 
-async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotName) => void): Promise<Server> {
+async function serve(config: Config, directory: DataDirectory, warnings: Warnings): Promise<Server> {
   const { manifest } = directory;
   const create = manifest.state === 'creating';
   const { lanes } = directory;
@@ -93,7 +100,7 @@ async function serve(config: Config, directory: DataDirectory, onHot: (hot: HotN
       },
       hotPerSecond: config.hotPerSecond,
       quotaPerSecond: config.quotaPerSecond,
-      onHot,
+      ...warnings,
       map: { server: `tallystick/${VERSION}`, epoch: manifest.epoch, limits: DEFAULT_LIMITS, ...rulesOf(config) },
       onFailed: tellFailed,
     },

@@ -3,8 +3,8 @@ import { asTallystickError, TallystickError } from '../errors.js';
 import type { CheckpointManifest } from '../log/checkpoint.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { microseconds, percentiles, recordMilliseconds } from '../log/histogram.js';
-import type { Log, LogPlace, PartitionPlace } from '../log/log.js';
-import { LOG_BEGIN } from '../log/replay.js';
+import type { Log, PartitionPlace } from '../log/log.js';
+import { LOG_BEGIN, placeOfPartition } from '../log/replay.js';
 import { PAGE_BYTES, type Partition } from '../partition/partition.js';
 import type { StatsMap } from '../protocol/control.js';
 import type { FromCheckpointer, MadeCheckpoint, ToCheckpointer } from './checkpoint-messages.js';
@@ -213,7 +213,7 @@ export class CheckpointSchedule {
   #settle({ partition, sequence, taken: probes }: Probes): void {
     const { commit, isIn } = this.#parts;
     if (commit.flushedSequence(partition) < sequence) return;
-    this.#place ??= placeOf(commit.flushedPlace, partition);
+    this.#place ??= placeOfPartition(commit.flushedPlace, partition);
     const place = this.#place;
     if (!isIn(partition, place.sequence)) return;
     this.#state = 'ordered';
@@ -315,8 +315,4 @@ export class CheckpointSchedule {
   #knownOf(partition: number): Known {
     return this.#known.get(partition) ?? { place: LOG_BEGIN, milliseconds: 0, pages: 0 };
   }
-}
-
-function placeOf({ heads, group, records, bytes }: LogPlace, partition: number): PartitionPlace {
-  return { group, records, bytes, ...(heads.get(partition) ?? LOG_BEGIN) };
 }

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../clock.js';
 import type { LogPlace } from '../log/log.js';
-import { LOG_BEGIN } from '../log/replay.js';
+import { placeOfPartition } from '../log/replay.js';
 import type { StatsMap } from '../protocol/control.js';
 import type { Hindsight, Then, Wanted } from '../pubsub/hindsight.js';
 import type { FromReplayer, ReplayOrder } from './replay-messages.js';
@@ -104,9 +104,7 @@ export class HindsightQueue implements Hindsight {
     const { partition } = first.wanted;
     const looks = new Map([...this.#waiting].filter(([, { wanted }]) => wanted.partition === partition));
     for (const id of looks.keys()) this.#waiting.delete(id);
-    const { flushedPlace } = this.#parts.commit;
-    const { group, records, bytes, heads } = flushedPlace;
-    const flushed = { group, records, bytes, ...(heads.get(partition) ?? LOG_BEGIN) };
+    const flushed = placeOfPartition(this.#parts.commit.flushedPlace, partition);
     const wanted = [...looks.values()].map(({ id, wanted: { position, followed } }) => ({ id, position, followed }));
     const run: Run = { looks, stop: () => {} };
     this.#run = run;

@@ -66,9 +66,13 @@ function startReplayer(order: ReplayOrder, hear: (message: FromReplayer) => void
   const { lane, path, partitions } = options;
   const workerData: ReplayThreadOptions = { path, partitions, order };
   const worker = new Worker(new URL('./replay-thread.js', import.meta.url), { workerData, name: `replay ${lane}` });
-  worker.on('message', hear);
-  worker.on('error', (error: unknown) => hear({ kind: 'failed', code: 'INTERNAL', detail: String(error) }));
-  worker.on('exit', () => hear({ kind: 'ended' }));
+  const pass = (message: FromReplayer): void => {
+    if (message.kind === 'failed') tell({ ...message, kind: 'lookFailed' });
+    hear(message);
+  };
+  worker.on('message', pass);
+  worker.on('error', (error: unknown) => pass({ kind: 'failed', code: 'INTERNAL', detail: String(error) }));
+  worker.on('exit', () => pass({ kind: 'ended' }));
   return () => worker.postMessage('stop');
 }
 

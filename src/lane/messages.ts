@@ -69,6 +69,8 @@ export type ToLane =
 export type FromLane =
   | ({ readonly kind: 'listening' } & LaneStatus)
   | { readonly kind: 'hot'; readonly hot: HotName }
+  /** Of a look back into the log, which only its reader is the worse for. */
+  | { readonly kind: 'lookFailed'; readonly code: ErrorCode; readonly detail: string }
   | { readonly kind: 'drained' }
   /** An error, as its code and its own part of the message. */
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string };

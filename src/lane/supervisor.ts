@@ -45,6 +45,8 @@ export interface SupervisorOptions {
   readonly hotPerSecond: number;
   readonly quotaPerSecond: number;
   readonly onHot: (hot: HotName) => void;
+  /** A lane could not look back into its log for a reader, who then begins anew. */
+  readonly onLookFailed: (error: TallystickError) => void;
   readonly map: Omit<ServerMap, 'lanes' | 'webSocketLanes' | 'partitions'>;
   /** Called once when the state becomes `failed`. */
   readonly onFailed: (error: TallystickError) => void;
@@ -204,6 +206,8 @@ export class Supervisor {
   #hear(thread: LaneThread, message: FromLane): void {
     if (message.kind === 'listening') thread.listening.resolve(message);
     else if (message.kind === 'hot') this.#options.onHot(message.hot);
+    else if (message.kind === 'lookFailed')
+      this.#options.onLookFailed(new TallystickError(message.code, message.detail));
     else if (message.kind === 'failed') this.#fail(new TallystickError(message.code, message.detail));
     else {
       thread.isDrained = true;

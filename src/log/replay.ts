@@ -13,6 +13,11 @@ export function firstPlace({ partitions }: LogShape): LogPlace {
   return { group: 0, records: 0, bytes: 0, heads };
 }
 
+/** Where one partition of a log stands. */
+export function placeOfPartition({ group, records, bytes, heads }: LogPlace, partition: number): PartitionPlace {
+  return { group, records, bytes, ...(heads.get(partition) ?? LOG_BEGIN) };
+}
+
 /**
  * Takes the records of a log one by one from a place on, verifies each and its place, and hands the entries out whole.
  * After it has thrown it is of no use any more.

@@ -1,6 +1,6 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect } from 'tallystick';
+import { connect, type SubscriptionEvent, type TallystickError } from 'tallystick';
 import { startServer } from 'tallystick/server';
 import { expect, onTestFinished, test } from 'vitest';
 import { freePorts } from '../../load/ports.mjs';
@@ -55,6 +55,31 @@ test('a server whose directory another one took while it started does not serve,
   expect(await client.increment('x')).toBe(1n);
   await client.close();
   await server.close();
+});
+
+test('a reader who needs a log that cannot be read begins anew, and the server says why', async () => {
+  const options = { dataDir: directoryOfTest(), port: 0, lanes: 1, partitions: 1, log: 'files' } as const;
+  const first = await startServer(options);
+  const writer = await connect(first.url);
+  await writer.increment('x');
+  const { position } = (await writer.subscribe({ names: ['x'] }).next()).value as SubscriptionEvent<bigint>;
+  await writer.increment('x');
+  await writer.close();
+  await first.close();
+
+  // What the server has done by now it knows from its log alone
+  const failures: TallystickError[] = [];
+  const second = await startServer(options, { onLookFailed: (error) => failures.push(error) });
+  const lane = join(options.dataDir, 'lane-0');
+  const log = join(lane, readdirSync(lane).find((name) => name.endsWith('.seg')) as string);
+  writeFileSync(log, readFileSync(log).fill(0));
+  const reader = await connect(second.url, { producer: false });
+  const subscription = reader.subscribe({ names: ['x'], from: position });
+  expect((await subscription.next()).value).toMatchObject({ kind: 'reset' });
+  expect((await subscription.next()).value).toMatchObject({ kind: 'value', value: 2n });
+  expect(failures).toMatchObject([{ code: 'LOG_CORRUPT' }]);
+  await reader.close();
+  await second.close();
 });
 
 test('options that are not usable are refused before anything is made', async () => {
