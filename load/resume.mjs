@@ -35,13 +35,30 @@ const ROUNDS_LEFT = 4;
 const WATCHED_PATHS = 512;
 const READ_AT_A_TIME = 5_000;
 const TIMEOUT_MILLISECONDS = 120_000;
+/** How often a log that was too short gives way to one of twice the lines. */
+const LONGER_LOGS = 4;
+
+/** All was counted before a kill came: how soon is a matter of the machine and of what else it does. */
+class TooLate extends Error {}
+
+/** Runs with longer and longer logs, until each kill comes while the ingest is unfinished. */
+async function resumeUntilKilled({ lines, ...options }) {
+  for (let longer = 0; ; longer++) {
+    try {
+      return await resume({ ...options, lines: lines * 2 ** longer });
+    } catch (error) {
+      if (!(error instanceof TooLate) || longer === LONGER_LOGS) throw error;
+      console.error(`${error.message} The next log is twice as long.`);
+    }
+  }
+}
 
 /**
  * One run.
  *
  * @param onKill called after each kill with its row of the table
- * @returns the report; `wrong` lists what is not as it must be, and is empty if all is well
- * @throws if a kill could not be made while the ingest was unfinished
+ * @returns the report and its kills; `wrong` lists what is not as it must be, and is empty if all is well
+ * @throws TooLate if a kill could not be made while the ingest was unfinished
  */
 async function resume({ lines, kills, seed, onKill = () => {} }) {
   const directory = mkdtempSync(join(tmpdir(), 'tallystick-resume-'));
@@ -54,10 +71,12 @@ async function resume({ lines, kills, seed, onKill = () => {} }) {
   process.once('exit', atExit);
   try {
     await run.start();
+    const made = [];
     for (const [index, point] of pointsOf(kills, last, next).entries()) {
-      onKill(await run.killAt(point, VICTIMS[index % VICTIMS.length]));
+      made.push(await run.killAt(point, VICTIMS[index % VICTIMS.length]));
+      onKill(made.length, made.at(-1));
     }
-    return await run.finish();
+    return { ...(await run.finish()), kills: made };
   } finally {
     process.off('exit', atExit);
     await run.end();
@@ -117,14 +136,14 @@ class Run {
     if (dies.ingest) this.ingest.child.kill('SIGKILL');
     if (dies.server) await diedByKill(this.server, 'server');
     if (dies.ingest) await diedByKill(this.ingest, 'ingest');
-    if (!dies.ingest && hasEnded(this.ingest)) throw new Error('The ingest was finished when the server was killed.');
+    else mustBeRunning(this.ingest, point);
     if (dies.server) await this.startServer();
 
     const after = await this.observe();
     const lost = this.watched.filter((_, index) => after.values[index] < before.values[index]);
     if (lost.length > 0) throw new Error(`Durable values were taken back: ${lost.join(', ')}.`);
     // Whatever came after the kill is in it too: if this is not all, it was not all then.
-    if (after.share >= 1) throw new Error('All was counted when the kill came: more lines are needed.');
+    if (after.share >= 1) throw new TooLate('All was counted when the kill came.');
     this.share = after.share;
     const kill = { victim, point, before: before.share, after: after.share, resumedFrom: null, ahead: null };
     if (!dies.ingest) return kill;
@@ -142,18 +161,14 @@ class Run {
   async crossing(point) {
     for (;;) {
       const observed = await this.observe();
-      this.mustBeRunning(point);
+      mustBeRunning(this.ingest, point);
       if (observed.share < point || observed.share <= this.share) continue;
       const partition = Math.floor(this.next() * this.reader.partitions);
       const names = this.watched.filter((name) => this.reader.partitionOf(name) === partition);
       const applied = await this.applied(names);
-      while ((await this.applied(names)) === applied) this.mustBeRunning(point);
+      while ((await this.applied(names)) === applied) mustBeRunning(this.ingest, point);
       return observed;
     }
-  }
-
-  mustBeRunning(point) {
-    if (hasEnded(this.ingest)) throw new Error(`The ingest ended before ${percent(point)}: more lines are needed.`);
   }
 
   /** The sum of some counters, flushed or not. */
@@ -263,11 +278,16 @@ function watchedOf(expected) {
   return views.filter((name) => expected.has(name));
 }
 
-const hasEnded = ({ child }) => child.exitCode !== null || child.signalCode !== null;
+function mustBeRunning({ child: { exitCode: code, signalCode: signal } }, point) {
+  if (code === 0) throw new TooLate(`The ingest was finished before the kill at ${percent(point)}.`);
+  if (code !== null || signal !== null) throw new Error(`The ingest ended with ${code ?? signal}.`);
+}
 
 async function diedByKill({ exited }, what) {
   const { code, signal } = await exited;
-  if (signal !== 'SIGKILL') throw new Error(`The ${what} had ended by itself with ${code ?? signal} before the kill.`);
+  if (signal === 'SIGKILL') return;
+  const message = `The ${what} had ended by itself with ${code ?? signal} before the kill.`;
+  throw what === 'ingest' && code === 0 ? new TooLate(message) : new Error(message);
 }
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
@@ -286,25 +306,23 @@ async function main() {
     },
   });
   const say = (...columns) => values.json || console.log(columns.map((column) => String(column).padStart(14)).join(''));
-  const kills = [];
   say('kill', 'victim', 'point', 'at the kill', 'recovered', 'resumed from', 'ahead of it');
-  const report = await resume({
+  const report = await resumeUntilKilled({
     lines: Number(values.lines),
     kills: Number(values.kills),
     seed: Number(values.seed),
-    onKill: (kill) => {
-      kills.push(kill);
+    onKill: (number, kill) => {
       const { victim, point, before, after, resumedFrom, ahead } = kill;
       const from = resumedFrom === null ? ['by itself', ''] : [`line ${resumedFrom}`, `${ahead} partitions`];
-      say(kills.length, victim, percent(point), percent(before), percent(after), ...from);
+      say(number, victim, percent(point), percent(before), percent(after), ...from);
     },
   });
-  if (values.json) console.log(JSON.stringify({ ...report, kills }));
+  if (values.json) console.log(JSON.stringify(report));
   else print(report);
   process.exitCode = report.wrong.length === 0 ? 0 : 1;
 }
 
-function print({ wrong, ...report }) {
+function print({ wrong, kills, ...report }) {
   console.log();
   for (const [what, value] of Object.entries(report)) console.log(`${what.padEnd(16)}${JSON.stringify(value)}`);
   console.log(wrong.length === 0 ? '\nEvery counter is exactly right.' : `\nWRONG:\n${wrong.slice(0, 20).join('\n')}`);

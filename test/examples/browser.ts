@@ -17,18 +17,23 @@ export interface Browsing {
   picture(page: Page, name: string): Promise<void>;
 }
 
+/** Long enough for a busy machine; no test waits so long where all is well. */
+const TIMEOUT_MILLISECONDS = 240_000;
+
 /** A `describe` whose tests need a browser, skipped where there is none. */
 export function describeInBrowser(title: string, tests: (browsing: Browsing) => void): void {
   describe.skipIf(!program)(`${title}${program ? '' : ' (skipped: there is no Chromium here)'}`, () => {
     let browser: Browser;
     beforeAll(async () => {
-      browser = await chromium.launch({ executablePath: program as string, args: ['--no-sandbox'] });
+      const options = { executablePath: program as string, args: ['--no-sandbox'] };
+      browser = await chromium.launch({ ...options, timeout: TIMEOUT_MILLISECONDS });
     });
     afterAll(() => browser.close());
     tests({
       open: async (options) => {
         const context = await browser.newContext({ viewport: { width: 520, height: 360 }, ...options });
         const faults: string[] = [];
+        context.setDefaultTimeout(TIMEOUT_MILLISECONDS);
         const page = await context.newPage();
         page.on('pageerror', (error) => faults.push(String(error)));
         onTestFinished(async () => {

@@ -6,15 +6,19 @@ import { endOfLog, LAST, PARTITION, rowOf } from './kill-log.mjs';
 
 /**
  * The life of a process: it replays its log and rolls up what is due, with a line before each transaction and one when it has
- * nothing more to do.
+ * nothing more to do. One that is to be killed waits for that behind so many lines, however late it comes.
  */
-const [path] = process.argv.slice(2);
+const [path, lines] = process.argv.slice(2);
 const tables = new LmdbTables(path);
 const history = new History(tables);
 const pool = new RollUpPool(path);
 
+let said = 0;
+
 async function change(make) {
+  if (said === Number(lines)) await new Promise(() => setInterval(() => {}, 60_000));
   process.stdout.write('transaction\n');
+  said++;
   const outcome = await make();
   if (outcome && outcome.kind !== 'flushed') throw outcome.error;
   return outcome !== undefined;

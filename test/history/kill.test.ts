@@ -12,6 +12,8 @@ import { DAY } from './rows.js';
 const CHILD = join(import.meta.dirname, 'kill-child.mjs');
 /** The lines after which a process is killed: within commits, roll-ups and the first of all. */
 const KILLS = [1, 2, 9, 40, 17, 3, 26, 33];
+/** A process may come so much further until the kill arrives. */
+const MORE_LINES = 3;
 
 let directory: string;
 let path: string;
@@ -24,7 +26,9 @@ afterEach(() => rmSync(directory, { recursive: true }));
 
 /** Lets a process live until it has said so many lines, or to its end. */
 async function live(lines: number): Promise<'killed' | 'done'> {
-  const child = spawn(process.execPath, [CHILD, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [CHILD, path, String(lines + MORE_LINES)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const exited = new Promise<NodeJS.Signals | number | null>((resolve) => {
     child.once('close', (code, signal) => resolve(signal ?? code));
   });

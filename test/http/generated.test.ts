@@ -14,7 +14,7 @@ const { TALLYSTICK_HTTP_REQUESTS: wished, TALLYSTICK_HTTP_SEED: seed } = process
 const REQUESTS = Number(wished ?? 2_000);
 /** The same ones each time, unless more or others are wished. */
 const SEED = seed ?? (wished === undefined ? '42' : undefined);
-const TIMEOUT_MILLISECONDS = 60_000 + 50 * REQUESTS;
+const TIMEOUT_MILLISECONDS = 300_000 + 50 * REQUESTS;
 const shared = sharedHttp();
 
 interface Parameter {

@@ -2,8 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { connect } from '../../src/client/index.js';
+import { type Client, connect } from '../../src/client/index.js';
 import { type Clock, systemClock } from '../../src/clock.js';
+import { TallystickError } from '../../src/errors.js';
 import { Admission, type AdmissionLimits, DEFAULT_ADMISSION } from '../../src/http/admission.js';
 import { Backend } from '../../src/http/backend.js';
 import { Figures } from '../../src/http/figures.js';
@@ -121,12 +122,20 @@ export interface HarnessOptions {
   readonly timeout?: number;
 }
 
+/** A short timeout, which is for calls that shall not be answered in time, is that of connecting too: repeated until it is enough. */
+async function connecting(server: ServerProcess, timeout = 240_000): Promise<Client> {
+  for (;;) {
+    try {
+      return await connect(server.url, { timeout, resend: false });
+    } catch (error) {
+      if (!(error instanceof TallystickError) || error.code !== 'TIMEOUT') throw error;
+    }
+  }
+}
+
 /** A service with a client of its own. Closing it is the caller's. */
 export async function openHttp(server: ServerProcess, options: HarnessOptions = {}): Promise<HttpOfTests> {
-  const backend = await Backend.open(
-    () => connect(server.url, { timeout: options.timeout ?? 20_000, resend: false }),
-    systemClock,
-  );
+  const backend = await Backend.open(() => connecting(server, options.timeout), systemClock);
   const service = new Service({
     backend,
     routes: options.routes ?? routes,

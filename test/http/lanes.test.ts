@@ -6,7 +6,7 @@ import { type Answer, openHttp } from './http-harness.js';
 /** HTTP before lanes that refuse, or do not answer. */
 
 it('a quota that is used up is told, with when to come again, and what was refused did not happen', async () => {
-  const server = await serverOfTest({ environment: { TALLYSTICK_QUOTA_PER_SECOND: '20' } });
+  const server = await serverOfTest({ environment: { TALLYSTICK_QUOTA_PER_SECOND: '1' } });
   const { http, listener } = await openHttp(server);
   onTestFinished(() => listener.close());
   const answers: Answer[] = [];
@@ -36,8 +36,12 @@ it('a lane that does not answer in time is told as such, and its key keeps the r
   expect((await http.get('/readyz')).status).toBe(504);
   expect((await http.get('/livez')).status).toBe(200);
   server.run.child.kill('SIGCONT');
-  let answer = await ask();
-  while (answer.status === 504) answer = await ask();
-  expect(answer.json).toEqual({ name: 'a', value: '1' });
-  expect((await http.get('/v1/counters/a?read=latest')).json.value).toBe('1');
+  const inTime = async (again: () => Promise<Answer>) => {
+    for (;;) {
+      const answer = await again();
+      if (answer.status !== 504) return answer;
+    }
+  };
+  expect((await inTime(ask)).json).toEqual({ name: 'a', value: '1' });
+  expect((await inTime(() => http.get('/v1/counters/a?read=latest'))).json.value).toBe('1');
 });

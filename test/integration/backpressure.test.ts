@@ -6,6 +6,7 @@ import { DEFAULT_LIMITS, Flag, LANE, Opcode } from '../../src/protocol/opcode.js
 import { encodeAdd, encodeGet } from '../../src/protocol/request.js';
 import { decodeGetAnswer } from '../../src/protocol/response.js';
 import { clientOfTest } from './clients.js';
+import { patientProgram } from './patched-program.js';
 import { addAnswer, RawClient } from './raw-client.js';
 import { type ServerProcess, serverOfTest } from './server-process.js';
 import { HUNG_FLUSH, straceMissing, Tracer } from './tracer.js';
@@ -49,7 +50,7 @@ class Observer {
 }
 
 test.skipIf(straceMissing)('of a client, 1,024 requests are in flight; the others wait, and none is lost', async () => {
-  const server = await serverOfTest({ lanes: 1 });
+  const server = await serverOfTest({ lanes: 1, program: patientProgram() });
   const client = await RawClient.connect(server.url);
   const observer = await Observer.connect(server);
   const before = await observer.requestsTaken();
@@ -93,7 +94,8 @@ describe('more than a group of the log takes', () => {
   const body = new ByteWriter();
   encodeAdd(body, { operations: names.map((name) => ({ key: { name }, delta: 1n })) });
 
-  async function send(server: ServerProcess): Promise<StatsAnswer> {
+  /** @param rounds how often it has been called for this server */
+  async function send(server: ServerProcess, rounds = 1): Promise<StatsAnswer> {
     const clients = await Promise.all([1, 2, 3].map(() => RawClient.connect(server.url)));
     const answers = clients.flatMap((client) =>
       Array.from({ length: batches / clients.length }, () => client.request(Opcode.ADD, 0, 0, body.view())),
@@ -102,7 +104,7 @@ describe('more than a group of the log takes', () => {
     const stats = await (await Observer.connect(server)).stats();
     const reader = await clientOfTest(server, { producer: false });
     const readings = await reader.read(names);
-    expect(readings.filter(({ value }) => value !== BigInt(batches))).toEqual([]);
+    expect(readings.filter(({ value }) => value !== BigInt(rounds * batches))).toEqual([]);
     return stats;
   }
 
@@ -113,12 +115,18 @@ describe('more than a group of the log takes', () => {
   });
 
   test.skipIf(straceMissing)('the same with a device that is slower than the network', async () => {
-    const server = await serverOfTest({ lanes: 1, partitions: 1 });
-    await Tracer.attach(server.pid, '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:delay_enter=150ms');
-    const stats = await send(server);
-    expect(largestGroup(stats)).toBeLessThanOrEqual(DEFAULT_GROUP_BYTES);
-    // the bound was met, less a frame for which there was no room any more
-    expect(largestGroup(stats)).toBeGreaterThan(DEFAULT_GROUP_BYTES / 2);
+    const server = await serverOfTest({ lanes: 1, partitions: 1, program: patientProgram() });
+    let largest = 0;
+    // The bound is to be met, less a frame for which there was no room any more: by a busy machine with a slower device
+    const delays = ['150ms', '600ms', '2400ms', '9600ms'];
+    for (let rounds = 1; largest <= DEFAULT_GROUP_BYTES / 2 && rounds <= delays.length; rounds++) {
+      const delay = `inject=fdatasync:delay_enter=${delays[rounds - 1]}`;
+      const tracer = await Tracer.attach(server.pid, '-e', 'trace=fdatasync', '-e', delay);
+      largest = largestGroup(await send(server, rounds));
+      await tracer.detach();
+    }
+    expect(largest).toBeLessThanOrEqual(DEFAULT_GROUP_BYTES);
+    expect(largest).toBeGreaterThan(DEFAULT_GROUP_BYTES / 2);
   });
 });
 

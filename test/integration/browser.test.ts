@@ -76,7 +76,7 @@ test.each([true, false])('a page counts, reads and lists, with direct: %s', asyn
 test('a page counts once what was in flight when the server died', async () => {
   const own = await serverOfTest({ lanes: 2, webSocket: true });
   const { connect } = await inBrowser();
-  const client = await connect(urlOf(own), { timeout: 50_000 });
+  const client = await connect(urlOf(own), { timeout: 240_000 });
   const calls = Array.from({ length: 200 }, (_, i) => client.increment(`c${i % 4}`));
   await calls[0];
   await own.crash();

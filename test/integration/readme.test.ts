@@ -50,7 +50,7 @@ fetch(positionals[0], { method: values.request, headers, body: values.data }).th
   process.stdout.write('\\n');
 });
 `;
-const TIMEOUT_MILLISECONDS = 30_000;
+const TIMEOUT_MILLISECONDS = 120_000;
 const COMMAND = /^(npx )?tallystick /;
 const IMPORT = /^import .* from 'tallystick(\/server)?';$/m;
 const SERVE = /^(?:npx )?tallystick serve\b(.*?)\s*&?\s*$/;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { clientOfTest } from './clients.js';
-import { patchedProgram } from './patched-program.js';
+import { patchedProgram, patientProgram } from './patched-program.js';
 import { type Answer, addAnswer, errorCodeOf, errorOf, RawClient } from './raw-client.js';
 import { directoryOfTest, serverOfTest } from './server-process.js';
 import { HUNG_FLUSH, straceMissing, Tracer } from './tracer.js';
@@ -63,7 +63,7 @@ test('a client that does not read its answers does not hold up the end', async (
 
 describe.skipIf(straceMissing)('while a flush is on its way', () => {
   test('SIGTERM waits for it and answers its batches; what comes later is refused', async () => {
-    const server = await serverOfTest();
+    const server = await serverOfTest({ program: patientProgram() });
     const client = await RawClient.connect(server.url);
     const tracer = await Tracer.attach(server.pid, ...HUNG_FLUSH);
     const inFlight = client.add([{ name: 'in-flight', delta: 5n }]);
@@ -84,7 +84,7 @@ describe.skipIf(straceMissing)('while a flush is on its way', () => {
   });
 
   test('a second signal ends the process at once, with another exit code', async () => {
-    const server = await serverOfTest();
+    const server = await serverOfTest({ program: patientProgram() });
     const client = await RawClient.connect(server.url);
     const tracer = await Tracer.attach(server.pid, ...HUNG_FLUSH);
     const inFlight = client.add([{ name: 'hung', delta: 5n }]);

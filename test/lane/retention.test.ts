@@ -64,6 +64,13 @@ class Rolling {
     this.events.push({ index, time, delta });
   }
 
+  /** What a minute of a counter has come to. */
+  sumOfMinute(index: number, time: number): bigint {
+    const minuteOf = (time: number) => Math.floor(time / MINUTE);
+    const events = this.events.filter((event) => event.index === index && minuteOf(event.time) === minuteOf(time));
+    return events.reduce((sum, { delta }) => sum + delta, 0n);
+  }
+
   /**
    * Lets all that can be be rolled up, in a round of the next morning: what is late is in by then, as days that were looked at are not looked at
    * again that day, and no day becomes due within the round.
@@ -164,7 +171,7 @@ test('minutes and hours are kept as long as the class of a counter says, and no 
     { numRuns: 50, endOnFailure: true },
   );
   expect(seen.size).toBe(3 * KEPT.length);
-}, 120_000);
+});
 
 test('a class that comes to keep less is rolled up, one that comes to keep more keeps what is still there', async () => {
   const rolling = await Rolling.start(NAMES.map((pattern) => ({ pattern, history: true, lateness: 'any' })));
@@ -216,7 +223,11 @@ test('days are kept as long as the class of a counter says, and what was before 
         const rolling = await Rolling.start(DAYS_CLASSES);
         const known = NAMES.map(() => 0);
         for (const [turn, some] of adds.entries()) {
-          for (const { index, age, delta } of some) await rolling.add(index, delta, rolling.now - age);
+          for (const { index, age, delta } of some) {
+            const time = rolling.now - age;
+            // Of a minute that came to 0 before it was emitted there is nothing that could be dropped: it stays known.
+            if (rolling.sumOfMinute(index, time) + delta !== 0n) await rolling.add(index, delta, time);
+          }
           rolling.harness.clock.stepWall(turn * 50 * DAY);
           await rolling.round();
           if (restarts) await rolling.restart(DAYS_CLASSES);
@@ -245,7 +256,7 @@ test('days are kept as long as the class of a counter says, and what was before 
     { numRuns: 40, endOnFailure: true },
   );
   expect([...seen].sort()).toEqual(['0', '1', '2']);
-}, 120_000);
+});
 
 test('a class that comes to keep days for longer does not know those that were dropped', async () => {
   const rolling = await Rolling.start(NAMES.map((pattern) => ({ pattern, history: { days: DAY }, lateness: 'any' })));

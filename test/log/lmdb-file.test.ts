@@ -175,7 +175,7 @@ describe('a flipped bit', () => {
     expect(inMeta.length).toBeGreaterThan(100);
     const places = await sensitivePlaces();
     for (const at of places) expect([at, passed.includes(at)]).toEqual([at, false]);
-  }, 120_000);
+  });
 
   /** Places that are surely in use, of those that the test above has flipped: in the newer meta page, and a list of free pages. */
   async function sensitivePlaces(): Promise<number[]> {

@@ -154,7 +154,7 @@ describe('a reader in another thread', () => {
     expect(log.firstRecord).toBeGreaterThan(100);
     await worker.terminate();
     await log.close();
-  }, 60_000);
+  });
 });
 
 /** Three groups of one record make a segment, so the fourth begins the second. */

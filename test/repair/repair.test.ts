@@ -81,7 +81,7 @@ beforeAll(async () => {
   });
   await write(ROUNDS.checkpointed, ROUNDS.all, second.url);
   await second.kill('SIGTERM');
-}, 120_000);
+});
 afterAll(() => server.dispose());
 
 async function write(from: number, to: number, url = server.url): Promise<void> {

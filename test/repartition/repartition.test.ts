@@ -98,7 +98,7 @@ test('every counter keeps its value through other numbers of partitions and lane
     await client.close();
     await server.kill('SIGTERM');
   }
-}, 120_000);
+});
 
 test('unique items go with their names, also by hour and day, and are told new, or count, no more', async () => {
   const classes = [
@@ -182,7 +182,7 @@ test('nothing that a client sends again of an old partition counts', async () =>
     await client.close();
   });
   await server.start();
-  const pending = await clientOfTest(server, { producer: 'writer', timeout: 30_000 });
+  const pending = await clientOfTest(server, { producer: 'writer' });
   expect(await pending.increment('x')).toBe(6n);
   await server.kill('SIGKILL');
   const lost = pending.increment('x').catch((error: unknown) => error);

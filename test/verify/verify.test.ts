@@ -63,7 +63,7 @@ beforeAll(async () => {
   );
   await reader.close();
   await server.kill('SIGTERM');
-}, 120_000);
+});
 afterAll(() => server.dispose());
 
 /** A directory like the server's, and its lane. */
