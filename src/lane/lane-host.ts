@@ -207,7 +207,7 @@ export class LaneHost {
   /** What STATS tells beside the partitions. */
   describe(): StatsMap {
     const { configuration, storage, clock } = this.#parts;
-    const { latency, groupSizes, groups, records, entries, bytes } = this.#commit.stats();
+    const { latency, groupSizes, groups, delayed, records, entries, bytes } = this.#commit.stats();
     const { begunMilliseconds, ...log } = storage.log.stats();
     const { refused, ...traffic } = this.#traffic;
     return {
@@ -223,7 +223,7 @@ export class LaneHost {
       queues: this.#queues(),
       memory: this.#memory(),
       log: {
-        ...{ groups, records, entries, bytes, ...log },
+        ...{ groups, delayed, records, entries, bytes, ...log },
         ageSeconds: Math.max(0, Math.round((clock.wallMilliseconds() - begunMilliseconds) / 1_000)),
       },
       checkpoints: { ...this.#checkpoints.describe(), ...storage.checkpoints.stats() },

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../clock.js';
 import { TallystickError } from '../errors.js';
+import { CommitDelay } from './commit-delay.js';
 import { Chain, Group } from './group.js';
 import { type Histogram, histogram, microseconds, recordMilliseconds } from './histogram.js';
 import type { AppendOutcome, HeadMark, Log, LogPlace, LogShape, SealedGroup } from './log.js';
@@ -40,6 +41,8 @@ export interface GroupObserver {
 
 export interface GroupCommitStats {
   readonly groups: number;
+  /** Groups that were held for those who had just been answered. */
+  readonly delayed: number;
   readonly records: number;
   readonly entries: number;
   readonly bytes: number;
@@ -70,7 +73,8 @@ interface Flight {
 /**
  * Group commit of one lane, self-clocked: while one group is in flight the next one collects, so that throughput
  * rises with load and the latency at low load is that of one flush (P. Helland et al., "Group Commit Timers and High
- * Volume Transaction Systems", 1987, with the timer replaced by the flush itself).
+ * Volume Transaction Systems", 1987, with the timer replaced by the flush itself). After a flush the group that collects may be
+ * held for a moment (commit-delay.ts).
  *
  * ```
  *             append            flushed: mark, waiters
@@ -91,6 +95,9 @@ export class GroupCommit {
   #openWaiters: FlushWaiter[] = [];
   #flight: Flight | undefined;
   #scheduled = false;
+  readonly #delay: CommitDelay;
+  /** Of the open group while it is held for more. */
+  #delayTimer: Timer | undefined;
   #observer: GroupObserver | undefined;
   #full: TallystickError | undefined;
   #blocked = false;
@@ -99,12 +106,14 @@ export class GroupCommit {
   #roomCallbacks: (() => void)[] = [];
   #drains: { resolve: () => void; reject: (error: TallystickError) => void }[] = [];
   #groups = 0;
+  #delayed = 0;
   #records = 0;
   #entries = 0;
   #bytes = 0;
 
   constructor(options: GroupCommitOptions) {
     this.#options = options;
+    this.#delay = new CommitDelay(options.clock);
     this.#flushedPlace = options.start;
     const chain = new Chain(options.shape, options.start);
     this.#open = new Group(chain, options.groupBytes);
@@ -158,7 +167,10 @@ export class GroupCommit {
    */
   whenRoom(callback: () => void): void {
     if (this.#open.entries === 0 && this.writable && !this.#blocked) this.#options.clock.endOfTurn(callback);
-    else this.#roomCallbacks.push(callback);
+    else {
+      this.#roomCallbacks.push(callback);
+      this.#schedule(); // a group that is held is so for nobody who finds no room in it
+    }
   }
 
   /**
@@ -172,6 +184,7 @@ export class GroupCommit {
     const sequence = this.appendedSequence(partition) + 1;
     this.#open.append(partition, sequence, header, body, tail);
     this.#appended.set(partition, sequence);
+    this.#delay.came();
     this.#schedule();
     return sequence;
   }
@@ -238,6 +251,7 @@ export class GroupCommit {
   stats(): GroupCommitStats {
     return {
       groups: this.#groups,
+      delayed: this.#delayed,
       records: this.#records,
       entries: this.#entries,
       bytes: this.#bytes,
@@ -270,13 +284,30 @@ export class GroupCommit {
     this.#scheduled = true;
     this.#options.clock.endOfTurn(() => {
       this.#scheduled = false;
-      this.#start();
+      this.#startOrDelay();
     });
   }
 
+  #startOrDelay(): void {
+    if (this.#flight || this.#failure) return;
+    const left = this.#roomCallbacks.length > 0 ? 0 : this.#delay.left();
+    if (left === 0) this.#start();
+    else this.#hold(left);
+  }
+
+  #hold(milliseconds: number): void {
+    if (!this.#delayTimer) {
+      this.#delayed++;
+      this.#delayTimer = this.#options.clock.setTimer(milliseconds, () => this.#start());
+    }
+    if (this.#delay.isReturning) this.#schedule();
+  }
+
   #start(): void {
+    this.#delayTimer?.cancel();
+    this.#delayTimer = undefined;
     const next = this.#spare;
-    if (this.#failure || !next) return;
+    if (this.#failure || !next || this.#open.entries === 0) return;
     const group = this.#open;
     const flight: Flight = {
       group,
@@ -310,13 +341,14 @@ export class GroupCommit {
     flight.timer.cancel();
     if (this.#failure) return;
     if (outcome.kind === 'flushed') this.#complete(flight);
-    else if (outcome.kind === 'not-written') this.#hold(flight, outcome.error);
+    else if (outcome.kind === 'not-written') this.#retryLater(flight, outcome.error);
     else this.#fail(outcome.error);
   }
 
   #complete({ group, sealed, started, waiters }: Flight): void {
     const { clock, mark } = this.#options;
-    const milliseconds = clock.monotonicMilliseconds() - started;
+    const now = clock.monotonicMilliseconds();
+    const milliseconds = now - started;
     recordMilliseconds(this.#latency, milliseconds);
     try {
       mark.write(sealed);
@@ -331,6 +363,7 @@ export class GroupCommit {
     this.#spare = group;
     this.#flight = undefined;
     this.#full = undefined;
+    this.#delay.flushed(now, milliseconds, waiters.length);
     for (const waiter of waiters) this.#tell(waiter);
     // After the waiters, so that at the end of this turn their answers go out before the next group is sealed.
     this.#schedule();
@@ -342,7 +375,7 @@ export class GroupCommit {
   }
 
   /** There is no room: says so once to all who wait, and tries the same bytes again until there is. */
-  #hold(flight: Flight, error: TallystickError): void {
+  #retryLater(flight: Flight, error: TallystickError): void {
     const { clock } = this.#options;
     const waiters = flight.waiters.concat(this.#openWaiters);
     const isNew = this.#full === undefined;
@@ -358,6 +391,7 @@ export class GroupCommit {
     if (this.#failure) return;
     this.#failure = error;
     this.#flight?.timer.cancel();
+    this.#delayTimer?.cancel();
     const waiters = (this.#flight?.waiters ?? []).concat(this.#openWaiters);
     this.#openWaiters = [];
     this.#roomCallbacks = [];

@@ -348,8 +348,9 @@ describe('GroupCommit', () => {
       },
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.boolean(), async (steps, crashed) => {
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.boolean(), fc.nat(4), async (steps, crashed, trusted) => {
         const bench = new LaneBench();
+        if (trusted > 0) await bench.trust(trusted);
         let asked = 0;
         for (const next of steps) {
           if ('write' in next && bench.commit.canAppend(next.write, next.bytes) && bench.commit.writable) {
