@@ -26,12 +26,25 @@ describe('a window', () => {
 
   it('of seconds begins with a second', async () => {
     const { http } = shared();
-    const body = { operations: [{ name: 'calls:s' }, { name: 'calls:s', delta: 4, time: Date.now() - 40_000 }] };
-    expect((await http.post('/v1/increment', body)).json.failed).toBe(0);
-    const { json } = await http.get('/v1/window?name=calls:s&last=30s&mode=aligned');
+    const told = async (name: string) => {
+      const body = { operations: [{ name }, { name, delta: 4, time: Date.now() - 40_000 }] };
+      expect((await http.post('/v1/increment', body)).json.failed).toBe(0);
+      const { json } = await http.get(`/v1/window?name=${name}&last=30s&mode=aligned`);
+      const { rate } = (await http.get(`/v1/rate?name=${name}&last=30s`)).json;
+      return { json, rate };
+    };
+    let began: number;
+    let names = 0;
+    let last: Awaited<ReturnType<typeof told>>;
+    do {
+      began = Date.now();
+      last = await told(`calls:s${names++}`);
+      // On a machine that took so long all of it may lie behind the window
+    } while (Date.now() - began > 25_000);
+    const { json, rate } = last;
     expect(json).toMatchObject({ value: '1', error: '0' });
     expect([json.from % 1_000, json.to - json.from <= 30_000]).toEqual([0, true]);
-    expect((await http.get('/v1/rate?name=calls:s&last=30s')).json.rate).toBeCloseTo(1 / 30, 2);
+    expect(rate).toBeCloseTo(1 / 30, 2);
   });
 
   it('of a class that keeps them tells what increased and what decreased a counter', async () => {

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
-import { rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { connect } from '../../src/client/index.js';
+import { manifestText } from '../../src/directory.js';
 import { PROGRAM, ServerProcess, temporaryDirectory } from './server-process.js';
 
 /** The installed program as a user's shell runs it, and a server for it. */
@@ -33,12 +34,26 @@ export interface ScratchServer {
   stop(): Promise<void>;
 }
 
+const LANES = [
+  [0, 1, 2, 3, 4, 5, 6, 7],
+  [8, 9, 10, 11, 12, 13, 14, 15],
+];
+
+/** A directory that is yet to be made to its end. Its secret, by which unique items are hashed, is always the same: what is estimated is no matter of chance. */
+function directoryWithin(path: string): string {
+  const dataDir = join(path, 'data');
+  mkdirSync(dataDir);
+  const manifest = { format: 2, state: 'creating', epoch: 1, lanes: LANES, secret: '5a'.repeat(16) } as const;
+  writeFileSync(join(dataDir, 'tallystick.json'), manifestText(manifest));
+  return dataDir;
+}
+
 export async function startScratchServer(config: object = {}): Promise<ScratchServer> {
   const directory = temporaryDirectory();
   const configFile = join(directory, 'tallystick.json');
   writeFileSync(configFile, JSON.stringify(config));
   const flags = ['--log-level', 'warn', '--config', configFile];
-  const server = await ServerProcess.start({ lanes: 2, partitions: 16, flags });
+  const server = await ServerProcess.start({ dataDir: directoryWithin(directory), lanes: 2, partitions: 16, flags });
   const reader = await connect(server.url, { producer: false });
   const start = (...args: string[]): RunningProgram => startProgram(args, { TALLYSTICK_SERVER: server.url });
   return {

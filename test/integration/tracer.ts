@@ -4,17 +4,17 @@ import { runBounded } from '../support/bounded.js';
 
 /** strace, attached to a server that runs: it records system calls, delays them or makes them fail. */
 
+/** Attaches to a process that it did not start, which may be forbidden where strace exists, and ends that as soon as it is attached. */
+const ATTACHING = `sleep 600 & strace -e trace=none -o /dev/null -p $! 2>&1 | { read -r line; echo "$line"; kill $!; cat; }`;
+
 /** Why there is no strace here; undefined where there is one. */
 export const straceMissing = whyMissing();
 if (straceMissing) console.warn(`Tests with strace are skipped: ${straceMissing}`);
 
 function whyMissing(): string | undefined {
-  // Attaches to a process that it did not start, until that ends: this may be forbidden where strace exists.
-  const other = spawn('sleep', ['0.2'], { stdio: 'ignore' });
-  const attaching = ['-e', 'trace=none', '-o', '/dev/null', '-p', String(other.pid)];
-  const { status, error, stderr } = runBounded('strace', attaching, { seconds: 10 });
+  const { error, stdout } = runBounded('sh', ['-c', ATTACHING], { seconds: 60 });
   if (error) return error.message;
-  return status === 0 ? undefined : stderr.trim();
+  return stdout.includes(' attached') ? undefined : stdout.trim();
 }
 
 /** Options that make every flush of pages hang. */

@@ -1,7 +1,7 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 
 /** Less than the bound of a test, so that the test can say what hung. */
-const SECONDS = 40;
+const SECONDS = 240;
 const hasTimeout = spawnSync('timeout', ['1', 'true'], { stdio: 'ignore' }).status === 0;
 
 interface BoundedOptions {
@@ -34,5 +34,5 @@ export function outputOf(command: string, args: readonly string[], options: Boun
 
 /** Whether a program is there and does what it is asked. */
 export function works(command: string, ...args: string[]): boolean {
-  return runBounded(command, args, { seconds: 10 }).status === 0;
+  return runBounded(command, args, { seconds: 60 }).status === 0;
 }
