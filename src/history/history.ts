@@ -16,7 +16,7 @@ import {
 import { droppedBefore } from './dropped.js';
 import { after, isOf, keyOf, minuteKeyOf, partsOf, spanStart } from './key.js';
 import { decodeState, encodeState, type PartitionState } from './partition-state.js';
-import type { RollUp, RollUpPlanner, RollUpRequest } from './roll-up.js';
+import type { RollUp } from './roll-up.js';
 import { RowCodec } from './row.js';
 import type { Change, HistoryReader, HistoryStats, HistoryTables, Put, Removal, StoredRow } from './tables.js';
 
@@ -149,16 +149,6 @@ export class History {
         removals.map((key) => ({ resolution: source, key })),
       );
     });
-  }
-
-  /**
-   * Takes the next step of the roll-up of a partition; undefined where nothing is old enough.
-   *
-   * @throws TallystickError DATA_DAMAGED
-   */
-  async rollUp(planner: RollUpPlanner, request: RollUpRequest): Promise<AppendOutcome | undefined> {
-    const step = await planner.next(request);
-    return step && this.replace(step);
   }
 
   stats(): HistoryStats {
