@@ -1,5 +1,5 @@
 import { MILLISECONDS, type Resolution } from '../series/bucket.js';
-import { type CounterKey, rowMilliseconds, sumOf, UNITS } from './bucket.js';
+import { type CounterKey, rowMilliseconds, UNITS } from './bucket.js';
 import { droppedBefore, droppedRow } from './dropped.js';
 import { after, keyOf, partsOf, spanStart } from './key.js';
 import { decodeState } from './partition-state.js';
@@ -292,7 +292,7 @@ function merged(
     const known = targets.get(name) ?? { key: targetKey, sums: storedSums(reader, codec, target, targetKey) };
     targets.set(name, known);
     const unit = parts.at % units;
-    known.sums[unit] = sumOf([known.sums[unit], sumOf(codec.decode(source, key, value))]);
+    known.sums[unit] = (known.sums[unit] ?? 0n) + codec.sum(source, key, value);
   }
   return [...targets.values()].flatMap(({ key, sums }): StoredRow[] => {
     const value = codec.encode(target, key, sums);

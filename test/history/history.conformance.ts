@@ -77,6 +77,18 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       expect(read(a)).toEqual(['minute 0d 0:00 1', 'minute 0d 0:01 113', 'minute 0d 0:02 0']);
     });
 
+    test('minutes are added up by the hour where that is asked for, and other rows are as they are', async () => {
+      await commit(5, rowAt(a, NOW, 5, { 0: 1n, 59: -1n }), rowAt(a, NOW + HOUR, 5, { 1: 5n, 2: 7n }));
+      await commit(9, rowAt(a, NOW + HOUR, 8, { 1: 10n }), rowAt(a, NOW - 10 * DAY, 9, { 1: 100n }));
+      await rollUpAll(NOW);
+      await commit(10, rowAt(a, NOW - 10 * DAY, 10, { 1: 1n, 4: 2n }));
+      const { buckets } = history.read(a, NOW - 10 * DAY, NOW + DAY, 'hour');
+      expect(textOf({ buckets }, NOW)).toEqual([
+        ...['hour -10d 0:00 100', 'minute -10d 0:00 3', 'minute 0d 0:00 0', 'minute 0d 1:00 22'],
+      ]);
+      expect(buckets.map(({ span }) => span)).toEqual([undefined, 'hour', 'hour', 'hour']);
+    });
+
     test('a row at or below the watermark is in already', async () => {
       const [first, second] = [rowAt(a, NOW, 5, { 0: 1n }), rowAt(a, NOW, 6, { 0: 10n })];
       await commit(5, first);
