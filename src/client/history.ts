@@ -1,16 +1,10 @@
 import { TallystickError } from '../errors.js';
-import {
-  decodeHistoryAnswer,
-  encodeHistory,
-  type HistoryAnswer,
-  type HistoryBucket,
-  type HistoryQuestion,
-} from '../protocol/history.js';
+import { decodeHistoryAnswer, encodeHistory, type HistoryAnswer, type HistoryQuestion } from '../protocol/history.js';
 import { Opcode } from '../protocol/opcode.js';
 import type { Key } from '../protocol/request.js';
-import type { Resolution } from '../series/bucket.js';
+import type { Bucket, Resolution } from '../series/bucket.js';
 import { range, series } from '../series/series.js';
-import { type Step, stepsOf } from '../series/steps.js';
+import { areWholeHours, type Step, stepsOf } from '../series/steps.js';
 import type { ToValue } from './call.js';
 import { type Instant, millisecondsOf } from './instant.js';
 import { askParts, type PartAnswer, partsOf, type Question } from './parts.js';
@@ -84,8 +78,7 @@ export class HistoryReader<V extends bigint | number> {
   async series(name: string, options: SeriesOptions): Promise<Series<V>> {
     const { step, zone = 'UTC' } = options;
     const steps = stepsOf({ ...this.#rangeOf(options), step: parseStep(step), zone });
-    const [from, to] = [steps.edges[0] as number, steps.edges.at(-1) as number];
-    const { answer, durable, position } = await this.#ask(name, { kind: 'buckets', from, to }, options);
+    const { answer, durable, position } = await this.#ask(name, questionOf(steps.edges), options);
     const points = series(bucketsOf(answer), steps).map(({ start, end, sum, resolution, exact }) => ({
       ...{ from: start, to: end, value: this.#toValue(sum), resolution, exact },
     }));
@@ -94,7 +87,7 @@ export class HistoryReader<V extends bigint | number> {
 
   async range(name: string, options: RangeOptions): Promise<RangeReading<V>> {
     const { from, to } = this.#rangeOf(options);
-    const { answer, durable, position } = await this.#ask(name, { kind: 'buckets', from, to }, options);
+    const { answer, durable, position } = await this.#ask(name, questionOf([from, to]), options);
     const { start, end, sum, resolution, exact } = range(bucketsOf(answer), from, to);
     return { name, from: start, to: end, value: this.#toValue(sum), resolution, exact, durable, position };
   }
@@ -129,9 +122,16 @@ export class HistoryReader<V extends bigint | number> {
   }
 }
 
-function bucketsOf({ found }: HistoryAnswer): readonly HistoryBucket[] {
-  if (found.kind !== 'buckets') throw new TallystickError('BAD_REQUEST', 'No buckets were answered.');
-  return found.buckets;
+/** The buckets from the first edge to the last one; of whole hours without their minutes, of which 30 days have 43,200. */
+function questionOf(edges: readonly number[]): HistoryQuestion {
+  const kind = areWholeHours(edges) ? 'hours' : 'buckets';
+  return { kind, from: edges[0] as number, to: edges.at(-1) as number };
+}
+
+function bucketsOf({ found }: HistoryAnswer): readonly Bucket[] {
+  if (found.kind === 'value') throw new TallystickError('BAD_REQUEST', 'No buckets were answered.');
+  if (found.kind === 'buckets') return found.buckets;
+  return found.buckets.map((bucket) => (bucket.resolution === 'minute' ? { ...bucket, span: 'hour' } : bucket));
 }
 
 const STEP_UNITS = { m: 'minute', h: 'hour', d: 'day' } as const;

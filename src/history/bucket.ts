@@ -1,4 +1,4 @@
-import { type Bucket, MILLISECONDS, RESOLUTIONS, type Resolution } from '../series/bucket.js';
+import { type Bucket, endOf, MILLISECONDS, RESOLUTIONS, type Resolution } from '../series/bucket.js';
 
 /**
  * What history keeps in its rows: the sums of a span, so that spans nest: 60 minutes are an hour, 24 hours a day, 64 days stand
@@ -77,8 +77,14 @@ export interface Kept extends HistoryPlace {
   readonly buckets: readonly Bucket[];
 }
 
+/** What the minutes of an answer are: themselves, or added up by the hour. */
+export type Fineness = 'minute' | 'hour';
+
 /** Adds buckets up. */
 export class BucketSums {
+  readonly #finest: Fineness;
+  /** Of minutes, by the hour, where they are asked for so. */
+  readonly #hours = new Map<number, bigint>();
   /** By the number of the row. */
   readonly #rows: Readonly<Record<Resolution, Map<number, (bigint | undefined)[]>>> = {
     minute: new Map(),
@@ -86,16 +92,34 @@ export class BucketSums {
     day: new Map(),
   };
 
-  /** @param start of a bucket, in milliseconds */
-  add(resolution: Resolution, start: number, sum: bigint): void {
+  constructor(finest: Fineness) {
+    this.#finest = finest;
+  }
+
+  /** Adds a bucket that is as fine as these are. */
+  add({ resolution, start, sum, span }: Bucket): void {
+    if (span) {
+      this.addHour(start / MILLISECONDS.hour, sum);
+      return;
+    }
     const unit = start / MILLISECONDS[resolution];
     const row = this.#row(resolution, Math.floor(unit / UNITS[resolution]));
     const at = unit % UNITS[resolution];
     row[at] = (row[at] ?? 0n) + sum;
   }
 
+  /** Adds what the minutes of an hour come to, where they are added up. */
+  addHour(hour: number, sum: bigint): void {
+    this.#hours.set(hour, (this.#hours.get(hour) ?? 0n) + sum);
+  }
+
   /** Adds the sums of the row number `at` of a resolution. */
   addRow(resolution: Resolution, at: number, sums: Sums): void {
+    if (resolution === 'minute' && this.#finest === 'hour') {
+      const sum = sumOf(sums);
+      if (sum !== undefined) this.addHour(at, sum);
+      return;
+    }
     const row = this.#row(resolution, at);
     for (let unit = 0; unit < row.length; unit++) {
       const sum = sums[unit];
@@ -116,7 +140,11 @@ export class BucketSums {
         }
       }
     }
-    // Three sorted runs, of which the coarser is the first.
+    for (const [hour, sum] of [...this.#hours].sort(([a], [b]) => a - b)) {
+      const bucket: Bucket = { resolution: 'minute', span: 'hour', start: hour * MILLISECONDS.hour, sum };
+      if (bucket.start < to && endOf(bucket) > from) found.push(bucket);
+    }
+    // Sorted runs, of which the coarser is the first.
     return found.sort((a, b) => a.start - b.start);
   }
 
@@ -135,9 +163,14 @@ export type OpenHour = Pick<HistoryRow, 'hour' | 'minutes'>;
  * The buckets of a counter with what is not stored yet: the rows that were emitted, of which those that are in already are not added
  * again, and the hours that are open.
  */
-export function withPending(kept: Kept, rows: readonly HistoryRow[], open: readonly OpenHour[]): Bucket[] {
-  const sums = new BucketSums();
-  for (const { resolution, start, sum } of kept.buckets) sums.add(resolution, start, sum);
+export function withPending(
+  kept: Kept,
+  rows: readonly HistoryRow[],
+  open: readonly OpenHour[],
+  finest: Fineness = 'minute',
+): Bucket[] {
+  const sums = new BucketSums(finest);
+  for (const bucket of kept.buckets) sums.add(bucket);
   const pending = rows.filter((row) => isAfter(placeOf(row), kept));
   for (const { hour, minutes } of [...pending, ...open]) sums.addRow('minute', hour, minutes);
   return sums.within(0, Number.POSITIVE_INFINITY);

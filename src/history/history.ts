@@ -3,6 +3,7 @@ import { MILLISECONDS, RESOLUTIONS, type Resolution } from '../series/bucket.js'
 import {
   BucketSums,
   type CounterKey,
+  type Fineness,
   type HistoryItem,
   type HistoryPlace,
   isAfter,
@@ -16,7 +17,7 @@ import {
 import { droppedBefore } from './dropped.js';
 import { after, isOf, keyOf, minuteKeyOf, partsOf, spanStart } from './key.js';
 import { decodeState, encodeState, type PartitionState } from './partition-state.js';
-import type { RollUp, RollUpPlanner, RollUpRequest } from './roll-up.js';
+import type { RollUp } from './roll-up.js';
 import { RowCodec } from './row.js';
 import type { Change, HistoryReader, HistoryStats, HistoryTables, Put, Removal, StoredRow } from './tables.js';
 
@@ -115,20 +116,22 @@ export class History {
   }
 
   /**
-   * What is kept of a counter in all days of UTC that `[from, to)` touches, in milliseconds since 1970.
+   * What is kept of a counter in all days of UTC that `[from, to)` touches, in milliseconds since 1970. With `finest` hour its minutes are added up.
    *
    * @throws TallystickError DATA_DAMAGED
    */
-  read(counter: CounterKey, from: number, to: number): Kept {
+  read(counter: CounterKey, from: number, to: number, finest: Fineness = 'minute'): Kept {
     this.#tables.refresh();
     const { watermark, items } = this.#stateOf(counter.partition);
     const start = Math.max(0, Math.floor(from / MILLISECONDS.day) * MILLISECONDS.day);
     const end = Math.ceil(to / MILLISECONDS.day) * MILLISECONDS.day;
-    const sums = new BucketSums();
+    const sums = new BucketSums(finest);
     for (const resolution of RESOLUTIONS) {
       const span = rowMilliseconds(resolution);
       for (const { key, value } of rowsOf(this.#tables, counter, resolution, Math.floor(start / span), end / span)) {
-        sums.addRow(resolution, partsOf(key).at, this.#codec.decode(resolution, key, value));
+        const { at } = partsOf(key);
+        if (resolution !== finest && resolution === 'minute') sums.addHour(at, this.#codec.sum(resolution, key, value));
+        else sums.addRow(resolution, at, this.#codec.decode(resolution, key, value));
       }
     }
     return { watermark, items, buckets: sums.within(start, end) };
@@ -149,16 +152,6 @@ export class History {
         removals.map((key) => ({ resolution: source, key })),
       );
     });
-  }
-
-  /**
-   * Takes the next step of the roll-up of a partition; undefined where nothing is old enough.
-   *
-   * @throws TallystickError DATA_DAMAGED
-   */
-  async rollUp(planner: RollUpPlanner, request: RollUpRequest): Promise<AppendOutcome | undefined> {
-    const step = await planner.next(request);
-    return step && this.replace(step);
   }
 
   stats(): HistoryStats {

@@ -37,6 +37,7 @@ export interface PackedRollUp {
   readonly partition: number;
   readonly revision: number;
   readonly source: Resolution;
+  readonly day: number;
   readonly removals: Uint8Array;
   readonly target: Resolution;
   readonly puts: Uint8Array;

@@ -1,5 +1,5 @@
 import { MILLISECONDS, type Resolution } from '../series/bucket.js';
-import { type CounterKey, rowMilliseconds, sumOf, UNITS } from './bucket.js';
+import { type CounterKey, rowMilliseconds, UNITS } from './bucket.js';
 import { droppedBefore, droppedRow } from './dropped.js';
 import { after, keyOf, partsOf, spanStart } from './key.js';
 import { decodeState } from './partition-state.js';
@@ -58,8 +58,10 @@ const SPANS_OF_A_DAY = { minute: UNITS.hour, hour: 1, day: 1 } as const;
 export interface RollUp {
   readonly partition: number;
   readonly revision: number;
-  /** What was taken, and goes. */
   readonly source: Resolution;
+  /** Since 1970, of UTC: the oldest day of what was taken; where days are the source, their block. */
+  readonly day: number;
+  /** What was taken, and goes. */
   readonly removals: readonly Uint8Array[];
   /** What was merged, in the place of what was there. */
   readonly target: Resolution;
@@ -128,8 +130,10 @@ export function nextRollUp(reader: HistoryReader, codec: RowCodec, request: Roll
   // Read first: where the owner removed rows meanwhile, the step is of an old revision and is not written
   const { revision } = decodeState(partition, reader.state(partition));
   const step = (source: Resolution, rows: readonly StoredRow[]): RollUp | undefined => {
-    if (rows.length === 0) return undefined;
-    const taken = { partition, revision, source, removals: rows.map(({ key }) => key) };
+    const [oldest] = rows;
+    if (!oldest) return undefined;
+    const day = Math.floor(partsOf(oldest.key).at / SPANS_OF_A_DAY[source]);
+    const taken = { partition, revision, source, day, removals: rows.map(({ key }) => key) };
     if (source === 'day') return { ...taken, target: 'day', puts: dropped(reader, codec, rows) };
     return { ...taken, target: TARGETS[source], puts: merged(reader, codec, source, TARGETS[source], rows) };
   };
@@ -288,7 +292,7 @@ function merged(
     const known = targets.get(name) ?? { key: targetKey, sums: storedSums(reader, codec, target, targetKey) };
     targets.set(name, known);
     const unit = parts.at % units;
-    known.sums[unit] = sumOf([known.sums[unit], sumOf(codec.decode(source, key, value))]);
+    known.sums[unit] = (known.sums[unit] ?? 0n) + codec.sum(source, key, value);
   }
   return [...targets.values()].flatMap(({ key, sums }): StoredRow[] => {
     const value = codec.encode(target, key, sums);

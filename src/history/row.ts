@@ -58,6 +58,25 @@ export class RowCodec {
 
   /** @throws TallystickError DATA_DAMAGED */
   decode(resolution: Resolution, key: Uint8Array, stored: Uint8Array): (bigint | undefined)[] {
+    const sums: (bigint | undefined)[] = [];
+    this.#read(resolution, key, stored, (sum, count) => {
+      for (let unit = 0; unit < count; unit++) sums.push(sum);
+    });
+    while (sums.length < UNITS[resolution]) sums.push(undefined);
+    return sums;
+  }
+
+  /** What all units come to. @throws TallystickError DATA_DAMAGED */
+  sum(resolution: Resolution, key: Uint8Array, stored: Uint8Array): bigint {
+    let total = 0n;
+    this.#read(resolution, key, stored, (sum, count) => {
+      if (sum !== undefined) total += count === 1 ? sum : sum * BigInt(count);
+    });
+    return total;
+  }
+
+  /** Checks a row and visits its runs of units. */
+  #read(resolution: Resolution, key: Uint8Array, stored: Uint8Array, visit: Visit): void {
     if (key.length !== keyBytes(resolution)) throw damaged(resolution, key, `its key has ${key.length} bytes`);
     const { length } = stored;
     if (length <= CRC_BYTES || length > MAX_VALUE_BYTES) throw damaged(resolution, key, `it has ${length} bytes`);
@@ -67,9 +86,8 @@ export class RowCodec {
     bytes.set(stored, start);
     const crc = view.getUint32(start, true);
     if (crc !== this.#crc(key, start, end)) throw damaged(resolution, key, 'its CRC32C differs');
-    const sums = decodeUnits(bytes.subarray(start + CRC_BYTES, end), UNITS[resolution]);
-    if (!sums) throw damaged(resolution, key, 'it says what no row can say');
-    return sums;
+    if (!visitUnits(bytes.subarray(start + CRC_BYTES, end), UNITS[resolution], visit))
+      throw damaged(resolution, key, 'it says what no row can say');
   }
 
   /** Of the key and what lies from `start` to `end` behind the CRC, whose place it overwrites with the key's last bytes. */
@@ -136,27 +154,32 @@ function writeDifference(bytes: Uint8Array, at: number, sum: bigint, before: big
   return end;
 }
 
-/** Undefined for bytes that `encodeUnits` does not write. */
-function decodeUnits(bytes: Uint8Array, units: number): (bigint | undefined)[] | undefined {
-  const sums: (bigint | undefined)[] = [];
+/** Takes so many units with the same sum, or with none, one run after the other. */
+type Visit = (sum: bigint | undefined, count: number) => void;
+
+/** False for bytes that `encodeUnits` does not write. Units after the last run are not visited. */
+function visitUnits(bytes: Uint8Array, units: number, visit: Visit): boolean {
   let before = 0n;
+  let visited = 0;
   for (let at = 0; at < bytes.length; ) {
     const token = bytes[at++] as number;
     const count = (token & 0x3f) + 1;
     const kind = token >> 6;
-    if (kind > SAME || sums.length + count > units) return undefined;
+    visited += count;
+    if (kind > SAME || visited > units) return false;
+    if (kind !== DIFFERENCES) {
+      visit(kind === NOTHING ? undefined : before, count);
+      continue;
+    }
     for (let unit = 0; unit < count; unit++) {
-      if (kind === DIFFERENCES) {
-        const end = varintEnd(bytes, at);
-        if (end === 0) return undefined;
-        before += readDifference(bytes, at, end);
-        at = end;
-      }
-      sums.push(kind === NOTHING ? undefined : before);
+      const end = varintEnd(bytes, at);
+      if (end === 0) return false;
+      before += readDifference(bytes, at, end);
+      visit(before, 1);
+      at = end;
     }
   }
-  while (sums.length < units) sums.push(undefined);
-  return sums;
+  return true;
 }
 
 /** 0 where none ends within its length. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.js';
 import { TallystickError } from '../errors.js';
-import { type OpenHour, withPending } from '../history/bucket.js';
+import { type Fineness, type OpenHour, withPending } from '../history/bucket.js';
 import type { History } from '../history/history.js';
 import { decodeEmitted } from '../partition/emitted.js';
 import type { Partition, TrackedCounter } from '../partition/partition.js';
@@ -50,9 +50,10 @@ export class HistoryReads {
   }
 
   #find(question: HistoryQuestion, number: number, tracked: TrackedCounter, open: readonly OpenHour[]): HistoryFound {
-    if (question.kind === 'buckets') {
-      const buckets = this.#buckets(number, tracked, open, question.from, question.to);
-      if (buckets.length <= MOST_BUCKETS) return { kind: 'buckets', buckets };
+    if (question.kind !== 'value') {
+      const { kind, from, to } = question;
+      const buckets = this.#buckets(number, tracked, open, from, to, kind === 'hours' ? 'hour' : 'minute');
+      if (buckets.length <= MOST_BUCKETS) return { kind, buckets };
       throw new TallystickError('BAD_REQUEST', `The range has more than ${MOST_BUCKETS} buckets. Ask for less of it.`);
     }
     const { at } = question;
@@ -77,6 +78,7 @@ export class HistoryReads {
     open: readonly OpenHour[],
     from: number,
     to: number,
+    finest: Fineness = 'minute',
   ): Bucket[] {
     const { history, feed } = this.#parts;
     const key = counter && { partition: number, ...counter };
@@ -88,8 +90,10 @@ export class HistoryReads {
       throw new TallystickError('NOT_TRACKED', `Its history is known from ${new Date(since).toISOString()} on.`);
     }
     if (!key) return [];
-    const kept = sound(() => history.read(key, from, to));
-    return withPending(kept, feed.rowsOf(key), open).filter((bucket) => bucket.start < to && endOf(bucket) > from);
+    const kept = sound(() => history.read(key, from, to, finest));
+    return withPending(kept, feed.rowsOf(key), open, finest).filter(
+      (bucket) => bucket.start < to && endOf(bucket) > from,
+    );
   }
 }
 

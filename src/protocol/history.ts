@@ -6,9 +6,9 @@ import { Flag } from './opcode.js';
 import { type Key, readAfter, readKeys, writeAfter, writeKeys } from './request.js';
 import { type Progress, readProgress, writeProgress } from './response.js';
 
-/** What is asked: the buckets of a time, or the value at an instant. */
+/** What is asked: the buckets of a time, all of them or with minutes added up by the hour, or the value at an instant. */
 export type HistoryQuestion =
-  | { readonly kind: 'buckets'; readonly from: number; readonly to: number }
+  | { readonly kind: 'buckets' | 'hours'; readonly from: number; readonly to: number }
   | { readonly kind: 'value'; readonly at: number };
 
 export interface HistoryRequest {
@@ -41,6 +41,8 @@ export interface HistoryValue {
 
 export type HistoryFound =
   | { readonly kind: 'buckets'; readonly buckets: readonly HistoryBucket[] }
+  /** A bucket of minutes is all of an hour. */
+  | { readonly kind: 'hours'; readonly buckets: readonly HistoryBucket[] }
   | ({ readonly kind: 'value' } & HistoryValue);
 
 export interface HistoryAnswer extends Progress {
@@ -49,20 +51,20 @@ export interface HistoryAnswer extends Progress {
   readonly found: HistoryFound;
 }
 
-const BUCKETS = 0;
-const VALUE = 1;
+/** By their numbers in a body. */
+const KINDS = ['buckets', 'value', 'hours'] as const;
 const MINUTE = 60_000;
 const SUM_BYTES = 16;
 
 /** The frame needs AFTER exactly when the request has `after`. */
 export function encodeHistory(writer: ByteWriter, { after, question, key }: HistoryRequest): void {
   if (after) writeAfter(writer, after.epoch, after.sequence);
-  writer.u8(question.kind === 'buckets' ? BUCKETS : VALUE);
-  if (question.kind === 'buckets') {
+  writer.u8(KINDS.indexOf(question.kind));
+  if (question.kind === 'value') {
+    writer.varint(question.at);
+  } else {
     writer.varint(question.from);
     writer.varint(question.to);
-  } else {
-    writer.varint(question.at);
   }
   writeKeys(writer, [key]);
 }
@@ -79,12 +81,11 @@ export function decodeHistory(body: Uint8Array, flags: number): HistoryRequest {
 
 /** What stands before the keys of a request. */
 export function readQuestion(reader: ByteReader): HistoryQuestion {
-  const kind = reader.u8();
-  if (kind === VALUE) return { kind: 'value', at: reader.varint() };
-  if (kind !== BUCKETS) throw new TallystickError('BAD_REQUEST', `A HISTORY has no kind ${kind}.`);
+  const kind = readKind(reader);
+  if (kind === 'value') return { kind, at: reader.varint() };
   const [from, to] = [reader.varint(), reader.varint()];
   if (from >= to) throw new TallystickError('BAD_REQUEST', 'A range of the history ends behind its beginning.');
-  return { kind: 'buckets', from, to };
+  return { kind, from, to };
 }
 
 export function encodeHistoryAnswer(writer: ByteWriter, answer: HistoryAnswer): void {
@@ -95,7 +96,7 @@ export function encodeHistoryAnswer(writer: ByteWriter, answer: HistoryAnswer): 
 /** What stands behind the progress of an answer. */
 export function writeFound(writer: ByteWriter, now: number, found: HistoryFound): void {
   writer.varint(now);
-  writer.u8(found.kind === 'buckets' ? BUCKETS : VALUE);
+  writer.u8(KINDS.indexOf(found.kind));
   if (found.kind === 'value') {
     writer.u8(BUCKET_RESOLUTIONS.indexOf(found.resolution));
     writer.varint(found.at);
@@ -117,11 +118,17 @@ export function decodeHistoryAnswer(body: Uint8Array): HistoryAnswer {
   const reader = new ByteReader(body);
   const progress = readProgress(reader);
   const now = reader.varint();
-  const kind = reader.u8();
-  if (kind > VALUE) throw new TallystickError('BAD_REQUEST', `A HISTORY has no kind ${kind}.`);
-  const found = kind === VALUE ? readValue(reader) : readBuckets(reader);
+  const kind = readKind(reader);
+  const found: HistoryFound = kind === 'value' ? readValue(reader) : { kind, buckets: readBuckets(reader) };
   reader.end();
   return { ...progress, now, found };
+}
+
+function readKind(reader: ByteReader): (typeof KINDS)[number] {
+  const number = reader.u8();
+  const kind = KINDS[number];
+  if (!kind) throw new TallystickError('BAD_REQUEST', `A HISTORY has no kind ${number}.`);
+  return kind;
 }
 
 function readValue(reader: ByteReader): HistoryFound {
@@ -129,7 +136,7 @@ function readValue(reader: ByteReader): HistoryFound {
   return { kind: 'value', resolution, at: reader.varint(), value: readSum(reader) };
 }
 
-function readBuckets(reader: ByteReader): HistoryFound {
+function readBuckets(reader: ByteReader): HistoryBucket[] {
   const buckets: HistoryBucket[] = [];
   let minute = 0;
   for (let count = reader.count(3); count > 0; count--) {
@@ -137,7 +144,7 @@ function readBuckets(reader: ByteReader): HistoryFound {
     minute += reader.varint();
     buckets.push({ resolution, start: minute * MINUTE, sum: readSum(reader) });
   }
-  return { kind: 'buckets', buckets };
+  return buckets;
 }
 
 function readResolution(reader: ByteReader): Resolution {

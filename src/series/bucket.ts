@@ -17,6 +17,10 @@ export interface Bucket {
   readonly resolution: Resolution;
   readonly start: number;
   readonly sum: bigint;
+  /** How long it is, where all of that resolution in it were added up: minutes by the hour. */
+  readonly span?: Resolution;
 }
 
-export const endOf = ({ start, resolution }: Bucket): number => start + MILLISECONDS[resolution];
+export const lengthOf = ({ resolution, span }: Bucket): number => MILLISECONDS[span ?? resolution];
+
+export const endOf = (bucket: Bucket): number => bucket.start + lengthOf(bucket);

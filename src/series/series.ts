@@ -1,4 +1,4 @@
-import { type Bucket, endOf, MILLISECONDS, type Resolution } from './bucket.js';
+import { type Bucket, endOf, lengthOf, MILLISECONDS, type Resolution } from './bucket.js';
 import type { Steps } from './steps.js';
 
 /**
@@ -104,7 +104,7 @@ function coarsest(buckets: readonly Bucket[]): Resolution {
 
 /** The edges of the steps, without those within a bucket that is longer than they are, and reaching to the ends of such ones. */
 function edgesOf(buckets: readonly Bucket[], { edges, length }: Steps): number[] {
-  const long = buckets.filter(({ resolution }) => MILLISECONDS[resolution] > length);
+  const long = buckets.filter((bucket) => lengthOf(bucket) > length);
   const [first, last] = [edges[0] as number, edges.at(-1) as number];
   const kept = [...edges];
   kept[0] = Math.min(first, ...across(long, first).map(({ start }) => start));

@@ -47,6 +47,10 @@ export function stepsOf({ from, to, step, zone: name }: SeriesQuery): Steps {
   return { edges, length };
 }
 
+/** Whether answers between these instants are the same where minutes are added up by the hour. */
+export const areWholeHours = (instants: readonly number[]): boolean =>
+  instants.every((instant) => instant % MILLISECONDS.hour === 0);
+
 function dayEdges(zone: Zone, from: number, to: number, count: number): number[] {
   const edges: number[] = [];
   for (let day = zone.dayOf(from); ; day += count) {

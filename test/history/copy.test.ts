@@ -7,7 +7,7 @@ import { encodeState } from '../../src/history/partition-state.js';
 import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import { RowCodec } from '../../src/history/row.js';
 import type { Change, HistoryReader } from '../../src/history/tables.js';
-import { plannerOf } from './homes.js';
+import { plannerOf, rollUp } from './homes.js';
 import { counterOf, DAY, goneAt, NOW, rowAt, upTo } from './rows.js';
 import { SimHistoryDisk, SimTables } from './sim-tables.js';
 
@@ -52,7 +52,7 @@ class Recorded {
   async #take(one: Step): Promise<void> {
     if (one.kind === 'roll-up') {
       const request = { partition: PARTITION, retention: DEFAULT_RETENTION, now: NOW };
-      for (let i = 0; i < one.steps; i++) await this.#history.rollUp(plannerOf(this.#tables), request);
+      for (let i = 0; i < one.steps; i++) await rollUp(this.#history, plannerOf(this.#tables), request);
       return;
     }
     const asOf = ++this.#sequence;

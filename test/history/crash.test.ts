@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { History } from '../../src/history/history.js';
 import type { Retention } from '../../src/history/roll-up.js';
 import type { AppendOutcome } from '../../src/log/log.js';
-import { plannerOf } from './homes.js';
+import { plannerOf, rollUp } from './homes.js';
 import { counterOf, DAY, HOUR, NOW, rowAt, upTo } from './rows.js';
 import { SimHistoryDisk, SimTables } from './sim-tables.js';
 
@@ -46,11 +46,11 @@ async function live(disk: SimHistoryDisk, dies = -1, stored = false): Promise<Si
     asOf = next;
     const now = START + hoursAt(asOf) * HOUR;
     for (let steps = 0; steps < 4; steps++) {
-      await flushed(history.rollUp(plannerOf(tables), { partition: 3, retention: RETENTION, now }));
+      await flushed(rollUp(history, plannerOf(tables), { partition: 3, retention: RETENTION, now }));
     }
   }
   for (let due = true; due; ) {
-    const outcome = history.rollUp(plannerOf(tables), { partition: 3, retention: RETENTION, now: END });
+    const outcome = rollUp(history, plannerOf(tables), { partition: 3, retention: RETENTION, now: END });
     await flushed(outcome);
     due = (await outcome) !== undefined;
   }

@@ -7,7 +7,7 @@ import { partsOf } from '../../src/history/key.js';
 import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import { RowCodec } from '../../src/history/row.js';
 import type { HistoryTables } from '../../src/history/tables.js';
-import { type HistoryHome, plannerOf } from './homes.js';
+import { type HistoryHome, plannerOf, rollUp } from './homes.js';
 import { counterOf, DAY, goneAt, HOUR, NOW, rowAt, textOf, upTo } from './rows.js';
 
 /** What history must do over every implementation of its tables. */
@@ -40,10 +40,10 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
     const read = (counter: CounterKey, from = NOW - 400 * DAY, to = NOW + DAY) =>
       textOf(history.read(counter, from, to), NOW);
     /** Rolls up until nothing is due; the number of steps. */
-    const rollUp = async (now: number, partition = 3, dayDays = DEFAULT_RETENTION.dayDays) => {
+    const rollUpAll = async (now: number, partition = 3, dayDays = DEFAULT_RETENTION.dayDays) => {
       for (let steps = 0; ; steps++) {
         const request = { partition, retention: { ...DEFAULT_RETENTION, dayDays }, now };
-        const outcome = await history.rollUp(plannerOf(tables), request);
+        const outcome = await rollUp(history, plannerOf(tables), request);
         if (!outcome) return steps;
         expect(outcome).toEqual({ kind: 'flushed' });
       }
@@ -75,6 +75,18 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       await commit(5, rowAt(a, NOW, 5, { 0: 1n, 1: 1n }), rowAt(a, NOW, 5, { 1: 2n, 2: 0n }));
       await commit(9, rowAt(a, NOW, 8, { 1: 10n }), rowAt(a, NOW, 9, { 1: 100n }));
       expect(read(a)).toEqual(['minute 0d 0:00 1', 'minute 0d 0:01 113', 'minute 0d 0:02 0']);
+    });
+
+    test('minutes are added up by the hour where that is asked for, and other rows are as they are', async () => {
+      await commit(5, rowAt(a, NOW, 5, { 0: 1n, 59: -1n }), rowAt(a, NOW + HOUR, 5, { 1: 5n, 2: 7n }));
+      await commit(9, rowAt(a, NOW + HOUR, 8, { 1: 10n }), rowAt(a, NOW - 10 * DAY, 9, { 1: 100n }));
+      await rollUpAll(NOW);
+      await commit(10, rowAt(a, NOW - 10 * DAY, 10, { 1: 1n, 4: 2n }));
+      const { buckets } = history.read(a, NOW - 10 * DAY, NOW + DAY, 'hour');
+      expect(textOf({ buckets }, NOW)).toEqual([
+        ...['hour -10d 0:00 100', 'minute -10d 0:00 3', 'minute 0d 0:00 0', 'minute 0d 1:00 22'],
+      ]);
+      expect(buckets.map(({ span }) => span)).toEqual([undefined, 'hour', 'hour', 'hour']);
     });
 
     test('a row at or below the watermark is in already', async () => {
@@ -125,7 +137,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
     test('a forgotten counter is gone at every resolution, and no other', async () => {
       const times = [NOW - 100 * DAY, NOW - 10 * DAY, NOW - HOUR];
       await commit(1, ...times.flatMap((time) => [rowAt(a, time, 1, { 0: 1n }), rowAt(b, time, 1, { 0: 2n })]));
-      await rollUp(NOW);
+      await rollUpAll(NOW);
       expect(read(a)).toEqual(['day -100d 0:00 1', 'hour -10d 0:00 1', 'minute -1d 23:00 1']);
       await commit(2, goneAt(a, 2));
       expect(read(a)).toEqual([]);
@@ -188,7 +200,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       test('makes hours of minutes and days of hours when whole days are old enough', async () => {
         const times = [-32, -31, -30, -4, -3, -2, 0].map((day) => NOW + day * DAY + 7 * HOUR);
         await commit(1, ...times.map((time) => rowAt(a, time, 1, { 10: 1n, 50: 2n })));
-        await rollUp(NOW + DAY - 1);
+        await rollUpAll(NOW + DAY - 1);
         expect(read(a)).toEqual([
           ...['day -32d 0:00 3', 'day -31d 0:00 3'],
           ...['hour -30d 7:00 3', 'hour -4d 7:00 3', 'hour -3d 7:00 3'],
@@ -209,7 +221,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
         let steps = 0;
         for (
           ;
-          await history.rollUp(plannerOf(tables), { partition: 3, retention: DEFAULT_RETENTION, now: NOW });
+          await rollUp(history, plannerOf(tables), { partition: 3, retention: DEFAULT_RETENTION, now: NOW });
           steps++
         ) {
           if (steps % 20 === 0) expect(sums()).toEqual(before);
@@ -221,20 +233,20 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       test('takes a row that comes late', async () => {
         const [old, older] = [NOW - 10 * DAY, NOW - 100 * DAY];
         await commit(1, rowAt(a, old, 1, { 0: 1n }), rowAt(a, older, 1, { 0: 10n }));
-        await rollUp(NOW);
+        await rollUpAll(NOW);
         await commit(2, rowAt(a, old, 2, { 0: 2n }), rowAt(a, older, 2, { 0: 20n }));
         expect(read(a)).toEqual([
           ...['day -100d 0:00 10', 'minute -100d 0:00 20', 'hour -10d 0:00 1', 'minute -10d 0:00 2'],
         ]);
-        await rollUp(NOW);
+        await rollUpAll(NOW);
         expect(read(a)).toEqual(['day -100d 0:00 30', 'hour -10d 0:00 3']);
       });
 
       test('keeps what came to 0: something happened', async () => {
         await commit(1, rowAt(a, NOW - 10 * DAY, 1, { 0: 1n, 40: -1n }));
-        await rollUp(NOW);
+        await rollUpAll(NOW);
         expect(read(a)).toEqual(['hour -10d 0:00 0']);
-        await rollUp(NOW + 60 * DAY);
+        await rollUpAll(NOW + 60 * DAY);
         expect(read(a)).toEqual(['day -10d 0:00 0']);
       });
 
@@ -243,10 +255,10 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
         const block = (blocks: number) => NOW + (blocks * 64 - 14) * DAY;
         await commit(1, rowAt(a, block(-2) - 1, 1, { 0: 1n }), rowAt(a, block(-1) - 1, 1, { 0: 2n }, 1));
         await commit(2, rowAt(a, block(-1), 2, { 0: 4n }), rowAt(b, block(-1), 2, { 0: 8n }, 1));
-        await rollUp(block(-1) + 100 * DAY - 1, 3, 100);
+        await rollUpAll(block(-1) + 100 * DAY - 1, 3, 100);
         expect([history.sinceOf(a), history.sinceOf(b)]).toEqual([block(-2), 0]);
         expect(read(a)).toEqual(['day -79d 0:00 2', 'day -78d 0:00 4']);
-        await rollUp(block(-1) + 100 * DAY, 3, 100);
+        await rollUpAll(block(-1) + 100 * DAY, 3, 100);
         await reopen();
         expect([history.sinceOf(a), history.sinceOf(b)]).toEqual([block(-1), 0]);
         expect(read(a)).toEqual(['day -78d 0:00 4']);
@@ -256,11 +268,11 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       test('of what comes late for days that were dropped drops it, and knows no more than before', async () => {
         const old = (days: number) => NOW - days * DAY;
         await commit(1, rowAt(a, old(200), 1, { 0: 1n }), rowAt(a, old(100), 1, { 0: 1n }, 1));
-        await rollUp(NOW, 3, 1);
+        await rollUpAll(NOW, 3, 1);
         const since = history.sinceOf(a);
         expect(since).toBeGreaterThan(old(100));
         await commit(2, rowAt(a, old(300), 2, { 0: 1n }), rowAt(b, old(300), 2, { 0: 1n }, 1));
-        await rollUp(NOW, 3, 1);
+        await rollUpAll(NOW, 3, 1);
         expect(history.sinceOf(a)).toBe(since);
         expect(history.sinceOf(b)).toBeLessThan(old(200));
         expect([...read(a), ...read(b)]).toEqual([]);
@@ -268,7 +280,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
 
       test('that drops days is forgotten with its counter, and copied with it', async () => {
         await commit(1, rowAt(a, NOW - 200 * DAY, 1, { 0: 1n }), rowAt(b, NOW - 200 * DAY, 1, { 0: 1n }, 1));
-        await rollUp(NOW, 3, 1);
+        await rollUpAll(NOW, 3, 1);
         const since = history.sinceOf(a);
         await commit(2, goneAt(a, 2));
         expect([history.sinceOf(a), history.sinceOf(b)]).toEqual([0, since]);
@@ -283,7 +295,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
         for (const partition of [2, 3, 4]) {
           await history.commit(partition, upTo(1), [rowAt(counterOf(5, partition), NOW - 10 * DAY, 1, { 0: 1n })]);
         }
-        expect(await rollUp(NOW)).toBe(1);
+        expect(await rollUpAll(NOW)).toBe(1);
         expect(history.stats().rows).toEqual({ minute: 2, hour: 1, day: 0 });
       });
 
@@ -329,7 +341,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
         await commit(1, ...Array.from({ length: 3_000 }, (_, slot) => rowAt(counterOf(slot), NOW, 1, { 0: 1n })));
         await commit(2, rowAt(a, NOW - 10 * DAY, 2, { 0: 1n }), rowAt(a, NOW - 100 * DAY, 2, { 0: 1n }));
         await history.commit(4, upTo(9), [rowAt(counterOf(5, 4), NOW, 9, { 0: 1n })]);
-        await rollUp(NOW);
+        await rollUpAll(NOW);
         const check = (partition: number) => checkHistory(tables, new RowCodec(), partition);
         // Two of minutes, and then one of hours.
         expect(await check(3)).toEqual({ ...upTo(2), since: 0, revision: 3, rows: 3_002 });
@@ -343,7 +355,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
 
       test('are put as they are, but for those of counters that went, and it is known where they end and begin', async () => {
         await commit(1, rowAt(a, NOW, 1, { 0: 1n }), rowAt(counterOf(400), NOW - 10 * DAY, 1, { 0: 2n }, 1));
-        await rollUp(NOW);
+        await rollUpAll(NOW);
         await commit(2, rowAt(b, NOW - 100 * DAY, 2, { 5: 3n }), rowAt(a, NOW, 2, { 0: 4n }, 1));
         const rows = copied();
         const expected = [a, counterOf(400)].map((counter) => read(counter));
@@ -386,7 +398,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       test.each(['minute', 'hour', 'day'] as const)('of a row by %s', async (resolution) => {
         const time = { minute: NOW, hour: NOW - 10 * DAY, day: NOW - 100 * DAY }[resolution];
         await commit(1, rowAt(a, time, 1, { 0: 1n }));
-        await rollUp(NOW);
+        await rollUpAll(NOW);
         await edit(resolution);
         expect(() => history.read(a, 0, NOW + DAY)).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
         expect(history.read(b, 0, NOW + DAY).buckets).toEqual([]);
@@ -398,7 +410,7 @@ export function historyConformance(name: string, makeHome: () => HistoryHome): v
       test('of what a roll-up takes', async () => {
         await commit(1, rowAt(a, NOW - 10 * DAY, 1, { 0: 1n }));
         await edit('minute');
-        await expect(rollUp(NOW)).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
+        await expect(rollUpAll(NOW)).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
         expect(history.stats().rows).toEqual({ minute: 1, hour: 0, day: 0 });
       });
 

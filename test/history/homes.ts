@@ -3,10 +3,12 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { open } from 'lmdb';
+import type { History } from '../../src/history/history.js';
 import { LmdbTables } from '../../src/history/lmdb-tables.js';
-import { lookAt, nextRollUp, type RollUpPlanner } from '../../src/history/roll-up.js';
+import { lookAt, nextRollUp, type RollUpPlanner, type RollUpRequest } from '../../src/history/roll-up.js';
 import { RowCodec } from '../../src/history/row.js';
 import type { HistoryReader, HistoryTables } from '../../src/history/tables.js';
+import type { AppendOutcome } from '../../src/log/log.js';
 import type { Resolution } from '../../src/series/bucket.js';
 import { SimHistoryDisk, SimTables } from './sim-tables.js';
 
@@ -64,4 +66,14 @@ export function plannerOf(reader: HistoryReader): RollUpPlanner {
     next: async (request) => nextRollUp(reader, codec, request),
     look: async (request) => lookAt(reader, request),
   };
+}
+
+/** Takes the next step of the roll-up of a partition; undefined where nothing is old enough. */
+export async function rollUp(
+  history: History,
+  planner: RollUpPlanner,
+  request: RollUpRequest,
+): Promise<AppendOutcome | undefined> {
+  const step = await planner.next(request);
+  return step && history.replace(step);
 }

@@ -24,16 +24,19 @@ async function change(make) {
   return outcome !== undefined;
 }
 
+async function rollUp(asOf) {
+  const step = await pool.next({ partition: PARTITION, retention: DEFAULT_RETENTION, now: endOfLog(asOf) });
+  return step && history.replace(step);
+}
+
 for (let asOf = 0; asOf < LAST; ) {
   const end = Math.min(asOf + 40, LAST);
   const rows = Array.from({ length: end - asOf }, (_, index) => rowOf(asOf + index + 1));
   await change(() => history.commit(PARTITION, { watermark: end, items: 0 }, rows));
   asOf = end;
-  await change(() => history.rollUp(pool, { partition: PARTITION, retention: DEFAULT_RETENTION, now: endOfLog(asOf) }));
+  await change(() => rollUp(asOf));
 }
-while (
-  await change(() => history.rollUp(pool, { partition: PARTITION, retention: DEFAULT_RETENTION, now: endOfLog(LAST) }))
-);
+while (await change(() => rollUp(LAST)));
 process.stdout.write('done\n');
 await pool.close();
 await history.close();

@@ -5,7 +5,7 @@ import { History } from '../../src/history/history.js';
 import { DEFAULT_RETENTION, type Retention } from '../../src/history/roll-up.js';
 import { range, series, valueAt } from '../../src/series/series.js';
 import { type SeriesQuery, stepsOf } from '../../src/series/steps.js';
-import { plannerOf } from './homes.js';
+import { plannerOf, rollUp } from './homes.js';
 import { counterOf, DAY, HOUR, MINUTE, NOW, rowAt, upTo } from './rows.js';
 import { SimHistoryDisk, SimTables } from './sim-tables.js';
 
@@ -119,7 +119,7 @@ class World {
   }
 
   async #rollUp(): Promise<void> {
-    await this.#history.rollUp(plannerOf(this.#tables), this.#request);
+    await rollUp(this.#history, plannerOf(this.#tables), this.#request);
   }
 
   get #request() {
@@ -127,11 +127,11 @@ class World {
   }
 
   /** Dies within a transaction; the next life replays from somewhere at or before the watermark. */
-  async #crash({ stored, rollUp, from }: Action & { kind: 'crash' }): Promise<void> {
+  async #crash({ stored, rollUp: rolls, from }: Action & { kind: 'crash' }): Promise<void> {
     const dying = new SimTables(this.#disk, () => dying.crash(stored));
     const history = new History(dying);
     // Neither is answered.
-    if (rollUp) void history.rollUp(plannerOf(dying), this.#request);
+    if (rolls) void rollUp(history, plannerOf(dying), this.#request);
     else void history.commit(3, upTo(this.#log.length), this.#log.slice(this.#committed));
     for (let turn = 0; turn < 10; turn++) await Promise.resolve();
     this.#tables = new SimTables(this.#disk, queueMicrotask);
@@ -190,7 +190,7 @@ class World {
   async end(): Promise<void> {
     this.#tables.script.length = 0;
     await this.#commit(this.#log.length);
-    while (await this.#history.rollUp(plannerOf(this.#tables), this.#request));
+    while (await rollUp(this.#history, plannerOf(this.#tables), this.#request));
     for (const index of COUNTERS.keys()) {
       const { buckets } = this.#history.read(COUNTERS[index] as (typeof COUNTERS)[0], 0, Date.UTC(2100));
       const since = this.#sinceOf(index);

@@ -9,7 +9,7 @@ import { LmdbTables } from '../../src/history/lmdb-tables.js';
 import { DEFAULT_RETENTION, lookAt, nextRollUp } from '../../src/history/roll-up.js';
 import { packed, unpacked } from '../../src/history/roll-up-message.js';
 import { RowCodec } from '../../src/history/row.js';
-import { plannerOf } from './homes.js';
+import { plannerOf, rollUp } from './homes.js';
 import { counterOf, DAY, HOUR, NOW, rowAt, textOf, upTo } from './rows.js';
 
 let directory: string;
@@ -55,7 +55,7 @@ test('a thread computes the same steps from what is committed as the owner would
     const expected = nextRollUp(tables, codec, request());
     expect(hexOf(await pool.next(request()))).toEqual(hexOf(expected));
     if (expected) expect(hexOf(unpacked(structuredClone(packed(expected))))).toEqual(hexOf(expected));
-    const outcome = await history.rollUp(pool, request());
+    const outcome = await rollUp(history, pool, request());
     if (!outcome) {
       expect(steps).toBeGreaterThan(4);
       break;
@@ -68,18 +68,18 @@ test('a thread computes the same steps from what is committed as the owner would
 test('a thread drops days, all that are old enough or those of some counters', async () => {
   await fill(1, 600, NOW - 200 * DAY);
   await fill(2, 2, NOW - 10 * DAY);
-  while (await history.rollUp(pool, request()));
+  while (await rollUp(history, pool, request()));
   const block = Math.floor((NOW - 200 * DAY) / (64 * DAY));
   const look = await pool.look({ partition: 3, source: 'day', day: 0, slot: 0, end: block + 1 });
   expect(look).toMatchObject({ day: block, slot: 0, next: 512 });
   expect(look?.counters).toHaveLength(512);
   const some = { ...(look as NonNullable<typeof look>), counters: [counterOf(1), counterOf(500)] };
-  expect(await history.rollUp(pool, { ...request(0), some })).toEqual({ kind: 'flushed' });
+  expect(await rollUp(history, pool, { ...request(0), some })).toEqual({ kind: 'flushed' });
   const since = (block + 1) * 64 * DAY;
   expect([0, 1, 500, 599].map((slot) => history.sinceOf(counterOf(slot)))).toEqual([0, since, since, 0]);
   const dropping = { ...request(), retention: { ...DEFAULT_RETENTION, dayDays: 100 } };
   let steps = 0;
-  while (await history.rollUp(pool, dropping)) steps++;
+  while (await rollUp(history, pool, dropping)) steps++;
   expect(steps).toBe(2);
   expect([0, 1, 500, 599].map((slot) => history.sinceOf(counterOf(slot)))).toEqual([since, since, since, since]);
   expect(history.read(counterOf(1), 0, NOW).buckets.map(({ resolution }) => resolution)).toEqual(
@@ -125,11 +125,11 @@ test('damage that a thread finds is told as what it is', async () => {
 test('the owner goes on when the threads have ended, and has new ones', async () => {
   for (let life = 1; life <= 3; life++) {
     await fill(2 * life - 1, 10, NOW - 10 * DAY);
-    while (await history.rollUp(pool, request()));
+    while (await rollUp(history, pool, request()));
     await pool.close();
     await fill(2 * life, 10, NOW - 9 * DAY);
     pool = new RollUpPool(path);
-    expect(await history.rollUp(pool, request())).toEqual({ kind: 'flushed' });
+    expect(await rollUp(history, pool, request())).toEqual({ kind: 'flushed' });
   }
   expect(history.stats().rows).toEqual({ minute: 0, hour: 20, day: 0 });
 });
@@ -137,7 +137,7 @@ test('the owner goes on when the threads have ended, and has new ones', async ()
 test('a thread that waits keeps no pages: the file stops growing', async () => {
   const cycle = async (number: number) => {
     await fill(number, 100, NOW + number * 2 * DAY);
-    while (await history.rollUp(plannerOf(tables), request(NOW + number * 2 * DAY + 4 * DAY)));
+    while (await rollUp(history, plannerOf(tables), request(NOW + number * 2 * DAY + 4 * DAY)));
   };
   for (let number = 1; number <= 6; number++) await cycle(number);
   const { fileBytes } = history.stats();

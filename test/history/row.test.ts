@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Sums, UNITS } from '../../src/history/bucket.js';
+import { type Sums, sumOf, UNITS } from '../../src/history/bucket.js';
 import { keyOf, minuteKeyOf } from '../../src/history/key.js';
 import { RowCodec } from '../../src/history/row.js';
 import { RESOLUTIONS, type Resolution } from '../../src/series/bucket.js';
@@ -43,6 +43,7 @@ describe('the sums of a row', () => {
       fc.property(sumsOf(resolution), (sums) => {
         const stored = codec.encode(resolution, key, sums) as Uint8Array;
         expect(codec.decode(resolution, key, stored)).toEqual(sums);
+        expect(codec.sum(resolution, key, stored)).toBe(sumOf(sums));
       }),
       { numRuns: 500 },
     );

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { flagsOf } from '../../load/fast-clock.mjs';
 import { Random } from '../support/random.js';
 import { clientOfTest } from './clients.js';
 import { startProgram } from './ingest-programs.js';
@@ -108,4 +109,60 @@ test('what was acknowledged is in the history once, whenever the process was kil
     const { value } = await client.valueAt(name, end);
     expect(value).toBe(await client.get(name));
   }
+});
+
+test('days are dropped when the server or a class says so, which is told, and stays so after kill -9', async () => {
+  // Roll-ups begin a minute after the start.
+  const clock = { since: Date.now(), times: 1_000 };
+  const classes = [
+    { pattern: 'kept:*', history: { days: '5y' }, lateness: 'any' },
+    { pattern: 'views:*', history: true, lateness: 'any' },
+  ];
+  const server = await serverOfTest({
+    lanes: 2,
+    partitions: 2,
+    environment: {
+      NODE_OPTIONS: flagsOf(clock).join(' '),
+      TALLYSTICK_CLASSES: JSON.stringify(classes),
+      TALLYSTICK_HISTORY_MINUTE_HOURS: '24',
+      TALLYSTICK_HISTORY_HOUR_DAYS: '2',
+      TALLYSTICK_HISTORY_DAY_DAYS: '100',
+    },
+  });
+  const client = await clientOfTest(server);
+  const [old, recent] = [200, 30].map((days) => (Math.floor(clock.since / DAY) - days) * DAY) as [number, number];
+  const names = ['kept:a', 'views:a', 'views:b'];
+  for (const name of names) {
+    await client.increment(name, 5, { time: old + HOUR });
+    await client.increment(name, 7, { time: recent + HOUR });
+  }
+  const ofDay = async (name: string, from: number) => {
+    const { points } = await client.series(name, { from, to: from + DAY, step: '1d' });
+    return points.map(({ value, resolution, exact }) => [value, resolution, exact]);
+  };
+  const isDropped = (name: string, from: number) =>
+    ofDay(name, from).then(
+      () => false,
+      ({ code }) => code === 'NOT_TRACKED',
+    );
+  const rows = async () => {
+    const lanes = (await client.stats()) as unknown as readonly { history: { rows: Record<string, number> } }[];
+    return lanes.flatMap(({ history }) => Object.values(history.rows)).reduce((sum, count) => sum + count, 0);
+  };
+  while ((await rows()) < 2 * names.length);
+  await server.crash();
+  while (!((await isDropped('views:a', old)) && (await isDropped('views:b', old))));
+  const since = (Math.floor(old / DAY / 64) + 1) * 64 * DAY;
+  const check = async () => {
+    expect(await ofDay('kept:a', old)).toEqual([[5n, 'day', true]]);
+    for (const name of names) {
+      expect(await ofDay(name, recent)).toEqual([[7n, 'day', true]]);
+      expect(await client.get(name)).toBe(12n);
+    }
+    expect(await isDropped('views:a', since - DAY)).toBe(true);
+    expect(await isDropped('views:a', since)).toBe(false);
+  };
+  await check();
+  await server.crash();
+  await check();
 });

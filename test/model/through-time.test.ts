@@ -229,6 +229,10 @@ async function compare(subject: Subject, model: Model, at: number): Promise<void
     expect(points.map(({ sum, exact }) => [sum, exact])).toEqual(
       points.map(({ start, end }) => [sumOf(events, start, end), true]),
     );
+    const added = await subject.history(name, { kind: 'hours', from, to });
+    if (added.kind !== 'hours') throw new Error('No hours.');
+    const byHour = added.buckets.map((bucket) => ({ ...bucket, span: 'hour' as const }));
+    expect(series(byHour, stepsOf({ from, to, step: { count: 1, unit: 'hour' }, zone: 'UTC' }))).toEqual(points);
     expect(range(found.buckets, from, to).sum).toBe(sumOf(events, from, to));
     const past = await subject.history(name, { kind: 'value', at });
     if (past.kind !== 'value') throw new Error('No value.');

@@ -190,9 +190,13 @@ export const BODIES = [
     fc.record({
       question: fc.oneof(
         fc.record({ kind: fc.constant('value' as const), at: count }),
-        fc.tuple(fc.nat(2 ** 30), fc.integer({ min: 1, max: 2 ** 40 })).map(([from, length]) => {
-          return { kind: 'buckets' as const, from, to: from + length };
-        }),
+        fc
+          .tuple(
+            fc.constantFrom('buckets' as const, 'hours' as const),
+            fc.nat(2 ** 30),
+            fc.integer({ min: 1, max: 2 ** 40 }),
+          )
+          .map(([kind, from, length]) => ({ kind, from, to: from + length })),
       ),
       key,
     }),
@@ -206,7 +210,7 @@ export const BODIES = [
       now: count,
       found: fc.oneof(
         fc.record({ kind: fc.constant('value' as const), resolution, at: count, value: int128 }),
-        fc.record({ kind: fc.constant('buckets' as const), buckets }),
+        fc.record({ kind: fc.constantFrom('buckets' as const, 'hours' as const), buckets }),
       ),
     }),
     history.encodeHistoryAnswer,

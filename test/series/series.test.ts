@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { BucketSums } from '../../src/history/bucket.js';
+import { BucketSums, type Fineness } from '../../src/history/bucket.js';
 import { type Bucket, endOf, MILLISECONDS, RESOLUTIONS, type Resolution } from '../../src/series/bucket.js';
 import { range, series, valueAt } from '../../src/series/series.js';
-import { MAX_STEPS, type SeriesQuery, stepsOf } from '../../src/series/steps.js';
+import { areWholeHours, MAX_STEPS, type SeriesQuery, stepsOf } from '../../src/series/steps.js';
 import { DAY, HOUR, MINUTE, NOW } from '../history/rows.js';
 
 /** A delta, and the resolution at which it is kept by now. */
@@ -13,10 +13,12 @@ interface Event {
   readonly resolution: Resolution;
 }
 
-function bucketsOf(events: readonly Event[]): Bucket[] {
-  const sums = new BucketSums();
+function bucketsOf(events: readonly Event[], finest: Fineness = 'minute'): Bucket[] {
+  const sums = new BucketSums(finest);
   for (const { time, delta, resolution } of events) {
-    sums.add(resolution, Math.floor(time / MILLISECONDS[resolution]) * MILLISECONDS[resolution], delta);
+    const span = finest === 'hour' && resolution === 'minute' ? finest : resolution;
+    const start = Math.floor(time / MILLISECONDS[span]) * MILLISECONDS[span];
+    sums.add({ resolution, start, sum: delta, ...(span !== resolution && { span }) });
   }
   return sums.within(0, Number.POSITIVE_INFINITY);
 }
@@ -213,6 +215,20 @@ describe('a series', () => {
     );
     fc.assert(fc.property(kept('minute'), asked, check), { numRuns: 1_000 });
     fc.assert(fc.property(kept('hour'), inHours, check), { numRuns: 1_000 });
+  });
+
+  test('is the same of minutes that are added up by the hour where all of its edges are whole hours', () => {
+    let compared = 0;
+    const check = (events: readonly Event[], wanted: SeriesQuery) => {
+      const steps = stepsOf(wanted);
+      if (!areWholeHours(steps.edges)) return;
+      compared++;
+      expect(series(bucketsOf(events, 'hour'), steps)).toEqual(series(bucketsOf(events), steps));
+      const [from, to] = [steps.edges[0] as number, steps.edges.at(-1) as number];
+      expect(range(bucketsOf(events, 'hour'), from, to)).toEqual(range(bucketsOf(events), from, to));
+    };
+    fc.assert(fc.property(fc.array(event, { maxLength: 40 }), asked, check), { numRuns: 2_000 });
+    expect(compared).toBeGreaterThan(500);
   });
 
   test('of the days on which the clock is set has the hours of these days', () => {
