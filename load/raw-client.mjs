@@ -136,9 +136,22 @@ export class RawClient {
 
   /** Sends a request; `answered` gets the body of the answer, valid during the call. */
   request(opcode, flags, partition, body, answered) {
+    this.#request(this.#lanes[partition], opcode, flags, partition, body, answered);
+  }
+
+  /** The same to each lane, of which it asks; resolves with copies of the bodies. */
+  requestOfLanes(opcode, body) {
+    const asked = (socket) =>
+      new Promise((resolve) =>
+        this.#request(socket, opcode, 0, LANE, body, (answer) => resolve(Uint8Array.from(answer))),
+      );
+    return Promise.all(this.#sockets.map(asked));
+  }
+
+  #request(socket, opcode, flags, partition, body, answered) {
     const id = this.#next++;
     this.#waiting.set(id, answered);
-    this.#lanes[partition].writer.bytes(encodeFrame(opcode, flags, partition, id, body));
+    socket.writer.bytes(encodeFrame(opcode, flags, partition, id, body));
   }
 
   /**
@@ -167,15 +180,7 @@ export class RawClient {
 
   /** Resolves when everything that was applied is durable. */
   async sync() {
-    const answers = this.#sockets.map(
-      (socket) =>
-        new Promise((resolve) => {
-          const id = this.#next++;
-          this.#waiting.set(id, resolve);
-          socket.writer.bytes(encodeFrame(Opcode.SYNC, 0, LANE, id, NO_BYTES));
-        }),
-    );
-    await Promise.all(answers);
+    await this.requestOfLanes(Opcode.SYNC, NO_BYTES);
   }
 
   close() {

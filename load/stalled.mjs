@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
+import { ByteWriter } from '../dist/protocol/bytes.js';
+import { decodeStatsAnswer, encodeStatsRequest } from '../dist/protocol/control.js';
 import { Opcode } from '../dist/protocol/opcode.js';
 import { Batches, DISTRIBUTIONS } from './batches.mjs';
 import { Counters } from './counters.mjs';
@@ -22,6 +24,7 @@ import { withServer } from './server.mjs';
  *
  * Writers write at a steady rate, to 2,000 names of 500 bytes, so that what the system queues for a socket, some megabytes, is full soon. 100 healthy readers follow one counter, told of each
  * group; of the others one half follows 250 names each, the other half everything, each second. They read nothing from the start on, and grant all the credit there is. A reader's limit is 30 s in which it has taken nothing: what the system has queued for it has not changed.
+ * The memory without them is the most of the time before, with a checkpoint of each partition in it: writing brings those, with readers or without.
  */
 const { values } = parseArgs({
   options: {
@@ -44,6 +47,8 @@ const LIMIT = 30_000;
 /** After it everyone shall be gone. */
 const LONGEST = 120_000;
 const PROBE_MILLISECONDS = 20;
+/** For the first checkpoints to be made, at the rate of the writers. */
+const CHECKPOINT_MILLISECONDS = 180_000;
 const LOOK_MILLISECONDS = 250;
 const LANES = 2;
 /** As Linux lists it in /proc/net/tcp. */
@@ -74,8 +79,10 @@ async function run(url, { child }) {
   });
   await once(worker, 'message');
   await probed(client, target, worker, 5); // until it is warm
+  const memory = watchMemory(child.pid);
+  await checkpointed(client);
   const before = await probed(client, target, worker, SECONDS);
-  const baseline = memoryBytes(child.pid);
+  const baseline = memory.stop();
 
   const ofLane = ports.map((port, lane) => {
     const own = names.filter((_, number) => counters.partitions[number] === lane);
@@ -86,11 +93,13 @@ async function run(url, { child }) {
     const from = Math.floor(next() * (own.length - NAMES_EACH));
     return i % 4 < 2 ? { ...at, names: own.slice(from, from + NAMES_EACH) } : { ...at, prefix: '' };
   });
+  const memoryBeside = watchMemory(child.pid);
   const stalled = new Worker(new URL('./stalled-readers.mjs', import.meta.url), { workerData: { places } });
   const [connections] = await once(stalled, 'message');
-  const watching = watch(new Set(connections), child.pid);
+  const watching = watch(new Set(connections));
   const during = await probed(client, target, worker, SECONDS);
-  const { cutOff, most, left } = await watching;
+  const { cutOff, left } = await watching;
+  const most = memoryBeside.stop();
   writing.stop();
   await writing.ended;
   for (const each of [worker, stalled]) each.postMessage({ kind: 'end' });
@@ -106,6 +115,36 @@ async function run(url, { child }) {
   if (values.out) writeReport(values.out, 'stalled', report);
   if (values.json) console.log(JSON.stringify(report));
   else console.log(`${stalledLines(report).join('\n')}\n\n${describeMachine(report.machine)}`);
+}
+
+/** Settles when each partition has a checkpoint. */
+async function checkpointed(client) {
+  const body = new ByteWriter();
+  encodeStatsRequest(body);
+  for (const began = performance.now(); performance.now() - began < CHECKPOINT_MILLISECONDS; await sleep(1_000)) {
+    const answers = await client.requestOfLanes(Opcode.STATS, body.view());
+    if (
+      answers
+        .flatMap((answer) => decodeStatsAnswer(answer).partitions)
+        .every(({ checkpointBytes }) => checkpointBytes > 0)
+    )
+      return;
+  }
+  throw new Error('The server made no checkpoint.');
+}
+
+/** The most memory that a process has until it is stopped. */
+function watchMemory(pid) {
+  let most = memoryBytes(pid);
+  const looking = setInterval(() => {
+    most = Math.max(most, memoryBytes(pid));
+  }, LOOK_MILLISECONDS);
+  return {
+    stop() {
+      clearInterval(looking);
+      return most;
+    },
+  };
 }
 
 /** Batches at a steady rate, until it is stopped. */
@@ -141,14 +180,12 @@ async function probed(client, target, worker, seconds) {
   return message;
 }
 
-/** Looks at the server's sockets to the readers: for each how long nothing was taken when it went; the most memory meanwhile. */
-async function watch(readers, pid) {
+/** Looks at the server's sockets to the readers: for each how long nothing was taken when it went. */
+async function watch(readers) {
   const last = new Map();
   const cutOff = [];
-  let most = 0;
   for (const began = performance.now(); performance.now() - began < LONGEST; await sleep(LOOK_MILLISECONDS)) {
     const now = performance.now();
-    most = Math.max(most, memoryBytes(pid));
     const queues = queuesTo(readers);
     for (const reader of readers) {
       const queue = queues.get(reader);
@@ -160,7 +197,7 @@ async function watch(readers, pid) {
     }
     if (readers.size === 0) break;
   }
-  return { cutOff, most, left: readers.size };
+  return { cutOff, left: readers.size };
 }
 
 /** For each of some connections, by the ports of server and client, the bytes that the server's socket has queued. Without such a socket there is none. */

@@ -10,6 +10,7 @@ import type { LaneStorage } from '../log/lane-storage.js';
 import { KERNEL_VERSION, Partition, SLOT_BYTES } from '../partition/partition.js';
 import { preHelloFrameBytes, type StatsMap } from '../protocol/control.js';
 import { Connection, DEFAULT_CONNECTION_LIMITS, noTraffic } from '../transport/connection.js';
+import { Outputs } from '../transport/outputs.js';
 import type { Transport } from '../transport/transport.js';
 import type { LaneConnection } from './answers.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
@@ -90,6 +91,7 @@ export class LaneHost {
   readonly #hindsight: HindsightQueue;
   readonly #traffic = noTraffic();
   readonly #unread = { bytes: 0 };
+  readonly #outputs = new Outputs();
   readonly #connections = new Set<LaneConnection>();
   #lane: Lane | undefined;
   #rollUps: RollUps | undefined;
@@ -156,6 +158,7 @@ export class LaneHost {
       clock: this.#parts.clock,
       traffic: this.#traffic,
       unread: this.#unread,
+      outputs: this.#outputs,
       limits: { ...DEFAULT_CONNECTION_LIMITS, preHelloFrame },
       handler: {
         request: (from, frame) => {

@@ -17,7 +17,7 @@ import type { Subscriber } from './subscriber.js';
 /** What is sent in one turn to those who are told little, and to the others: so many frames, of so many bytes. The requests of writers come between. */
 const FRAMES_OF_A_TURN = 64;
 const BYTES_OF_A_TURN = 2 * FRAME_BYTES;
-/** Below so many names that wait, the next step of a snapshot is made. */
+/** Below so many names that wait, and below those of a step, the next step of a snapshot is made. */
 const STEP_BELOW = 128;
 /** After this long it is looked again whether a client has taken what it was sent. */
 const CLOGGED_MILLISECONDS = 20;
@@ -227,6 +227,7 @@ export class Feeds {
   }
 
   #makeDue(entry: Entry): void {
+    if (this.#clogged.has(entry)) return;
     (entry.bytes < FRAME_BYTES ? this.#due : this.#dueLater).add(entry);
     this.#schedule();
   }
@@ -323,7 +324,8 @@ export class Feeds {
     this.#count(entry);
     entry.bytes = bytes;
     if (bytes >= BYTES_OF_A_TURN && feed.hasNews) this.#makeDue(entry);
-    if (!(feed instanceof PrefixFeed) || feed.cursor === undefined || feed.pending >= STEP_BELOW) return bytes;
+    if (!(feed instanceof PrefixFeed) || feed.cursor === undefined) return bytes;
+    if (feed.pending >= Math.min(STEP_BELOW, feed.stepNames)) return bytes;
     if (subscriber.isClogged) {
       this.#waitForRoom(entry);
       return bytes;
@@ -335,10 +337,17 @@ export class Feeds {
 
   #waitForRoom(entry: Entry): void {
     this.#clogged.add(entry);
-    this.#cloggedTimer ??= this.#parts.clock.setTimer(CLOGGED_MILLISECONDS, () => {
-      this.#cloggedTimer = undefined;
-      for (const each of this.#clogged) this.#makeDue(each);
-      this.#clogged.clear();
+    this.#cloggedTimer ??= this.#lookForRoom();
+  }
+
+  #lookForRoom(): Timer {
+    return this.#parts.clock.setTimer(CLOGGED_MILLISECONDS, () => {
+      for (const entry of this.#clogged) {
+        if (entry.feed.options.subscriber.isClogged) continue;
+        this.#clogged.delete(entry);
+        this.#makeDue(entry);
+      }
+      this.#cloggedTimer = this.#clogged.size === 0 ? undefined : this.#lookForRoom();
     });
   }
 

@@ -1,9 +1,9 @@
 import type { ByteWriter } from '../protocol/bytes.js';
-import { type Told, writeTold } from '../protocol/tail.js';
 import { Feed, type FeedOptions, FRAME_BYTES, type Items } from './feed.js';
 import type { Then } from './hindsight.js';
 import { type Change, type Found, wrapped } from './subscriber.js';
 import { ThenBelow } from './then-below.js';
+import { Waiting } from './waiting.js';
 
 /** Counters that may wait for a reader that takes nothing, and for one that does: a group of the log may bring very many at a time. */
 const MOST_PENDING = 16_384;
@@ -12,15 +12,6 @@ const MOST_AT_ALL = 131_072;
 const FIRST_STEP_NAMES = 64;
 /** Behind the last slot: all of what is followed has been told. */
 export const ALL_SLOTS = Number.POSITIVE_INFINITY;
-
-/** What a follower is to be told of one counter: all that happened to it since it was last told. */
-interface Pending {
-  value: bigint;
-  exists: boolean;
-  delta: bigint;
-  /** Whether it was never told, so that only the value means anything. */
-  readonly isFound: boolean;
-}
 
 /**
  * A reader of a prefix. Its counters come and go, so nothing is kept of what it was told: what it has not been told is folded together by name,
@@ -38,7 +29,7 @@ export class PrefixFeed extends Feed {
   /** Whether its changes are gathered with those of others that have the same interval. */
   isGathered = false;
   #isOpen = false;
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new Waiting();
   /** What its reader knows of what the snapshot has not come to, where it goes on from a position that is long past. */
   #then: ThenBelow | undefined;
 
@@ -112,53 +103,31 @@ export class PrefixFeed extends Feed {
   /** Takes a change of a counter that it follows. */
   take(change: Omit<Change, 'slot'>): void {
     const before = this.#then?.take(change.name);
-    if (before === undefined) this.#fold(change);
+    if (before === undefined) this.#pending.fold(change);
     // its reader knows it as it was then, in another slot than it is in now
     else if (!change.exists || change.value !== before)
-      this.#fold({ ...change, delta: wrapped(change.value - before) });
-  }
-
-  #fold({ name, value, exists, delta }: Omit<Change, 'slot'>): void {
-    const pending = this.#pending.get(name);
-    if (!pending) {
-      this.#pending.set(name, { value, exists, delta, isFound: false });
-      return;
-    }
-    pending.value = value;
-    pending.exists = exists;
-    pending.delta = wrapped(pending.delta + delta);
+      this.#pending.fold({ ...change, delta: wrapped(change.value - before) });
   }
 
   /** Takes what a snapshot found; slots below `told` have been looked at. */
   takeFound(found: readonly Found[], told: number): void {
     this.told = told;
     if (!this.#then) {
-      for (const { name, value } of found) this.#pending.set(name, { value, exists: true, delta: 0n, isFound: true });
+      for (const each of found) this.#pending.find(each);
       return;
     }
     // one that it does not know by then was not there, or is gone since and told of
     for (const { name, value } of found) this.take({ name, value, exists: true, delta: value });
     if (told !== ALL_SLOTS) return;
     for (const [name, before] of this.#then.left())
-      this.#fold({ name, value: 0n, exists: false, delta: wrapped(-before) });
+      this.#pending.fold({ name, value: 0n, exists: false, delta: wrapped(-before) });
     this.#then = undefined;
   }
 
   protected override write(items: ByteWriter): Items {
-    let count = 0;
-    for (const [name, pending] of this.#pending) {
-      if (items.length >= FRAME_BYTES) break;
-      writeTold(items, toldOf(name, pending));
-      this.#pending.delete(name);
-      count++;
-    }
+    const count = this.#pending.write(items, FRAME_BYTES);
     const whole = this.#pending.size === 0 && this.isComplete;
     if (whole) this.#isOpen = false;
     return { count, whole };
   }
-}
-
-function toldOf(name: string, { value, exists, delta, isFound }: Pending): Told {
-  if (isFound) return exists ? { kind: 'value', name, value } : { kind: 'absent', name };
-  return exists ? { kind: 'change', name, value, delta } : { kind: 'deleted', name, delta };
 }

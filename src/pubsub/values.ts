@@ -34,6 +34,21 @@ export class Values {
   }
 }
 
+/** As a number where it is one exactly. */
+export function narrowed(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
+
+/** Modulo 2^64. */
+export function sum(a: number | bigint, b: number | bigint): number | bigint {
+  if (typeof a === 'number' && typeof b === 'number') {
+    const both = a + b;
+    if (Number.isSafeInteger(both)) return both;
+  }
+  return BigInt.asIntN(64, BigInt(a) + BigInt(b));
+}
+
 /** `value - before`, modulo 2^64. */
 export function difference(value: number | bigint, before: number | bigint): number | bigint {
   if (typeof value === 'number' && typeof before === 'number') {

@@ -9,11 +9,12 @@
 
 import type { Clock, Timer } from '../clock.js';
 import { type ErrorCode, type Outcome, TallystickError } from '../errors.js';
-import { ByteWriter } from '../protocol/bytes.js';
+import type { ByteWriter } from '../protocol/bytes.js';
 import { FrameReader, type FrameView, FramingError, finishFrame, writeHeader } from '../protocol/frame.js';
 import { ANSWER, DEFAULT_LIMITS, Flag, LANE, Opcode, requestRule } from '../protocol/opcode.js';
 import { encodeError, errorAnswer } from '../protocol/response.js';
 import { InFlight } from './in-flight.js';
+import { Outputs } from './outputs.js';
 import type { Transport, TransportHandler } from './transport.js';
 
 export interface ConnectionLimits {
@@ -90,8 +91,9 @@ export interface ConnectionOptions<Session> {
   readonly handler: ConnectionHandler<Session>;
   readonly limits?: ConnectionLimits;
   readonly traffic?: Traffic;
-  /** Of all connections of the lane. */
+  /** Of all connections of the lane, both. */
   readonly unread?: Unread;
+  readonly outputs?: Outputs;
 }
 
 /** What an ERROR says beyond its code. */
@@ -104,12 +106,8 @@ export interface RefusalDetails {
 
 /** Answers that are written before the end of the turn, so that a wave of large ones is not gathered in one array. */
 const LARGEST_GATHERED_WRITE = 262_144;
-/** A longer output array is given away with its bytes instead of being copied and kept. */
-const LARGEST_KEPT_OUTPUT = 16_384;
-/** The part of an array that has to be filled for it to be given away. */
-const FILLED = 0.75;
 
-/** The part of the limit of unsent bytes beyond which feeds wait: there may be very many readers that take nothing. */
+/** The part of the limit of unsent bytes beyond which feeds wait within a turn: there may be very many readers that take nothing. */
 const CLOGGED = 16;
 /** How often it is looked, within the time that a client has to take something, whether it did. */
 const LOOKS = 6;
@@ -132,6 +130,7 @@ export class Connection<Session = unknown> implements TransportHandler {
   readonly #reader: FrameReader;
   readonly #inFlight = new InFlight();
   readonly #unread: Unread;
+  readonly #outputs: Outputs;
   /** Of this connection, what is in `#unread`. */
   #counted = 0;
 
@@ -141,7 +140,8 @@ export class Connection<Session = unknown> implements TransportHandler {
   #reading = false;
   #paused = false;
   #held: Uint8Array[] = [];
-  #out = new ByteWriter();
+  /** Answers of this turn. */
+  #out: ByteWriter | undefined;
   #writtenBytes = 0;
   #turnEndAwaited = false;
 
@@ -151,7 +151,7 @@ export class Connection<Session = unknown> implements TransportHandler {
   #stalledTimer: Timer | undefined;
   #closeTimer: Timer | undefined;
 
-  constructor({ session, transport, clock, handler, limits, traffic, unread }: ConnectionOptions<Session>) {
+  constructor({ session, transport, clock, handler, limits, traffic, unread, outputs }: ConnectionOptions<Session>) {
     this.session = session;
     this.#transport = transport;
     this.#clock = clock;
@@ -159,6 +159,7 @@ export class Connection<Session = unknown> implements TransportHandler {
     this.#limits = limits ?? DEFAULT_CONNECTION_LIMITS;
     this.traffic = traffic ?? noTraffic();
     this.#unread = unread ?? { bytes: 0 };
+    this.#outputs = outputs ?? new Outputs();
     this.#reader = new FrameReader(this.#limits.preHelloFrame);
     this.#awaitHello();
   }
@@ -172,9 +173,9 @@ export class Connection<Session = unknown> implements TransportHandler {
     return this;
   }
 
-  /** Whether the client has so many answers to take that none should be added that nobody waits for. */
+  /** Whether the client has answers to take from earlier turns, or so many of this one, that none should be added that nobody waits for. */
   get isClogged(): boolean {
-    return this.unsentBytes > this.#limits.unsentBytes / CLOGGED;
+    return this.#transport.unsentBytes > 0 || this.unsentBytes > this.#limits.unsentBytes / CLOGGED;
   }
 
   /** Requests that wait for their answers. */
@@ -189,7 +190,7 @@ export class Connection<Session = unknown> implements TransportHandler {
 
   /** Bytes of answers that the client has not taken. */
   get unsentBytes(): number {
-    return this.#transport.unsentBytes + this.#out.length;
+    return this.#transport.unsentBytes + (this.#out?.length ?? 0);
   }
 
   /** Whether it is not read from for now, as it has too much of something, or the lane has. */
@@ -216,9 +217,10 @@ export class Connection<Session = unknown> implements TransportHandler {
       return;
     }
     this.#end(requestId, isLast);
+    this.#out ??= this.#outputs.take();
     const start = writeHeader(this.#out, opcode | ANSWER, flags, partition, requestId);
     this.#out.bytes(body);
-    this.#finishAnswer(start);
+    this.#finishAnswer(this.#out, start);
   }
 
   /** Ends a request with an ERROR. Once the connection is closed nothing happens. */
@@ -245,17 +247,11 @@ export class Connection<Session = unknown> implements TransportHandler {
 
   /** Writes the answers so far at once, in one write, instead of at the end of the turn. */
   flush(): void {
-    const bytes = this.#out.length;
-    if (bytes === 0) return;
-    if (bytes > LARGEST_KEPT_OUTPUT) {
-      // an array that is half empty would be kept as long as the client takes
-      const isFilled = bytes > this.#out.buffer.length * FILLED;
-      this.#transport.write(isFilled ? this.#out.view() : this.#out.copy());
-      this.#out = new ByteWriter();
-    } else {
-      this.#transport.write(this.#out.copy());
-      this.#out.reset();
-    }
+    const out = this.#out;
+    if (!out) return;
+    const bytes = out.length;
+    this.#out = undefined;
+    this.#outputs.send(out, this.#transport);
     this.traffic.bytesOut += bytes;
     this.#writtenBytes += bytes;
     this.#count(this.#transport.unsentBytes);
@@ -421,15 +417,16 @@ export class Connection<Session = unknown> implements TransportHandler {
     const { refused } = this.traffic;
     const code = typeof error === 'string' ? error : error.code;
     refused.set(code, (refused.get(code) ?? 0) + 1);
+    this.#out ??= this.#outputs.take();
     const start = writeHeader(this.#out, Opcode.ERROR, 0, partition, requestId);
     encodeError(this.#out, errorAnswer(error, details));
-    this.#finishAnswer(start);
+    this.#finishAnswer(this.#out, start);
   }
 
-  #finishAnswer(start: number): void {
-    finishFrame(this.#out, start);
-    this.#count(this.#counted + this.#out.length - start);
-    if (this.#out.length >= LARGEST_GATHERED_WRITE) this.flush();
+  #finishAnswer(out: ByteWriter, start: number): void {
+    finishFrame(out, start);
+    this.#count(this.#counted + out.length - start);
+    if (out.length >= LARGEST_GATHERED_WRITE) this.flush();
     this.#awaitTurnEnd();
   }
 

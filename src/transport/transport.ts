@@ -1,6 +1,6 @@
 /** A stream of bytes to one client and back; what carries it is the business of its implementation. */
 export interface Transport {
-  /** Sends the bytes after those written before. They must not change until they are sent. */
+  /** Sends the bytes after those written before. They must not change until they are sent: where nothing is unsent they are the caller's again. */
   write(bytes: Uint8Array): void;
   /** Bytes that were written and that the system has not taken yet. */
   readonly unsentBytes: number;

@@ -102,7 +102,8 @@ export class Pipe implements Transport, Channel {
 
   write(bytes: Uint8Array): void {
     if (!this.#isOpen) return;
-    this.#toClient.push(bytes);
+    // the system takes a copy
+    this.#toClient.push(bytes.slice());
     this.#unsent += bytes.length;
     this.#soon(() => this.#deliver());
   }

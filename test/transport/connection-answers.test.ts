@@ -244,14 +244,19 @@ describe('A request with MORE answers', () => {
     expect(() => more(double, 3)).toThrow('Request 3 is not in flight');
   });
 
-  test('says that its client is clogged at 64 KiB, and cuts it off at eight', () => {
+  test('says that its client is clogged by what it did not take before, and by 64 KiB of a turn, and cuts it off at eight MiB', () => {
     const double = LaneDouble.open();
-    double.transport.takesAll = false;
     double.send(add(2));
     more(double, 2, 65_000);
-    double.send();
     expect(double.connection.isClogged).toBe(false);
     more(double, 2, 1_000);
+    expect(double.connection.isClogged).toBe(true);
+    double.send();
+    expect(double.connection.isClogged).toBe(false);
+    double.transport.takesAll = false;
+    more(double, 2, 16_000);
+    expect(double.connection.isClogged).toBe(false);
+    double.send();
     expect(double.connection.isClogged).toBe(true);
     for (let i = 0; i < 8; i++) more(double, 2, 1_048_000);
     double.send();

@@ -196,6 +196,23 @@ export function transportConformance(kind: TransportKind): void {
       expect([end.closes, end.transport.unsentBytes]).toEqual([1, 0]);
     });
 
+    test('is done with bytes where nothing is unsent, whatever becomes of them then', async () => {
+      const { open } = await wiring.listening();
+      const [end, client] = await open();
+      client.pause();
+      const expected: Buffer[] = [];
+      let bytes = new Uint8Array(30_000);
+      for (let i = 0; i < 600; i++) {
+        if (i === 400) client.resume();
+        expected.push(Buffer.from(bytes.fill(i)));
+        end.transport.write(bytes);
+        if (i % 10 === 0) await new Promise(setImmediate);
+        if (end.transport.unsentBytes > 0) bytes = new Uint8Array(30_000);
+      }
+      end.transport.close();
+      expect(Buffer.compare(await client.received, Buffer.concat(expected))).toBe(0);
+    });
+
     test('shows that a client takes some of what is unsent', async () => {
       const { open } = await wiring.listening();
       const [end, client] = await open();
