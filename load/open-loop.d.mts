@@ -9,4 +9,4 @@ export interface Time {
 export function openLoop(
   call: () => Promise<unknown>,
   options: { readonly rate: number; readonly seconds: number; readonly time?: Time },
-): Promise<{ readonly calls: number; readonly rate: number; readonly histogram: Histogram }>;
+): Promise<{ readonly calls: number; readonly rate: number; readonly histogram: Histogram; readonly late: Histogram }>;

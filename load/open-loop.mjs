@@ -10,11 +10,13 @@ import { latencies, record } from './histogram.mjs';
  * @param call starts one call; its promise settles with the answer
  * @param rate calls a second
  * @param time milliseconds that never step back, and how to come back later
- * @returns how many calls were answered, the rate at which they were, and the histogram. A rate that is less than what was asked
+ * @returns how many calls were answered, the rate at which they were, the histogram, and one of how late the calls were begun: what
+ *   the load itself was held up, by its collections or by whoever had its core, is in both. A rate that is less than what was asked
  *   for says that the load, or the server, could not keep up.
  */
 export function openLoop(call, { rate, seconds, time = systemTime }) {
   const histogram = latencies();
+  const late = latencies();
   const total = Math.round(rate * seconds);
   return new Promise((resolve, reject) => {
     const start = time.now();
@@ -22,11 +24,12 @@ export function openLoop(call, { rate, seconds, time = systemTime }) {
     let answered = 0;
     const begin = (number) => {
       const intended = start + (number * 1_000) / rate;
+      record(late, Math.max(0, time.now() - intended));
       call().then(() => {
         const now = time.now();
         record(histogram, now - intended);
         answered++;
-        if (answered === total) resolve({ calls: total, rate: total / ((now - start) / 1_000), histogram });
+        if (answered === total) resolve({ calls: total, rate: total / ((now - start) / 1_000), histogram, late });
       }, reject);
     };
     const turn = () => {

@@ -1,5 +1,5 @@
-import type { Clock, Timer } from '../clock.js';
 import { type Outcome, TallystickError } from '../errors.js';
+import { type Deadlines, Timed } from './deadlines.js';
 
 /** How long a caller waits, and what ends the wait early. */
 export interface CallOptions {
@@ -10,16 +10,17 @@ export interface CallOptions {
 }
 
 /** A caller that waits. It is settled once: by its answer, by its deadline or by its signal, whichever comes first. */
-export class Call<T> {
+export class Call<T> extends Timed {
   /** What became of the operation if the wait ends now: refused until it may have been sent. */
   outcome: Outcome = 'refused';
   readonly #resolve: (value: T) => void;
   readonly #reject: (error: TallystickError) => void;
   #isSettled = false;
-  #timer: Timer | undefined;
   #signal: AbortSignal | undefined;
+  #onAbort: (() => void) | undefined;
 
   constructor(resolve: (value: T) => void, reject: (error: TallystickError) => void) {
+    super();
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -29,17 +30,17 @@ export class Call<T> {
   }
 
   /** Starts the wait. */
-  limit(clock: Clock, timeout: number, signal: AbortSignal | undefined): void {
-    if (signal?.aborted) {
-      this.#onAbort();
-      return;
-    }
-    this.#timer = clock.setTimer(timeout, () => {
-      this.reject(new TallystickError('TIMEOUT', `${timeout} ms passed.`, { outcome: this.outcome }));
-    });
-    if (!signal) return;
+  limit(deadlines: Deadlines, timeout: number, signal: AbortSignal | undefined): void {
+    if (signal?.aborted) this.#abort();
+    else deadlines.add(this, timeout);
+    if (!signal || signal.aborted) return;
     this.#signal = signal;
+    this.#onAbort = () => this.#abort();
     signal.addEventListener('abort', this.#onAbort);
+  }
+
+  expired(milliseconds: number): void {
+    this.reject(new TallystickError('TIMEOUT', `${milliseconds} ms passed.`, { outcome: this.outcome }));
   }
 
   resolve(value: T): void {
@@ -50,15 +51,15 @@ export class Call<T> {
     if (this.#settle()) this.#reject(error);
   }
 
-  readonly #onAbort = () => {
+  #abort(): void {
     this.reject(new TallystickError('ABORTED', undefined, { outcome: this.outcome }));
-  };
+  }
 
   #settle(): boolean {
     if (this.#isSettled) return false;
     this.#isSettled = true;
-    this.#timer?.cancel();
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.list?.remove(this);
+    if (this.#onAbort) this.#signal?.removeEventListener('abort', this.#onAbort);
     return true;
   }
 }

@@ -83,7 +83,7 @@ export async function connectIn(
     resends: resend,
     telemetry,
   });
-  await open(session, environment, timeout, signal);
+  await open(session, timeout, signal);
   const client =
     values === 'number' ? new Client(session, numberValue, timeout) : new Client(session, bigintValue, timeout);
   return telemetry ? told(client, telemetry) : client;
@@ -94,16 +94,11 @@ function producerOf(producer: ConnectOptions['producer'], { randomBytes }: Envir
   return producer === undefined ? { id: randomBytes(PRODUCER_ID_BYTES) } : { name: producer };
 }
 
-async function open(
-  session: Session,
-  environment: Environment,
-  timeout: number,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+async function open(session: Session, timeout: number, signal: AbortSignal | undefined): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
       const call = new Call<void>(resolve, reject);
-      call.limit(environment.clock, timeout, signal);
+      call.limit(session.deadlines, timeout, signal);
       if (!call.isSettled) session.open(call);
     });
   } catch (cause) {

@@ -20,6 +20,7 @@ import { Batcher, type BatcherContext, type BatchLimits, VALUED, VALUED_APPLIED 
 import type { Call, CallOptions } from './call.js';
 import { Connection } from './connection.js';
 import type { CounterList } from './counters.js';
+import { Deadlines } from './deadlines.js';
 import { FailureLog } from './failures.js';
 import { Lane, type LaneContext } from './lane.js';
 import { openIds } from './open-ids.js';
@@ -67,6 +68,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
   readonly transport: Transport;
   readonly seeds: readonly Address[];
   readonly backlog: Backlog;
+  readonly deadlines: Deadlines;
   readonly failures = new FailureLog();
   readonly statistics: Statistics = { repeated: 0, resent: 0, reconnections: 0, batches: 0, operations: 0 };
   readonly lanes: Lane[] = [];
@@ -101,6 +103,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
     this.random = environment.random;
     this.transport = environment.transport;
     this.seeds = seeds;
+    this.deadlines = new Deadlines(environment.clock);
     this.backlog = new Backlog(environment.backlog ?? DEFAULT_BACKLOG, environment.clock);
     this.#options = options;
     this.#openingBackoff = new Backoff(environment.clock, environment.random);
@@ -287,7 +290,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
     const { closedBy } = this;
     if (closedBy)
       throw new TallystickError('CLOSED', closedBy.code === 'CLOSED' ? '' : closedBy.code, { cause: closedBy });
-    call.limit(this.clock, timeout ?? defaultTimeout, signal);
+    call.limit(this.deadlines, timeout ?? defaultTimeout, signal);
     return !call.isSettled;
   }
 

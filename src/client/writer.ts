@@ -263,7 +263,7 @@ export class Writer<V extends bigint | number> {
     return new Promise((resolve, reject) => {
       this.#checkWritable();
       const call = new Call<void>(resolve, reject);
-      call.limit(this.#session.clock, options.timeout ?? this.#timeout, options.signal);
+      call.limit(this.#session.deadlines, options.timeout ?? this.#timeout, options.signal);
       this.#session.backlog.whenDrained(call);
     });
   }
@@ -337,7 +337,7 @@ export class Writer<V extends bigint | number> {
     run: () => void,
   ): void {
     this.#checkWritable();
-    call.limit(this.#session.clock, options.timeout ?? this.#timeout, options.signal);
+    call.limit(this.#session.deadlines, options.timeout ?? this.#timeout, options.signal);
     if (call.isSettled) return;
     this.#session.backlog.whenRoom(call, () => {
       call.outcome = 'unknown';

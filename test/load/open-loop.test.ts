@@ -54,8 +54,9 @@ describe('an open loop', () => {
     isPaused = false;
     for (const answer of waiting) answer();
     await time.pass(100);
-    const { calls, histogram } = await done;
+    const { calls, histogram, late } = await done;
     expect(calls).toBe(200);
+    expect(late.getValueAtPercentile(100) / 1_000).toBeLessThan(1);
     // the calls of the pause waited 100, 99, 98 … ms, the others nothing
     expect(histogram.getValueAtPercentile(100) / 1_000).toBeCloseTo(100, 0);
     expect(histogram.getValueAtPercentile(75) / 1_000).toBeCloseTo(50, 0);
@@ -67,10 +68,11 @@ describe('an open loop', () => {
     const done = openLoop(() => Promise.resolve(), { rate: 1_000, seconds: 0.1, time });
     time.stall(50);
     await time.pass(60);
-    const { histogram, rate } = await done;
+    const { histogram, late, rate } = await done;
     expect(histogram.totalCount).toBe(100);
-    // those that became due meanwhile waited 49, 48, 47 … ms
+    // those that became due meanwhile waited 49, 48, 47 … ms, and were begun as late
     expect(histogram.getValueAtPercentile(75) / 1_000).toBeCloseTo(25, 0);
+    expect(late.getValueAtPercentile(75) / 1_000).toBeCloseTo(25, -1);
     expect(rate).toBeCloseTo(1_000, -2);
   });
 
