@@ -223,7 +223,7 @@ describe('a service that ends', () => {
     expect(isClosed).toBe(false);
     service.admission.leave();
     await closed;
-    const exchange = service.begin({ method: 'GET', target: '/livez', host: 'localhost' } as never);
+    const exchange = service.begin('GET', '/livez', { host: 'localhost' } as never);
     const answer = await new Promise((resolve) => service.answer(exchange as never, undefined, resolve));
     expect(answer).toMatchObject({ status: 503, body: expect.stringContaining('SHUTTING_DOWN') });
   });
