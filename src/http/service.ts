@@ -7,7 +7,7 @@ import { AllowedHosts } from './hosts.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { problem } from './problem.js';
 import { JSON_TYPE, type Reply } from './reply.js';
-import { checkAccept, checkContent, type RequestHead } from './request-head.js';
+import { checkAccept, checkContent, type Fields } from './request-head.js';
 import type { Route } from './route.js';
 import { type Found, MethodError, Router } from './router.js';
 import { type Sink, Stream } from './stream.js';
@@ -33,7 +33,7 @@ export interface Exchange extends Found {
 /**
  * What becomes of a request, whatever brought it:
  *
- *   begin(head)           who asks, what for                        421, 404, 405, 406, 415
+ *   begin(method, …)      who asks, what for                        421, 404, 405, 406, 415
  *   answer(exchange)      room, the body and the query, the lanes   503, 400, 409, 422, …
  *   stream(exchange)      of a route that goes on: room, the query  503, 400
  *
@@ -82,16 +82,17 @@ export class Service {
   }
 
   /** What the request is for, or the problem with it. */
-  begin(head: RequestHead): Exchange | Reply {
+  begin(method: string, target: string, fields: Fields): Exchange | Reply {
     try {
-      if (!this.#hosts.has(head.host)) throw new TallystickError('HOST_REFUSED', `Host: ${head.host ?? 'none'}.`);
-      const { route, name, query } = this.#router.find(head.method, head.target);
-      checkAccept(head.accept, route.type ?? JSON_TYPE);
-      if (route.body) checkContent(head);
-      if (route.key === 'refused' && head.idempotencyKey !== undefined)
+      const { host, accept, idempotencyKey, lastEventId } = fields;
+      if (!this.#hosts.has(host)) throw new TallystickError('HOST_REFUSED', `Host: ${host ?? 'none'}.`);
+      const { route, name, query } = this.#router.find(method, target);
+      checkAccept(accept, route.type ?? JSON_TYPE);
+      if (route.body) checkContent(fields);
+      if (route.key === 'refused' && idempotencyKey !== undefined)
         throw new TallystickError('INVALID_ARGUMENT', 'An Idempotency-Key holds for increments alone.');
-      const key = route.key === 'taken' ? head.idempotencyKey : undefined;
-      return { route, name, query, key, lastEventId: head.lastEventId };
+      const key = route.key === 'taken' ? idempotencyKey : undefined;
+      return { route, name, query, key, lastEventId };
     } catch (error) {
       return this.refuse(error);
     }
