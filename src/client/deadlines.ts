@@ -13,7 +13,7 @@ export abstract class Timed {
 
 /**
  * The deadlines of a client: for each length of time those who wait that long, in the order in which they came, which is that of
- * their ends. One timer is enough for all of them. A timer for each call was a quarter of what a client needs for an increment.
+ * their ends. One timer is enough for all of them. A timer for each call was a fifth of what a client needs for an increment.
  */
 export class Deadlines {
   readonly #clock: Clock;

@@ -98,8 +98,9 @@ export class Answers {
     ended?: (isShown: boolean) => void,
   ): void {
     const address = addressOf(frame);
-    const kept = { ...result, answer: result.answer.slice() };
-    this.#commit.waitFlushed(address.partition, result.position, {
+    const { position, flags, answer } = result;
+    const kept = { position, flags, answer: answer.slice() };
+    this.#commit.waitFlushed(address.partition, position, {
       flushed: () => {
         this.now(to, address, kept);
         ended?.(true);

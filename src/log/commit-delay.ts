@@ -14,7 +14,7 @@ import type { Clock } from '../clock.js';
 
 /** What a flush is taken for that took longer, as one does now and then. */
 const MOST_MILLISECONDS = 5;
-/** So many times what the last flush took, a group is held at the most: two cohorts wait for two. */
+/** So many times what the last flush took, a group is held at the most: two cohorts wait for two. Timers of Node count from 1 ms on. */
 const FLUSHES = 1.5;
 /** The part of those who were answered that is to come back. Of a client's next requests half go to the other one of two lanes. */
 const PART = 0.25;

@@ -165,7 +165,8 @@ export class Group {
         record = this.#begin(record.partition, sequence + 1, CONTINUES);
       }
       const end = Math.min(bytes.length, position + RECORD_PAYLOAD_BYTES - record.payloadLength);
-      this.#buffer.bytes.set(bytes.subarray(position, end), endOf(record));
+      const isWhole = end - position === bytes.length;
+      this.#buffer.bytes.set(isWhole ? bytes : bytes.subarray(position, end), endOf(record));
       record.payloadLength += end - position;
       position = end;
     }

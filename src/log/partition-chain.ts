@@ -70,14 +70,14 @@ export class PartitionChain {
       if (this.#split || end - offset < ENTRY_HEADER_BYTES) throw fail('it is too short for its entries');
       const entry = readEntryHeader(buffer.view, offset);
       if (!entry) throw fail('the reserved bytes of an entry are not 0');
-      const { bodyLength, ...entryHeader } = entry;
+      const { bodyLength } = entry;
       const sequence = ++this.#sequence;
       offset += ENTRY_HEADER_BYTES;
       const bodyEnd = offset + bodyLength;
       if (bodyEnd <= end) {
-        this.#hand(entryHeader, sequence, buffer.bytes.subarray(offset, bodyEnd));
+        this.#hand(entry, sequence, buffer.bytes.subarray(offset, bodyEnd));
       } else {
-        this.#split = { header: entryHeader, sequence, pieces: [], missing: bodyLength };
+        this.#split = { header: entry, sequence, pieces: [], missing: bodyLength };
         this.#takePiece(this.#split, buffer.bytes.slice(offset, end));
       }
       offset = Math.min(bodyEnd, end);
@@ -94,7 +94,9 @@ export class PartitionChain {
     this.#hand(split.header, split.sequence, Buffer.concat(split.pieces));
   }
 
+  /** Field by field: the rest of an object, and what spreads that, take the engine ten times as long. */
   #hand(header: EntryHeader, sequence: number, body: Uint8Array): void {
-    this.#visit({ ...header, partition: this.partition, sequence, body });
+    const { kind, flags, producer, incarnation, milliseconds } = header;
+    this.#visit({ kind, flags, producer, incarnation, milliseconds, partition: this.partition, sequence, body });
   }
 }
