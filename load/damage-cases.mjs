@@ -27,6 +27,8 @@ const SHAPE = ['--lanes', '2', '--partitions', '4'];
 /** Several segments and checkpoints in a few megabytes. */
 const SMALL = { logSegmentBytes: 65_536, checkpointTailBytes: 100_000 };
 const ROUNDS = 50;
+/** For a busy machine; no case waits so long where all is well. */
+const TIMEOUT_MILLISECONDS = 240_000;
 
 /**
  * @param log what the log is kept in
@@ -44,11 +46,13 @@ export async function damageCases({ flips, truncations, repairs, seed, log = 'lm
     const next = random(seed);
     const total = flips + truncations;
     const cases = [];
+    let repaired = 0;
     for (let number = 0; number < total; number++) {
       const damage = pickDamage(original, number < flips ? 'flip' : 'truncation', next);
-      // Spread over all of them, since what is refused comes in no order.
-      const isRepaired = Math.floor((number * repairs) / total) !== Math.floor(((number + 1) * repairs) / total);
+      // Spread over all of them, since what is refused comes in no order: where one is due it is the next that is refused.
+      const isRepaired = repaired < Math.floor(((number + 1) * repairs) / total);
       const found = await runCase({ root, original, server, truth, damage, isRepaired });
+      if (found.repaired) repaired++;
       const one = { number, ...damage, ...found };
       cases.push(one);
       onCase(one, total);
@@ -89,7 +93,7 @@ class Servers {
 /** A directory with counters of all kinds, its server stopped; and the state of each partition: its sequence and hash. */
 async function fillDirectory(servers, dataDir) {
   const { url, stop } = await servers.start(dataDir);
-  const client = await connect(url, { producer: 'filler' });
+  const client = await connect(url, { producer: 'filler', timeout: TIMEOUT_MILLISECONDS });
   for (let round = 0; round < ROUNDS; round++) {
     const names = Array.from({ length: 500 }, (_, i) => `counter:${(i * 7 + round * 13) % 3_000}`);
     await client.batch(names.map((name, i) => ({ name, delta: i - 100 })));
@@ -104,7 +108,7 @@ async function fillDirectory(servers, dataDir) {
 }
 
 async function statesOf(url) {
-  const client = await connect(url, { producer: false });
+  const client = await connect(url, { producer: false, timeout: TIMEOUT_MILLISECONDS });
   const lanes = await client.stats({ stateHash: true });
   await client.close();
   const partitions = lanes.flatMap(({ partitions }) => partitions);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { connect } from '../../src/client/index.js';
 import { systemClock } from '../../src/clock.js';
+import { TIMEOUT_MILLISECONDS } from '../integration/clients.js';
 import { type ServerProcess, serverOfTest } from '../integration/server-process.js';
 import { Random } from '../support/random.js';
 import { fuzzKernel } from './kernel-fuzz.js';
@@ -41,7 +42,7 @@ describe('mutated frames at the socket of a server', () => {
       expect(report.reached * 2).toBeGreaterThan(report.frames);
       expect(report.broken).toBeGreaterThan(5);
     }
-    const client = await connect(server.url);
+    const client = await connect(server.url, { timeout: TIMEOUT_MILLISECONDS });
     expect(await client.increment('after')).toBe(1n);
     await client.close();
     await server.crash();

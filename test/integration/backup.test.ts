@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { historiesUnlikeValues } from '../../load/compare-histories.mjs';
 import { connect } from '../../src/client/index.js';
-import { clientOfTest } from './clients.js';
+import { clientOfTest, TIMEOUT_MILLISECONDS } from './clients.js';
 import { startProgram } from './ingest-programs.js';
 import { refusedStart, type ServerProcess, serverOfTest, temporaryDirectory } from './server-process.js';
 
@@ -18,7 +18,7 @@ const pendingItems = (lanes: readonly { readonly [key: string]: unknown }[]): nu
 
 /** The hash of each partition's memory by its number, with the position that it is of. */
 async function statesOf(server: ServerProcess): Promise<Map<number, string>> {
-  const client = await connect(server.url, { producer: false });
+  const client = await connect(server.url, { producer: false, timeout: TIMEOUT_MILLISECONDS });
   const lanes = await client.stats({ stateHash: true });
   await client.close();
   return new Map(

@@ -6,6 +6,7 @@ import { rolldown } from 'rolldown';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import type * as browserClient from '../../src/client/browser.js';
+import { TIMEOUT_MILLISECONDS } from './clients.js';
 import { type ServerProcess, serverOfTest, sharedServer } from './server-process.js';
 
 /** The client for browsers, as it is built. */
@@ -58,7 +59,7 @@ const urlOf = ({ wsPort }: ServerProcess) => `ws://127.0.0.1:${wsPort}`;
 
 test.each([true, false])('a page counts, reads and lists, with direct: %s', async (direct) => {
   const { connect } = await inBrowser();
-  const client = await connect(urlOf(server()), { direct });
+  const client = await connect(urlOf(server()), { direct, timeout: TIMEOUT_MILLISECONDS });
   const names = Array.from({ length: 20 }, (_, i) => `page-${direct}-${i}`);
   expect(await Promise.all(names.map((name) => client.increment(name, 2)))).toEqual(names.map(() => 2n));
   const results = await client.batch(names.map((name) => ({ name, delta: 1 })));
@@ -76,7 +77,7 @@ test.each([true, false])('a page counts, reads and lists, with direct: %s', asyn
 test('a page counts once what was in flight when the server died', async () => {
   const own = await serverOfTest({ lanes: 2, webSocket: true });
   const { connect } = await inBrowser();
-  const client = await connect(urlOf(own), { timeout: 240_000 });
+  const client = await connect(urlOf(own), { timeout: TIMEOUT_MILLISECONDS });
   const calls = Array.from({ length: 200 }, (_, i) => client.increment(`c${i % 4}`));
   await calls[0];
   await own.crash();

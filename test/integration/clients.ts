@@ -2,7 +2,7 @@ import { onTestFinished } from 'vitest';
 import { type Client, type ConnectOptions, connect } from '../../src/client/index.js';
 
 /** Long enough for a server that is started anew on a busy machine; no test waits so long where all is well. */
-const TIMEOUT_MILLISECONDS = 240_000;
+export const TIMEOUT_MILLISECONDS = 240_000;
 
 /** A client of the SDK that disconnects with the test that runs. */
 export async function clientOfTest(server: { readonly url: string }, options: ConnectOptions = {}): Promise<Client> {

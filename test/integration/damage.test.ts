@@ -13,5 +13,5 @@ test.each(KINDS)(
     expect(refused).toBeGreaterThan(0);
     expect(Object.keys(report.repaired)).not.toEqual([]);
   },
-  300_000,
+  600_000,
 );

@@ -4,6 +4,7 @@ import { connect, type SubscriptionEvent, type TallystickError } from 'tallystic
 import { startServer } from 'tallystick/server';
 import { expect, onTestFinished, test } from 'vitest';
 import { freePorts } from '../../load/ports.mjs';
+import { TIMEOUT_MILLISECONDS } from './clients.js';
 import { directoryOfTest } from './server-process.js';
 
 test('a server in this process serves, closes, and comes back with its values', async () => {
@@ -18,7 +19,7 @@ test('a server in this process serves, closes, and comes back with its values', 
   const first = await start();
   expect(first.state).toBe('serving');
   expect(first.lanes).toHaveLength(2);
-  const client = await connect(first.url);
+  const client = await connect(first.url, { timeout: TIMEOUT_MILLISECONDS });
   await Promise.all(Array.from({ length: 100 }, (_, i) => client.increment(`embedded:${i % 10}`, i)));
   await client.close();
   await first.close();
@@ -26,7 +27,7 @@ test('a server in this process serves, closes, and comes back with its values', 
 
   const second = await start();
   const names = Array.from({ length: 10 }, (_, i) => `embedded:${i}`);
-  const reader = await connect(second.url, { producer: false, values: 'number' });
+  const reader = await connect(second.url, { timeout: TIMEOUT_MILLISECONDS, producer: false, values: 'number' });
   const readings = await reader.read(names);
   expect(readings.map(({ value }) => value)).toEqual(names.map((_, i) => 450 + 10 * i));
   await reader.close();
@@ -51,7 +52,7 @@ test('a server whose directory another one took while it started does not serve,
   await expect(starting).rejects.toMatchObject({ code: 'DIRECTORY_IN_USE' });
   rmSync(join(dataDir, 'server.pid'));
   const server = await startServer(options);
-  const client = await connect(server.url);
+  const client = await connect(server.url, { timeout: TIMEOUT_MILLISECONDS });
   expect(await client.increment('x')).toBe(1n);
   await client.close();
   await server.close();

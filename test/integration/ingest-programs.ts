@@ -5,6 +5,7 @@ import type { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { connect } from '../../src/client/index.js';
 import { manifestText } from '../../src/directory.js';
+import { TIMEOUT_MILLISECONDS } from './clients.js';
 import { PROGRAM, ServerProcess, temporaryDirectory } from './server-process.js';
 
 /** The installed program as a user's shell runs it, and a server for it. */
@@ -54,7 +55,7 @@ export async function startScratchServer(config: object = {}): Promise<ScratchSe
   writeFileSync(configFile, JSON.stringify(config));
   const flags = ['--log-level', 'warn', '--config', configFile];
   const server = await ServerProcess.start({ dataDir: directoryWithin(directory), lanes: 2, partitions: 16, flags });
-  const reader = await connect(server.url, { producer: false });
+  const reader = await connect(server.url, { producer: false, timeout: TIMEOUT_MILLISECONDS });
   const start = (...args: string[]): RunningProgram => startProgram(args, { TALLYSTICK_SERVER: server.url });
   return {
     directory,

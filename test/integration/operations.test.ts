@@ -134,18 +134,25 @@ test('the counters that take the most operations are told by STATS and by `hot`,
   const hotServer = await serverOfTest({ lanes: 2, partitions: 4 });
   const client = await clientOfTest(hotServer);
   const hot = ['hot:1', 'hot:2', 'hot:3', 'hot:4'];
-  for (let round = 0; round < 10; round++) {
-    await client.batch(
-      Array.from({ length: 2_000 }, (_, i) => ({ name: i % 2 === 0 ? (hot[i % 4] as string) : `cold:${i}` })),
-    );
+  let found = 0;
+  let top: string[] = [];
+  // Anew where the machine took so long that the server has forgotten what it took: windows are ten seconds long, and two are kept
+  for (let tries = 0; tries < 5 && (found === 0 || top.join() !== 'hot:1,hot:3'); tries++) {
+    for (let round = 0; round < 10; round++) {
+      await client.batch(
+        Array.from({ length: 2_000 }, (_, i) => ({ name: i % 2 === 0 ? (hot[i % 4] as string) : `cold:${i}` })),
+      );
+    }
+    const lanes = await client.stats({ hot: 5 });
+    const names = lanes.flatMap((lane) => lane['hot'] as readonly { name: string; perSecond: number }[]);
+    found = names.slice(0, 20).filter(({ name }) => hot.includes(name)).length;
+    const { out, status } = await startProgram(['hot', '--json', '--top', '2', '--server', hotServer.url]).outcome;
+    expect(status).toBe(0);
+    top = (JSON.parse(out) as { name: string }[]).map(({ name }) => name).sort();
   }
-  const lanes = await client.stats({ hot: 5 });
-  const names = lanes.flatMap((lane) => lane['hot'] as readonly { name: string; perSecond: number }[]);
-  expect(names.slice(0, 20).filter(({ name }) => hot.includes(name)).length).toBeGreaterThan(0);
+  expect(found).toBeGreaterThan(0);
+  expect(top).toEqual(['hot:1', 'hot:3']);
   expect((await client.stats())[0]).not.toHaveProperty('hot');
-  const { out, status } = await startProgram(['hot', '--json', '--top', '2', '--server', hotServer.url]).outcome;
-  expect(status).toBe(0);
-  expect((JSON.parse(out) as { name: string }[]).map(({ name }) => name).sort()).toEqual(['hot:1', 'hot:3']);
 });
 
 test('beyond the quota, which all lanes share, batches are refused, and the SDK sends them again until each has counted once', async () => {

@@ -1,6 +1,7 @@
 import { connect } from 'tallystick';
 import { startServer } from 'tallystick/server';
 import { expect, onTestFinished, test } from 'vitest';
+import { TIMEOUT_MILLISECONDS } from './clients.js';
 import { directoryOfTest } from './server-process.js';
 
 const HOUR = 3_600_000;
@@ -20,7 +21,7 @@ test('a counter of a class that rolls over has what its day counted; its history
   const classes = [{ pattern: 'daily:*', rollover: 'daily', zone, history: true, lateness: 'any' }] as const;
   const server = await startServer({ dataDir: directoryOfTest(), port: 0, classes });
   onTestFinished(() => server.close());
-  const client = await connect(server.url);
+  const client = await connect(server.url, { timeout: TIMEOUT_MILLISECONDS });
   onTestFinished(() => client.close());
 
   const midnight = Math.floor((Date.now() + ahead) / DAY) * DAY - ahead;

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { freePorts } from '../../load/ports.mjs';
 import { connect } from '../../src/client/index.js';
 import { type Manifest, manifestText } from '../../src/directory.js';
-import { clientOfTest } from './clients.js';
+import { clientOfTest, TIMEOUT_MILLISECONDS } from './clients.js';
 import {
   directoryOfTest,
   refusedStart,
@@ -48,14 +48,14 @@ describe('a damaged log is refused', () => {
 
   beforeAll(async () => {
     server = await ServerProcess.start();
-    const client = await connect(server.url);
+    const client = await connect(server.url, { timeout: TIMEOUT_MILLISECONDS });
     for (let i = 0; i < 20; i++) await client.increment(`payload-of-record-${i}`, i);
     await client.close();
     await server.kill('SIGTERM');
     older = temporaryDirectory();
     cpSync(server.dataDir, older, { recursive: true });
     await server.start();
-    const next = await connect(server.url);
+    const next = await connect(server.url, { timeout: TIMEOUT_MILLISECONDS });
     await next.increment('later');
     await next.close();
     await server.kill('SIGTERM');

@@ -17,7 +17,7 @@ import { countersOf } from '../../src/backup/partition-counters.js';
 import { connect } from '../../src/client/index.js';
 import { DataDirectory } from '../../src/directory.js';
 import { compileWasm } from '../../src/wasm.js';
-import { clientOfTest } from '../integration/clients.js';
+import { clientOfTest, TIMEOUT_MILLISECONDS } from '../integration/clients.js';
 import { startProgram } from '../integration/ingest-programs.js';
 import { directoryOfTest, PROGRAM, refusedStart, ServerProcess, serverOfTest } from '../integration/server-process.js';
 
@@ -85,7 +85,7 @@ beforeAll(async () => {
 afterAll(() => server.dispose());
 
 async function write(from: number, to: number, url = server.url): Promise<void> {
-  const client = await connect(url, { producer: 'writer' });
+  const client = await connect(url, { producer: 'writer', timeout: TIMEOUT_MILLISECONDS });
   for (let i = 0; tags.filter(Boolean).length < PARTITIONS; i++) tags[client.partitionOf(`{${i}}`)] ??= `{${i}}`;
   const apply = async (partition: number, operations: readonly { name: string; delta: number }[]) => {
     const own = operations.filter(({ name }) => client.partitionOf(name) === partition);

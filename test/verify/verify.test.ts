@@ -9,6 +9,7 @@ import { KERNEL_VERSION } from '../../src/partition/partition.js';
 import { encodeUtf8 } from '../../src/protocol/bytes.js';
 import { partitionOf } from '../../src/protocol/partition-hash.js';
 import { editHistory } from '../history/homes.js';
+import { TIMEOUT_MILLISECONDS } from '../integration/clients.js';
 import { startProgram } from '../integration/ingest-programs.js';
 import { patchedProgram } from '../integration/patched-program.js';
 import { directoryOfTest, ServerProcess, serverOfTest } from '../integration/server-process.js';
@@ -46,7 +47,7 @@ let states: readonly (readonly [number, string])[];
 
 beforeAll(async () => {
   server = await ServerProcess.start({ lanes: 1, partitions: 2, environment: SMALL });
-  const client = await connect(server.url);
+  const client = await connect(server.url, { timeout: TIMEOUT_MILLISECONDS });
   for (let round = 0; round < 40; round++) {
     await client.batch(
       Array.from({ length: 500 }, (_, i) => ({ name: `counter:${(i * 7 + round * 13) % 3_000}`, delta: i })),
@@ -56,7 +57,7 @@ beforeAll(async () => {
     if (round % 10 === 0) await client.set(`stock:${round}`, round, { reason: 'delivery' });
   }
   await client.close();
-  const reader = await connect(server.url, { producer: false });
+  const reader = await connect(server.url, { producer: false, timeout: TIMEOUT_MILLISECONDS });
   const lanes = await reader.stats({ stateHash: true });
   states = lanes.flatMap(({ partitions }) =>
     partitions.map((each) => [each.partition, String(each['stateHash'])] as const),
