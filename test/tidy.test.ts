@@ -189,11 +189,17 @@ describe('imports', () => {
         'src/transport/tcp.ts',
         'src/transport/listening.ts',
         'src/client/tcp.ts',
+        'src/http/fast-connection.ts',
         'src/http/listener.ts',
       ]),
     ).toEqual([]);
     expect(
-      only(/from '(node:http|ws)'/, ['src/transport/websocket.ts', 'src/client/ws.ts', 'src/http/listener.ts']),
+      only(/from '(node:http|ws)'/, [
+        'src/transport/websocket.ts',
+        'src/client/ws.ts',
+        'src/http/fast-connection.ts',
+        'src/http/listener.ts',
+      ]),
     ).toEqual([]);
     expect(
       only(/\bAtomics\./, [

@@ -50,9 +50,14 @@ export class Admission {
     if (this.#requests === 0) this.#whenIdle?.();
   }
 
+  /** For a body of so many bytes. */
+  hasRoom(bytes: number): boolean {
+    return this.#bodyBytes + bytes <= this.#limits.bodyBytes;
+  }
+
   /** Throws OVERLOADED. */
   takeBytes(bytes: number): void {
-    if (this.#bodyBytes + bytes > this.#limits.bodyBytes)
+    if (!this.hasRoom(bytes))
       throw new TallystickError('OVERLOADED', `${this.#bodyBytes} bytes of bodies are in hand.`);
     this.#bodyBytes += bytes;
   }

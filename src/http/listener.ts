@@ -1,5 +1,5 @@
 /**
- * HTTP/1.1 on a socket: of this room the only file that knows `node:http`.
+ * HTTP/1.1 on a socket: of this room the only file that asks `node:http` for anything.
  *
  *   head -> Service.begin -> body, bounded -> Service.answer -> reply
  *   what is no HTTP, too long or too slow -> a problem, and the connection ends
@@ -11,6 +11,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../clock.js';
 import { type ErrorCode, TallystickError } from '../errors.js';
 import type { Admission } from './admission.js';
+import { FastConnections } from './fast-connection.js';
 import type { HttpPlace } from './messages.js';
 import { headerOf, JSON_TYPE, type Reply } from './reply.js';
 import { fieldsOf } from './request-head.js';
@@ -36,6 +37,8 @@ export interface HttpListenOptions {
   /** For a request's headers, and for all of it, to come in. */
   readonly headersMilliseconds?: number;
   readonly requestMilliseconds?: number;
+  /** Leaves all to node:http: for tests to hold the fast path against it. */
+  readonly nodeAlone?: boolean;
 }
 
 export interface HttpListener extends HttpPlace {
@@ -49,13 +52,14 @@ export async function listenHttp(service: Service, options: HttpListenOptions): 
   const server = createServer(serverOptions(options), (request, response) => serve(service, request, response));
   server.maxConnections = maxConnections;
   server.keepAliveTimeout = IDLE_MILLISECONDS;
+  const fast = options.nodeAlone ? undefined : beneath(server, service, options);
   server.on('connection', (socket) => {
     service.figures.connections++;
     socket.once('close', () => {
       service.figures.connections--;
     });
   });
-  server.on('clientError', (error, socket) => refuse(service, error, socket as Socket));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuse(service, error.code, socket as Socket));
   server.on('checkExpectation', (_, response: ServerResponse) => {
     send(response, service.refuse(new TallystickError('INVALID_ARGUMENT', 'Expect is 100-continue.')));
   });
@@ -70,20 +74,21 @@ export async function listenHttp(service: Service, options: HttpListenOptions): 
   return {
     host: address.address,
     port: address.port,
-    close: () => close(service, server, clock),
+    close: () => close(service, server, fast, clock),
   };
 }
 
-function serverOptions({ headersMilliseconds, requestMilliseconds }: HttpListenOptions): ServerOptions {
-  const [headersTimeout, requestTimeout] = [
-    headersMilliseconds ?? HEADERS_MILLISECONDS,
-    requestMilliseconds ?? REQUEST_MILLISECONDS,
-  ];
+function deadlines({ headersMilliseconds, requestMilliseconds }: HttpListenOptions) {
+  const headersTimeout = headersMilliseconds ?? HEADERS_MILLISECONDS;
+  const requestTimeout = requestMilliseconds ?? REQUEST_MILLISECONDS;
+  // How often to look for those that are late
+  const connectionsCheckingInterval = Math.ceil(Math.min(headersTimeout, requestTimeout) / 5);
+  return { headersTimeout, requestTimeout, connectionsCheckingInterval };
+}
+
+function serverOptions(options: HttpListenOptions): ServerOptions {
   return {
-    headersTimeout,
-    requestTimeout,
-    // How often Node looks for those that are late
-    connectionsCheckingInterval: Math.ceil(Math.min(headersTimeout, requestTimeout) / 5),
+    ...deadlines(options),
     maxHeaderSize: MOST_HEADER_BYTES,
     // The service says of each Host whether it may be, a missing one too
     requireHostHeader: false,
@@ -91,16 +96,37 @@ function serverOptions({ headersMilliseconds, requestMilliseconds }: HttpListenO
   };
 }
 
-async function close(service: Service, server: Server, clock: Clock): Promise<void> {
+/** Puts the fast path between the server's sockets and what makes requests of them, which it calls for those that it does not take itself. */
+function beneath(server: Server, service: Service, options: HttpListenOptions): FastConnections {
+  const listeners = server.listeners('connection') as ((socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  const { headersTimeout: firstMilliseconds, connectionsCheckingInterval: checkMilliseconds } = deadlines(options);
+  const fast = new FastConnections({
+    ...{ service, clock: options.clock, firstMilliseconds, checkMilliseconds, idleMilliseconds: IDLE_MILLISECONDS },
+    handOver: (socket) => {
+      for (const listener of listeners) listener.call(server, socket);
+    },
+    refuse: (socket, reason) => refuse(service, reason, socket),
+  });
+  server.on('connection', (socket) => fast.accept(socket));
+  return fast;
+}
+
+async function close(service: Service, server: Server, fast: FastConnections | undefined, clock: Clock): Promise<void> {
   const ended = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });
+  fast?.closeIdle();
   await service.drain();
   // Connections between requests; the others end behind their answers, or when they had time to read them
   server.closeIdleConnections();
-  const grace = clock.setTimer(GRACE_MILLISECONDS, () => server.closeAllConnections());
+  const grace = clock.setTimer(GRACE_MILLISECONDS, () => {
+    server.closeAllConnections();
+    fast?.close();
+  });
   await ended;
   grace.cancel();
+  fast?.close();
 }
 
 function serve(service: Service, request: IncomingMessage, response: ServerResponse): void {
@@ -245,16 +271,16 @@ function send(response: ServerResponse, reply: Reply): void {
   if (socket && socket.writableLength > 0) socket.setTimeout(IDLE_MILLISECONDS);
 }
 
-/** What Node could not make a request of, or not in time. */
-function refuse(service: Service, error: NodeJS.ErrnoException, socket: Socket): void {
+/** What Node could not make a request of, or not in time. `reason`: its code. */
+function refuse(service: Service, reason: string | undefined, socket: Socket): void {
   // The answer that Node has begun, which it keeps there; it asks the same before it answers errors itself
   const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse };
   // The client has gone; or it waits for the answer to a request before, and would take this one for it
-  if (error.code === 'ECONNRESET' || !socket.writable || begun?.headersSent || begun?.req.complete) {
+  if (reason === 'ECONNRESET' || !socket.writable || begun?.headersSent || begun?.req.complete) {
     socket.destroy();
     return;
   }
-  const code: ErrorCode = REFUSALS[error.code ?? ''] ?? 'INVALID_ARGUMENT';
+  const code: ErrorCode = REFUSALS[reason ?? ''] ?? 'INVALID_ARGUMENT';
   const detail = code === 'INVALID_ARGUMENT' ? 'It is no request of HTTP/1.1.' : '';
   const { status, type, body } = service.refuse(new TallystickError(code, detail));
   const head = [`HTTP/1.1 ${status} ${code}`, 'Connection: close', `Content-Type: ${type}`];

@@ -1,0 +1,245 @@
+/**
+ * Plain requests, answered beneath `node:http`, which takes half of a small request's time:
+ *
+ *   bytes ─► strict-head.ts ─► Service.begin ─► Service.answer ─► one write
+ *      └─── whatever is not plain and whole: back into the socket, which is node:http's from then on
+ *
+ * So a doubtful byte has one reader, and it is not ours: what is read here is a whole request, in one piece, that nobody can read in
+ * another way. Half a head, half a body, a large one, a stream, a body that is no UTF-8, no room for it: node:http's, with its deadlines.
+ * Requests of a connection are answered one after the other; what comes meanwhile waits in the socket, which is not read.
+ */
+
+import { isUtf8 } from 'node:buffer';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Clock, Timer } from '../clock.js';
+import { headerOf, type Reply } from './reply.js';
+import type { Exchange, Service } from './service.js';
+import { type StrictHead, StrictHeadReader } from './strict-head.js';
+
+export interface FastOptions {
+  readonly service: Service;
+  readonly clock: Clock;
+  /** For the first byte of a connection to come. */
+  readonly firstMilliseconds: number;
+  /** Of a connection on which nothing happens. */
+  readonly idleMilliseconds: number;
+  /** How often it looks for those that are late. */
+  readonly checkMilliseconds: number;
+  /** Takes a socket for good, and what is in it. */
+  readonly handOver: (socket: Socket) => void;
+  /** Tells a client that it is no request, or why; `reason` is a code of Node's. Ends the connection. */
+  readonly refuse: (socket: Socket, reason: string | undefined) => void;
+}
+
+const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
+
+/** All connections of a listener that are not handed over. */
+export class FastConnections {
+  readonly options: FastOptions;
+  readonly #open = new Set<FastConnection>();
+  #timer: Timer;
+  /** As of the last look at who is late; so it is at most that much too early. */
+  #now: number;
+  readonly #idleSeconds: number;
+  #second = -1;
+  #date = '';
+
+  constructor(options: FastOptions) {
+    this.options = options;
+    this.#idleSeconds = Math.floor(options.idleMilliseconds / 1_000);
+    this.#now = options.clock.monotonicMilliseconds();
+    this.#timer = this.#check();
+  }
+
+  get now(): number {
+    return this.#now;
+  }
+
+  /** Of an answer, up to its body, as node:http writes it. */
+  headOf(reply: Reply, bytes: number, method: string, isLast: boolean): string {
+    const fields = headerOf(reply, bytes, method);
+    let head = `HTTP/1.1 ${reply.status} ${STATUS_CODES[reply.status]}\r\n`;
+    for (let i = 0; i < fields.length; i += 2) head += `${fields[i]}: ${fields[i + 1]}\r\n`;
+    const end = isLast ? 'close' : `keep-alive\r\nKeep-Alive: timeout=${this.#idleSeconds}`;
+    return `${head}Date: ${this.#dateNow()}\r\nConnection: ${end}\r\n\r\n`;
+  }
+
+  accept(socket: Socket): void {
+    this.#open.add(new FastConnection(this, socket));
+  }
+
+  left(connection: FastConnection): void {
+    this.#open.delete(connection);
+  }
+
+  /** Ends those that wait for their next request. */
+  closeIdle(): void {
+    for (const connection of this.#open) if (connection.isIdle) connection.destroy();
+  }
+
+  /** Ends all. */
+  close(): void {
+    this.#timer.cancel();
+    for (const connection of this.#open) connection.destroy();
+  }
+
+  #dateNow(): string {
+    const second = Math.floor(this.options.clock.wallMilliseconds() / 1_000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#date = new Date(second * 1_000).toUTCString();
+    }
+    return this.#date;
+  }
+
+  #check(): Timer {
+    const { clock, checkMilliseconds } = this.options;
+    return clock.setTimer(checkMilliseconds, () => {
+      this.#now = clock.monotonicMilliseconds();
+      for (const connection of this.#open) connection.check(this.#now);
+      this.#timer = this.#check();
+    });
+  }
+}
+
+/**
+ *   fresh ──► answering ──► idle ──► answering …       what is not plain: left, to node:http
+ *                  └──► unread ──┘                      closed: left
+ */
+class FastConnection {
+  readonly #all: FastConnections;
+  readonly #service: Service;
+  readonly #socket: Socket;
+  readonly #heads = new StrictHeadReader();
+  #state: 'fresh' | 'waiting' | 'answering' | 'unread' | 'idle' | 'left' = 'fresh';
+  /** When it last became fresh or idle. */
+  #since: number;
+  /** That waits for its body. */
+  #head: Buffer | undefined;
+
+  constructor(all: FastConnections, socket: Socket) {
+    this.#all = all;
+    this.#service = all.options.service;
+    this.#socket = socket;
+    this.#since = all.now;
+    for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
+  }
+
+  get isIdle(): boolean {
+    return this.#state === 'idle';
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  check(now: number): void {
+    const { firstMilliseconds, idleMilliseconds, refuse } = this.#all.options;
+    if (this.#head) this.#handOver(this.#head);
+    if (this.#state === 'fresh' && now - this.#since >= firstMilliseconds) refuse(this.#socket, LATE);
+    if (this.#state === 'idle' && now - this.#since >= idleMilliseconds) this.destroy();
+  }
+
+  readonly #listeners: Readonly<Record<string, (bytes: Buffer) => void>> = {
+    data: (bytes) => this.#take(bytes),
+    drain: () => this.#drained(),
+    end: () => this.#end(),
+    // Resets are a normal end of clients; the socket closes itself
+    error: () => this.destroy(),
+    timeout: () => this.destroy(),
+    close: () => this.#leave(),
+  };
+
+  #take(piece: Buffer): void {
+    if (this.#state === 'answering' || this.#state === 'unread') {
+      this.#putBack(piece);
+      return;
+    }
+    const bytes = this.#head ? Buffer.concat([this.#head, piece]) : piece;
+    this.#head = undefined;
+    const head = this.#service.isDraining ? undefined : this.#heads.read(bytes);
+    if (head && head.bodyBytes > 0 && bytes.length === head.bytes) {
+      this.#state = 'waiting';
+      this.#head = bytes;
+    } else if (!head || !this.#begin(head, bytes)) this.#handOver(bytes);
+  }
+
+  /** Whether it is whole, and nothing that node:http is to answer: else nothing has happened. */
+  #begin({ method, target, fields, ...head }: StrictHead, bytes: Buffer): boolean {
+    const end = head.bytes + head.bodyBytes;
+    if (bytes.length < end) return false;
+    const body = bytes.subarray(head.bytes, end);
+    if (!isUtf8(body) || !this.#service.admission.hasRoom(body.length)) return false;
+    const exchange = this.#service.begin(method, target, fields);
+    if ('route' in exchange && exchange.route.open) return false;
+    this.#state = 'answering';
+    if (bytes.length > end) this.#putBack(bytes.subarray(end));
+    if ('status' in exchange) this.#send(exchange, method);
+    else this.#answer(exchange, body, method);
+    return true;
+  }
+
+  #answer(exchange: Exchange, body: Buffer, method: string): void {
+    const { admission } = this.#service;
+    const { length } = body;
+    admission.takeBytes(length);
+    this.#service.answer(exchange, exchange.route.body ? body.toString() : undefined, (reply) => {
+      this.#send(reply, method);
+      admission.giveBytes(length);
+    });
+  }
+
+  #send(reply: Reply, method: string): void {
+    const socket = this.#socket;
+    if (!socket.writable) return;
+    const isLast = this.#service.isDraining;
+    const bytes = Buffer.byteLength(reply.body);
+    const head = this.#all.headOf(reply, bytes, method, isLast);
+    const hasRoom = socket.write(head + reply.body, bytes === reply.body.length ? 'latin1' : 'utf8');
+    if (isLast) socket.destroySoon();
+    else if (hasRoom) this.#next();
+    else {
+      this.#state = 'unread';
+      socket.setTimeout(this.#all.options.idleMilliseconds);
+    }
+  }
+
+  /** As node:http has it: who ends their side is answered no more. */
+  #end(): void {
+    if (this.#state === 'waiting') this.#all.options.refuse(this.#socket, undefined);
+    else this.#socket.end();
+  }
+
+  #drained(): void {
+    if (this.#state !== 'unread') return;
+    this.#socket.setTimeout(0);
+    this.#next();
+  }
+
+  #next(): void {
+    this.#state = 'idle';
+    this.#since = this.#all.now;
+    if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  /** What is put back is read again, before what comes behind it, when the socket resumes. */
+  #putBack(bytes: Buffer): void {
+    this.#socket.pause();
+    this.#socket.unshift(bytes);
+  }
+
+  #handOver(bytes: Buffer): void {
+    const socket = this.#socket;
+    this.#leave();
+    this.#putBack(bytes);
+    this.#all.options.handOver(socket);
+    socket.resume();
+  }
+
+  #leave(): void {
+    this.#state = 'left';
+    this.#all.left(this);
+    for (const [event, listener] of Object.entries(this.#listeners)) this.#socket.off(event, listener);
+  }
+}
