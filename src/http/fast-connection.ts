@@ -104,8 +104,8 @@ export class FastConnections {
 }
 
 /**
- *   fresh ──► answering ──► idle ──► answering …       what is not plain: left, to node:http
- *                  └──► unread ──┘                      closed: left
+ *   fresh ─┬──────────────────────────────► answering ──► idle ──► …       what is not plain: left, to node:http
+ *          └─► waiting, for a whole body ──┘      └─► unread ─┘             closed: left
  */
 class FastConnection {
   readonly #all: FastConnections;
@@ -166,12 +166,13 @@ class FastConnection {
   }
 
   /** Whether it is whole, and nothing that node:http is to answer: else nothing has happened. */
-  #begin({ method, target, fields, ...head }: StrictHead, bytes: Buffer): boolean {
+  #begin(head: StrictHead, bytes: Buffer): boolean {
+    const { method } = head;
     const end = head.bytes + head.bodyBytes;
     if (bytes.length < end) return false;
     const body = bytes.subarray(head.bytes, end);
     if (!isUtf8(body) || !this.#service.admission.hasRoom(body.length)) return false;
-    const exchange = this.#service.begin(method, target, fields);
+    const exchange = this.#service.begin(method, head.target, head.fields);
     if ('route' in exchange && exchange.route.open) return false;
     this.#state = 'answering';
     if (bytes.length > end) this.#putBack(bytes.subarray(end));
@@ -205,10 +206,14 @@ class FastConnection {
     }
   }
 
-  /** As node:http has it: who ends their side is answered no more. */
+  /** As node:http has it: who ends their side is answered no more, except that half a request is none. */
   #end(): void {
-    if (this.#state === 'waiting') this.#all.options.refuse(this.#socket, undefined);
-    else this.#socket.end();
+    if (!this.#head) {
+      this.#socket.end();
+      return;
+    }
+    this.#head = undefined;
+    this.#all.options.refuse(this.#socket, undefined);
   }
 
   #drained(): void {

@@ -120,6 +120,7 @@ async function close(service: Service, server: Server, fast: FastConnections | u
   await service.drain();
   // Connections between requests; the others end behind their answers, or when they had time to read them
   server.closeIdleConnections();
+  fast?.closeIdle();
   const grace = clock.setTimer(GRACE_MILLISECONDS, () => {
     server.closeAllConnections();
     fast?.close();
