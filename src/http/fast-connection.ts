@@ -39,7 +39,7 @@ export class FastConnections {
   readonly options: FastOptions;
   readonly #open = new Set<FastConnection>();
   #timer: Timer;
-  /** As of the last look at who is late; so it is at most that much too early. */
+  /** As of the last look at who is late: nobody asks for the time at each request. */
   #now: number;
   readonly #idleSeconds: number;
   #second = -1;
@@ -113,7 +113,7 @@ class FastConnection {
   readonly #socket: Socket;
   readonly #heads = new StrictHeadReader();
   #state: 'fresh' | 'waiting' | 'answering' | 'unread' | 'idle' | 'left' = 'fresh';
-  /** When it last became fresh or idle. */
+  /** When it became fresh, or of the look before it became idle. */
   #since: number;
   /** That waits for its body. */
   #head: Buffer | undefined;
@@ -122,7 +122,7 @@ class FastConnection {
     this.#all = all;
     this.#service = all.options.service;
     this.#socket = socket;
-    this.#since = all.now;
+    this.#since = all.options.clock.monotonicMilliseconds();
     for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
   }
 
@@ -135,10 +135,11 @@ class FastConnection {
   }
 
   check(now: number): void {
-    const { firstMilliseconds, idleMilliseconds, refuse } = this.#all.options;
+    const { firstMilliseconds, idleMilliseconds, checkMilliseconds, refuse } = this.#all.options;
     if (this.#head) this.#handOver(this.#head);
     if (this.#state === 'fresh' && now - this.#since >= firstMilliseconds) refuse(this.#socket, LATE);
-    if (this.#state === 'idle' && now - this.#since >= idleMilliseconds) this.destroy();
+    // It may have become idle just before the look that followed, and Keep-Alive promised all of the time
+    if (this.#state === 'idle' && now - this.#since >= idleMilliseconds + checkMilliseconds) this.destroy();
   }
 
   readonly #listeners: Readonly<Record<string, (bytes: Buffer) => void>> = {
