@@ -1,5 +1,5 @@
 /**
- * Plain requests, answered beneath `node:http`, which takes half of a small request's time:
+ * Plain requests, answered beneath `node:http`, which takes a third of a small request's time:
  *
  *   bytes ─► strict-head.ts ─► Service.begin ─► Service.answer ─► one write
  *      └─── whatever is not plain and whole: back into the socket, which is node:http's from then on
