@@ -96,16 +96,19 @@ function serverOptions(options: HttpListenOptions): ServerOptions {
   };
 }
 
-/** Puts the fast path between the server's sockets and what makes requests of them, which it calls for those that it does not take itself. */
+/**
+ * Puts the fast path between the server's sockets and the listener by which Node makes requests of them, which gets those that are left to it. The
+ * server listens itself, as Node looks for late requests only of one that does.
+ */
 function beneath(server: Server, service: Service, options: HttpListenOptions): FastConnections {
-  const listeners = server.listeners('connection') as ((socket: Socket) => void)[];
-  server.removeAllListeners('connection');
+  const [byNode, ...others] = server.listeners('connection') as ((socket: Socket) => void)[];
+  if (!byNode || others.length > 0)
+    throw new TallystickError('INTERNAL', `The servers of Node ${process.version} take connections in another way.`);
+  server.off('connection', byNode);
   const { headersTimeout: firstMilliseconds, connectionsCheckingInterval: checkMilliseconds } = deadlines(options);
   const fast = new FastConnections({
     ...{ service, clock: options.clock, firstMilliseconds, checkMilliseconds, idleMilliseconds: IDLE_MILLISECONDS },
-    handOver: (socket) => {
-      for (const listener of listeners) listener.call(server, socket);
-    },
+    handOver: (socket) => byNode.call(server, socket),
     refuse: (socket, reason) => refuse(service, reason, socket),
   });
   server.on('connection', (socket) => fast.accept(socket));
@@ -120,6 +123,7 @@ async function close(service: Service, server: Server, fast: FastConnections | u
   await service.drain();
   // Connections between requests; the others end behind their answers, or when they had time to read them
   server.closeIdleConnections();
+  fast?.closeIdle();
   const grace = clock.setTimer(GRACE_MILLISECONDS, () => {
     server.closeAllConnections();
     fast?.close();

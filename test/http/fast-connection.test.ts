@@ -120,16 +120,17 @@ describe('a connection', () => {
     expect(busy.isClosed).toBe(false);
   });
 
-  it('ends when nothing more was asked for a minute', async () => {
+  it('ends when nothing more was asked for a minute, and no sooner', async () => {
     const clock = new ManualClock();
     const { connect, service } = await opened({ clock });
     const client = await connect();
+    clock.advance(3_900);
     await client.send(get('/livez'));
     await client.answers(1);
     clock.advance(58_000);
     await client.send(get('/livez'));
     await client.answers(2);
-    clock.advance(58_000);
+    clock.advance(60_000);
     await turns();
     expect(client.isClosed).toBe(false);
     clock.advance(4_000);

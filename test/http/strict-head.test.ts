@@ -20,7 +20,7 @@ const plain = fc
   .record({
     isPost: fc.boolean(),
     target: text(from(`${ALPHANUMERIC}-._~!$&'()*+,;=:@/?%`), 0, 40).map((rest) => `/${rest}`),
-    host: text(visible, 0, 20),
+    host: fc.array(text(visible, 1, 9), { maxLength: 3 }).map((words) => words.join(' \t')),
     others: fc.uniqueArray(fc.tuple(text(from(`${ALPHANUMERIC}!#$%&'*+-.^_\`|~`), 1, 12), text(visible, 0, 12)), {
       selector: ([name]) => name.toLowerCase(),
       maxLength: 5,
