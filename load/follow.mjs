@@ -9,7 +9,7 @@ import { FOLLOW_HEAD, followRows } from './follow-table.mjs';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { random, randomNames } from './names.mjs';
 import { probe } from './probe.mjs';
-import { costOf } from './process-figures.mjs';
+import { costOf, threadCpuSeconds } from './process-figures.mjs';
 import { RawClient } from './raw-client.mjs';
 import { writeReport } from './report-file.mjs';
 import { withServerUnder } from './server.mjs';
@@ -67,6 +67,7 @@ async function writeAlong(context, target, worker) {
       await sleep(2 * INTERVAL);
     }
   })();
+  const before = threadCpuSeconds();
   const { result, cpuSeconds } = await costOf(pid, () =>
     closedLoop([client], batches, { inFlight: IN_FLIGHT, seconds: SECONDS }),
   );
@@ -75,6 +76,7 @@ async function writeAlong(context, target, worker) {
     lastValue: await probing,
     perSecond: result.increments / result.seconds,
     serverCpu: cpuSeconds / result.seconds,
+    writerCpu: (threadCpuSeconds() - before) / result.seconds,
   };
 }
 
@@ -95,6 +97,7 @@ async function withFollowers(context, followers, target) {
   const changes = busy.told / SECONDS;
   return {
     ...{ feeds: busy.feeds, snapshotSeconds, alone: alone.perSecond, aloneCpu: alone.serverCpu, changes },
+    ...{ aloneWriterCpu: alone.writerCpu, readerCpu: busy.cpuSeconds / SECONDS },
     ...{ ...writing, ratio: writing.perSecond / alone.perSecond, quiet: told(quiet), busy: told(busy) },
   };
 }
@@ -176,12 +179,20 @@ for (let round = 0; round < ROUNDS; round++) {
   const one = FOLLOWERS > 0 ? await measure(followersOfOne) : undefined;
   const many = READERS > 0 ? await measure(readersOfMany) : undefined;
   rounds.push({ one, many });
-  if (!values.json) console.log(textTable(FOLLOW_HEAD, followRows(settings, rounds[round])));
+  if (values.json) continue;
+  console.log(textTable(FOLLOW_HEAD, followRows(settings, rounds[round])));
+  for (const each of [one, many]) if (each) console.log(cpuLine(each));
 }
 const result = { machine, ...settings, rounds };
 if (values.json) console.log(JSON.stringify(result));
 else console.log(`\n${describeMachine(machine)}; interval ${INTERVAL} ms`);
 if (values.out) writeReport(values.out, 'follow', result);
+
+/** Whose CPU time it is: all of it shares the machine. */
+function cpuLine({ feeds, aloneCpu, aloneWriterCpu, serverCpu, writerCpu, readerCpu }) {
+  const two = (number) => number.toFixed(2);
+  return `CPUs with ${feeds.toLocaleString('en')} feeds: server ${two(aloneCpu)} -> ${two(serverCpu)}, writers ${two(aloneWriterCpu)} -> ${two(writerCpu)}, readers ${two(readerCpu)}`;
+}
 
 function grouped(places) {
   const groups = new Map();

@@ -8,6 +8,7 @@ import { Flag, LANE, Opcode } from '../dist/protocol/opcode.js';
 import { decodeError } from '../dist/protocol/response.js';
 import { encodeTail } from '../dist/protocol/tail.js';
 import { latencies, percentiles, record } from './histogram.mjs';
+import { threadCpuSeconds } from './process-figures.mjs';
 
 /**
  * The followers of load/follow.mjs, in a thread of their own: each with a connection to every lane of which it follows counters.
@@ -40,6 +41,8 @@ let told = 0;
 let bytes = 0;
 let snapshots = 0;
 let feeds = 0;
+/** CPU seconds that were reported. */
+let reportedCpu = 0;
 /** For each follower the last value of the probe's counter that it was told. */
 const reached = followers.map(() => 0n);
 /** The value that all of them shall have been told before the report. */
@@ -130,7 +133,9 @@ function reportWhenReached() {
   wanted = undefined;
   // after the frame at hand
   setImmediate(() => {
-    const counts = { frames, told, bytes, feeds, snapshots };
+    const cpu = threadCpuSeconds();
+    const counts = { frames, told, bytes, feeds, snapshots, cpuSeconds: cpu - reportedCpu };
+    reportedCpu = cpu;
     parentPort.postMessage({ ...counts, delivered: histogram.totalCount, ...percentiles(histogram) });
     frames = 0;
     told = 0;

@@ -7,7 +7,16 @@ const TICKS_PER_SECOND = 100;
 
 /** Of all its threads, in user and kernel mode. */
 export function cpuSeconds(pid) {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return cpuSecondsIn(`/proc/${pid}/stat`);
+}
+
+/** Of the thread that asks. */
+export function threadCpuSeconds() {
+  return cpuSecondsIn('/proc/thread-self/stat');
+}
+
+function cpuSecondsIn(path) {
+  const stat = readFileSync(path, 'utf8');
   // The second field is a name in parentheses, which may hold anything.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;

@@ -220,9 +220,12 @@ export class Partition {
     return slot === 0 ? undefined : slot - 1;
   }
 
-  /** The value of the counter that has this number now; undefined where none exists. */
-  valueOfSlot(slot: number): bigint | undefined {
-    return this.#kernel.lookAt(slot) === 0 ? undefined : this.#view.getBigInt64(REGISTER_VALUE, true);
+  /** The value of the counter that has this number now, as a number where it is one exactly; undefined where none exists. */
+  valueOfSlot(slot: number): number | bigint | undefined {
+    if (this.#kernel.lookAt(slot) === 0) return undefined;
+    const view = this.#view;
+    const value = view.getInt32(REGISTER_VALUE + 4, true) * 2 ** 32 + view.getUint32(REGISTER_VALUE, true);
+    return Number.isSafeInteger(value) ? value : view.getBigInt64(REGISTER_VALUE, true);
   }
 
   /** Whether `touched` is told from now on. */
@@ -232,9 +235,9 @@ export class Partition {
 
   /** What the body touched that was applied last, valid until the next one. */
   get touched(): Touched {
-    const [count, bytes] = [REGISTER_TOUCHED, REGISTER_GONE_BYTES].map((at) => this.#view.getUint32(at, true));
+    const count = this.#view.getUint32(REGISTER_TOUCHED, true);
     const names = this.#bytes.subarray(GONE_NAMES, EMITTED);
-    return new Touched(this.#view, TOUCHED, count as number, names, bytes as number);
+    return new Touched(this.#view, TOUCHED, count, names, this.#view.getUint32(REGISTER_GONE_BYTES, true));
   }
 
   /** The name that has this number now; undefined where none has it. */

@@ -3,9 +3,11 @@ import { ByteReader } from '../protocol/bytes.js';
 /** What a body touched, of the bytes that are drawn in src/kernel/touched.ts: a view of kernel memory. */
 
 const ENTRY_BYTES = 16;
-const NAME_BYTES = 4;
-const EXISTED = 6;
-const GONE = 7;
+/** The second word of an entry: bytes of a name, whether it existed, whether it is gone. */
+const SECOND = 4;
+const NAME_BYTES = 0xffff;
+const EXISTED = 0xff_0000;
+const GONE = 0xff00_0000;
 const BEFORE = 8;
 
 export class Touched {
@@ -31,31 +33,31 @@ export class Touched {
 
   /** Undefined where the operation has no counter. */
   slot(index: number): number | undefined {
-    const slot = this.#view.getUint32(this.#at(index), true);
+    const slot = this.#view.getUint32(this.#address + index * ENTRY_BYTES, true);
     return slot === 0 ? undefined : slot - 1;
   }
 
   /** The value before the body; undefined where it did not exist. */
   before(index: number): bigint | undefined {
-    const at = this.#at(index);
-    return this.#view.getUint8(at + EXISTED) === 0 ? undefined : this.#view.getBigInt64(at + BEFORE, true);
+    if (!this.existed(index)) return undefined;
+    return this.#view.getBigInt64(this.#address + index * ENTRY_BYTES + BEFORE, true);
   }
 
   existed(index: number): boolean {
-    return this.#view.getUint8(this.#at(index) + EXISTED) !== 0;
+    return (this.#second(index) & EXISTED) !== 0;
   }
 
   /** The name of a counter that is gone; undefined where it is not. To be asked of each entry once, in their order. */
   gone(index: number): string | undefined {
-    const at = this.#at(index);
-    if (this.#view.getUint8(at + GONE) === 0) return undefined;
-    const length = this.#view.getUint16(at + NAME_BYTES, true);
+    const word = this.#second(index);
+    if ((word & GONE) === 0) return undefined;
+    const length = word & NAME_BYTES;
     const name = new ByteReader(this.#names, this.#nextName).name(length);
     this.#nextName += length;
     return name;
   }
 
-  #at(index: number): number {
-    return this.#address + index * ENTRY_BYTES;
+  #second(index: number): number {
+    return this.#view.getUint32(this.#address + index * ENTRY_BYTES + SECOND, true);
   }
 }

@@ -124,8 +124,10 @@ export class Prefixes {
     const changes = this.#gone;
     this.#gone = [];
     for (const [slot, { name, before }] of this.#dirty) {
-      const value = partition.valueOfSlot(slot);
-      if (value === undefined || value === before) continue;
+      const number = partition.valueOfSlot(slot);
+      if (number === undefined) continue;
+      const value = BigInt(number);
+      if (value === before) continue;
       changes.push({ slot, name, value, exists: true, delta: wrapped(value - (before ?? 0n)) });
     }
     this.#dirty.clear();

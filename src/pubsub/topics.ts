@@ -2,6 +2,7 @@ import type { Partition } from '../partition/partition.js';
 import type { ByteWriter } from '../protocol/bytes.js';
 import { NameBytes } from './name-bytes.js';
 import { Past } from './past.js';
+import { Slots } from './slots.js';
 import { Values } from './values.js';
 
 /** Whether a counter is there, as of what is published. A topic is UNPUBLISHED until the first copy of it is. */
@@ -45,6 +46,8 @@ export class Topics {
   readonly #names: string[] = [];
   readonly #byName = new Map<string, number>();
   readonly #bySlot = new Map<number, number>();
+  /** Those of these slots whose topics are not dirty: writers touch the same ones very often between two copies. */
+  readonly #clean = new Slots();
   /** The slot of its counter, and one more; 0: it has none. */
   #slots = new Float64Array(0);
   /** Changes are known behind this position. */
@@ -141,18 +144,19 @@ export class Topics {
     if (slot === undefined) return;
     this.#slots[topic] = slot + 1;
     this.#bySlot.set(slot, topic);
+    if (this.#isDirty[topic] === 0) this.#clean.add(slot);
   }
 
-  /** The counter of a slot was touched; whether it is known here. */
+  /** The counter of a slot was touched; whether that makes its topic dirty. */
   touch(slot: number): boolean {
-    const topic = this.#bySlot.get(slot);
-    if (topic === undefined) return false;
-    if (this.#isDirty[topic] === 0) this.#soil(topic);
+    if (!this.#clean.has(slot)) return false;
+    this.#soil(this.#bySlot.get(slot) as number);
     return true;
   }
 
   /** A counter came into being. */
   touchNew(slot: number, partition: Partition): void {
+    if (this.#bySlot.has(slot)) return;
     const name = partition.nameOfSlot(slot);
     if (name === undefined || !this.#byName.has(name)) return;
     this.learn(name, slot);
@@ -188,7 +192,9 @@ export class Topics {
       const topic = topics[i] as number;
       this.#isDirty[topic] = 0;
       const slot = this.#slots[topic] as number;
-      const value = slot === 0 ? undefined : partition.valueOfSlot(slot - 1);
+      if (slot === 0) continue;
+      this.#clean.add(slot - 1);
+      const value = partition.valueOfSlot(slot - 1);
       if (value === undefined) continue;
       values.set(i, value);
       states[i] = PRESENT;
@@ -231,6 +237,8 @@ export class Topics {
   #soil(topic: number): void {
     this.#isDirty[topic] = 1;
     this.#dirty.push(topic);
+    const slot = this.#slots[topic] as number;
+    if (slot > 0) this.#clean.delete(slot - 1);
   }
 
   #setState(topic: number, state: number): void {
@@ -252,7 +260,10 @@ export class Topics {
 
   #unlearn(topic: number): void {
     const slot = this.#slots[topic] as number;
-    if (slot > 0) this.#bySlot.delete(slot - 1);
+    if (slot > 0) {
+      this.#bySlot.delete(slot - 1);
+      this.#clean.delete(slot - 1);
+    }
     this.#slots[topic] = 0;
   }
 
