@@ -23,18 +23,22 @@ const ROWS_A_COMMIT = 2_000;
 const RATE = 2_000;
 /** Roll-ups begin a minute after the start. */
 const WARM_SECONDS = 5;
+/** Since the last day that has minutes. */
+const DAYS_SINCE = 3;
 const MOST_WAITED_MILLISECONDS = 120_000;
 const oneAMinute = new Array(60).fill(1n);
 
 /**
- * @param counters  with a row of minutes in each hour of so many `days` that are old enough to be rolled up
- * @param seconds   for which durable increments are awaited before the roll-ups begin, and while they go on; as often as `rounds` says
+ * @param counters  with a row of minutes in each hour of so many `days`, of which the first became old enough today to be rolled up
+ * @param seconds   for which durable increments are awaited, twice before the roll-ups begin and once while they go on; as often as `rounds` says
  */
 export async function servedHistory({ counters, days, seconds, rounds, queries, say }) {
   const directory = mkdtempSync(join(tmpdir(), 'tallystick-history-served-'));
   const dataDir = join(directory, 'data');
   const config = join(directory, 'config.json');
-  writeFileSync(config, JSON.stringify({ classes: [{ pattern: '*', history: true, lateness: 'any' }] }));
+  const classes = [{ pattern: '*', history: true, lateness: 'any' }];
+  const historyMinuteHours = ((DAYS_SINCE + days - 1) * DAY) / HOUR;
+  writeFileSync(config, JSON.stringify({ classes, historyMinuteHours }));
   const start = () => startServerProcess(dataDir, '--config', config, '--lanes', '2');
   const names = numberedNames(NAME_BYTES);
   try {
@@ -48,13 +52,13 @@ export async function servedHistory({ counters, days, seconds, rounds, queries, 
       await client.close();
       return new Map(partitions.map((one) => [one.partition, one.counters]));
     });
-    const end = Math.floor(Date.now() / DAY - 3) * DAY;
+    const end = Math.floor(Date.now() / DAY - DAYS_SINCE) * DAY;
     await writeMinutes(dataDir, slots, { from: end - days * DAY, to: end });
     const measured = [];
     let asked;
     for (let round = 0; round < rounds; round++) {
       say(`round ${round + 1} of ${rounds}`);
-      const measure = (url) => beforeAndWhile(url, names.text, { counters, seconds });
+      const measure = (url) => beforeAndWhile(url, names.text, { counters, seconds, kept: counters * (days - 1) * 24 });
       const ask = (url) => askSeries(url, names.text, { counters, queries, expected: BigInt(days * 24 * 60) });
       measured.push(
         await withServer(start, async (url) => {
@@ -63,8 +67,9 @@ export async function servedHistory({ counters, days, seconds, rounds, queries, 
         }),
       );
     }
-    const ratios = measured.map(({ quiet, rolling }) => rolling.p99 / quiet.p99);
-    return { counters, days, rate: RATE, rounds: measured, p99Ratio: spread(ratios), series: asked };
+    const p99Ratio = spread(measured.map(({ quiet, rolling }) => rolling.p99 / quiet[1].p99));
+    const noise = spread(measured.map(({ quiet }) => quiet[1].p99 / quiet[0].p99));
+    return { counters, days, rate: RATE, rounds: measured, p99Ratio, noise, series: asked };
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -106,8 +111,8 @@ async function writeMinutes(dataDir, slots, { from, to }) {
   }
 }
 
-/** Durable increments at a fixed rate, before the roll-ups begin and while they go on. */
-async function beforeAndWhile(url, nameOf, { counters, seconds }) {
+/** Durable increments at a fixed rate, twice before the roll-ups begin, so that one sees what the machine's own noise is, and while they go on. */
+async function beforeAndWhile(url, nameOf, { counters, seconds, kept }) {
   const client = await connect(url, { timeout: 60_000 });
   const next = random(7);
   const call = () => client.increment(nameOf(Math.floor(next() * counters)));
@@ -117,7 +122,7 @@ async function beforeAndWhile(url, nameOf, { counters, seconds }) {
   };
   await measure(WARM_SECONDS);
   const first = await rowsOf(client);
-  const quiet = await measure(seconds);
+  const quiet = [await measure(seconds), await measure(seconds)];
   const before = await rowsOf(client);
   if (before.minute < first.minute) throw new Error('The roll-ups began before they were awaited: take fewer seconds.');
   const deadline = performance.now() + MOST_WAITED_MILLISECONDS;
@@ -128,7 +133,7 @@ async function beforeAndWhile(url, nameOf, { counters, seconds }) {
   const elapsed = (performance.now() - started) / 1_000;
   const after = await rowsOf(client);
   await client.close();
-  if (after.minute === 0) throw new Error('The roll-ups came to their end: take more counters or days.');
+  if (after.minute <= kept) throw new Error('The roll-ups came to their end: take more counters.');
   return { quiet, rolling, rowsASecond: (begun.minute - after.minute) / elapsed };
 }
 

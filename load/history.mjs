@@ -8,19 +8,21 @@ import { LmdbTables } from '../dist/history/lmdb-tables.js';
 import { DEFAULT_RETENTION } from '../dist/history/roll-up.js';
 import { RollUpPool } from '../dist/history/roll-up-pool.js';
 import { range, series } from '../dist/series/series.js';
-import { stepsOf } from '../dist/series/steps.js';
+import { areWholeHours, stepsOf } from '../dist/series/steps.js';
 import { servedHistory } from './history-served.mjs';
 import { HISTORY_HEAD, historyRows, SERVED_HEAD, servedRows, servedText } from './history-table.mjs';
 import { describeMachine, machineFacts } from './machine.mjs';
 import { random } from './names.mjs';
-import { writeReport } from './report-file.mjs';
+import { writeSections } from './report-file.mjs';
 import { textTable } from './table.mjs';
 
 /**
  * History: bytes a counter-hour, commits, roll-ups, and the time of a series, without a server; and what callers of a server feel of
  * its roll-ups:   node load/history.mjs
  *
- *   --counters 50000   active in each minute for 72 hours, with one count a minute; of which minutes are kept for 48
+ *   --counters 50000   active in each minute, with one count a minute; 0 leaves out what is measured without a server
+ *   --hours 72         for which they are, of which the first day is rolled up
+ *   --rows 1000        of a commit: an hour of a counter each
  *   --long 1000        counters with 33 days of hours, whose series of 30 days are asked for
  *   --queries 500
  *   --served 20000     counters of the server, with 10 days of minutes, of which it rolls up the first; 0 leaves it out
@@ -35,8 +37,6 @@ import { textTable } from './table.mjs';
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const START = Date.UTC(2026, 0, 1);
-const ROWS_A_COMMIT = 1_000;
-const SHORT_HOURS = 72;
 const LONG_DAYS = 33;
 const DAYS_SERVED = 10;
 const ZONES = ['UTC', 'Europe/Berlin', 'Asia/Kolkata'];
@@ -44,6 +44,8 @@ const ZONES = ['UTC', 'Europe/Berlin', 'Asia/Kolkata'];
 const { values: options } = parseArgs({
   options: {
     counters: { type: 'string', default: '50000' },
+    hours: { type: 'string', default: '72' },
+    rows: { type: 'string', default: '1000' },
     long: { type: 'string', default: '1000' },
     queries: { type: 'string', default: '500' },
     served: { type: 'string', default: '20000' },
@@ -53,8 +55,7 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 });
-const counters = Number(options.counters);
-const long = Number(options.long);
+const [counters, hours, rowsACommit, long] = [options.counters, options.hours, options.rows, options.long].map(Number);
 
 const directory = mkdtempSync(join(tmpdir(), 'tallystick-history-'));
 const path = join(directory, 'history.mdb');
@@ -77,7 +78,7 @@ async function fill(partition, slots, hours, minutesOf) {
     for (let slot = 0; slot < slots; ) {
       asOf++;
       const rows = [];
-      for (const end = Math.min(slots, slot + ROWS_A_COMMIT); slot < end; slot++) {
+      for (const end = Math.min(slots, slot + rowsACommit); slot < end; slot++) {
         rows.push({ slot, generation: 1, hour, asOf, index: rows.length, minutes: minutesOf() });
       }
       const start = performance.now();
@@ -124,7 +125,7 @@ function quantiles(values) {
 
 const wrong = [];
 
-/** Series by the hour over the last 30 days of a counter that has one count a minute, of which two days are minutes. */
+/** Series by the hour over the last 30 days, read as a server does, of a counter that has one count a minute, of which two days are minutes. */
 function ask(zone) {
   const to = START + LONG_DAYS * DAY;
   const query = { from: to - 30 * DAY, to, step: { count: 1, unit: 'hour' }, zone };
@@ -135,7 +136,8 @@ function ask(zone) {
     const counter = { partition: 2, slot: Math.floor(next() * long), generation: 1 };
     const start = performance.now();
     const steps = stepsOf(query);
-    const { buckets } = history.read(counter, steps.edges[0], steps.edges.at(-1));
+    const finest = areWholeHours(steps.edges) ? 'hour' : 'minute';
+    const { buckets } = history.read(counter, steps.edges[0], steps.edges.at(-1), finest);
     const points = series(buckets, steps);
     times.push(performance.now() - start);
     if (zone === 'UTC' && !(points.length === 720 && points.every(({ exact, sum }) => exact && sum === 60n))) {
@@ -146,9 +148,10 @@ function ask(zone) {
   return { ...quantiles(times), cpuMilliseconds: (user + system) / 1_000 / queries };
 }
 
-try {
+/** What is stored of counters, without a server. */
+async function measureStored() {
   const machine = machineFacts(tmpdir());
-  const report = { machine, counters, hours: SHORT_HOURS, kept: {}, commits: {}, series: {} };
+  const report = { machine, counters, hours, rowsACommit, kept: {}, commits: {}, series: {} };
   const bytesOf = async (what, work) => {
     const before = history.stats();
     const result = await work();
@@ -156,11 +159,12 @@ try {
     report.kept[what] = { bytes: usedBytes - before.usedBytes, rows };
     return result;
   };
-  say(`${counters} counters, one count a minute, ${SHORT_HOURS} hours`);
-  report.commits.one = await bytesOf('minutes, one count each', () => fill(1, counters, SHORT_HOURS, () => oneAMinute));
-  report.rollUp = await bytesOf('of 24 hours rolled up', () => rollUp(1, START + 72 * HOUR));
+  say(`${counters} counters, one count a minute, ${hours} hours`);
+  report.commits.one = await bytesOf('minutes, one count each', () => fill(1, counters, hours, () => oneAMinute));
+  say('a day of them is rolled up');
+  report.rollUp = await bytesOf('of 24 hours rolled up', () => rollUp(1, START + 3 * DAY));
   say(`${counters / 5} counters, about ten counts a minute`);
-  report.commits.busy = await bytesOf('minutes, ten counts each', () => fill(3, counters / 5, SHORT_HOURS, busy));
+  report.commits.busy = await bytesOf('minutes, ten counts each', () => fill(3, counters / 5, hours, busy));
   say(`${long} counters, ${LONG_DAYS} days`);
   await fill(2, long, LONG_DAYS * 24, () => oneAMinute);
   await rollUp(2, START + LONG_DAYS * DAY);
@@ -171,16 +175,29 @@ try {
     if (!exact || sum !== BigInt(LONG_DAYS * 24 * 60)) wrong.push(`the sum of slot ${slot}: ${sum}`);
   }
   report.bytesACounterHour = {
-    one: report.kept['minutes, one count each'].bytes / (counters * SHORT_HOURS),
-    busy: report.kept['minutes, ten counts each'].bytes / ((counters / 5) * SHORT_HOURS),
+    one: report.kept['minutes, one count each'].bytes / (counters * hours),
+    busy: report.kept['minutes, ten counts each'].bytes / ((counters / 5) * hours),
   };
   report.fileBytes = history.stats().fileBytes;
   report.wrong = wrong;
-  if (options.served !== '0') {
-    const [served, seconds, rounds] = [options.served, options.seconds, options.rounds].map(Number);
-    report.served = await servedHistory({ counters: served, days: DAYS_SERVED, seconds, rounds, queries: 200, say });
-  }
-  if (options.out) writeReport(options.out, 'history', report);
+  return report;
+}
+
+async function measureServed() {
+  const machine = machineFacts(tmpdir());
+  const [served, seconds, rounds] = [options.served, options.seconds, options.rounds].map(Number);
+  return {
+    machine,
+    ...(await servedHistory({ counters: served, days: DAYS_SERVED, seconds, rounds, queries: 200, say })),
+  };
+}
+
+try {
+  const report = {
+    ...(counters > 0 && { stored: await measureStored() }),
+    ...(options.served !== '0' && { served: await measureServed() }),
+  };
+  if (options.out) writeSections(options.out, 'history', report);
   if (options.json) console.log(JSON.stringify(report));
   else print(report);
   process.exitCode = wrong.length === 0 ? 0 : 1;
@@ -190,10 +207,11 @@ try {
   rmSync(directory, { recursive: true });
 }
 
-function print({ machine, ...report }) {
-  console.log(`${describeMachine(machine)}\n\n${textTable(HISTORY_HEAD, historyRows(report))}`);
-  if (report.served) {
-    console.log(`\n${textTable(SERVED_HEAD, servedRows(report.served))}\n${servedText(report.served)}`);
-  }
-  console.log(wrong.length === 0 ? '\nEvery sum is exactly right.' : `\nWRONG: ${wrong.slice(0, 20).join(', ')}`);
+function print({ stored, served }) {
+  if (stored) console.log(`${describeMachine(stored.machine)}\n\n${textTable(HISTORY_HEAD, historyRows(stored))}\n`);
+  if (served)
+    console.log(
+      `${describeMachine(served.machine)}\n\n${textTable(SERVED_HEAD, servedRows(served))}\n${servedText(served)}\n`,
+    );
+  console.log(wrong.length === 0 ? 'Every sum is exactly right.' : `WRONG: ${wrong.slice(0, 20).join(', ')}`);
 }

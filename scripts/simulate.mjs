@@ -47,6 +47,7 @@ const total = {
   simulatedMilliseconds: 0,
   memoriesCompared: 0,
   uniquesCompared: 0,
+  countersDropped: 0,
   checkpointsMade: 0,
   faults: noFaults(),
 };
@@ -104,6 +105,7 @@ function print() {
     ['crashes', total.crashes],
     ['memories compared after a crash', total.memoriesCompared],
     ['numbers of unique items compared', total.uniquesCompared],
+    ['counters whose days were dropped', total.countersDropped],
     ['checkpoints made', total.checkpointsMade],
     ['simulated time', hours(total.simulatedMilliseconds)],
     ...Object.keys(FAULTS).map((fault) => [`fault: ${fault}`, total.faults[fault]]),

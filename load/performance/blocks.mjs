@@ -81,11 +81,11 @@ export const BLOCKS = {
           `${machineLine(machine)} ${connections} connections.\n\n${markdownTable(HTTP_HEAD, scenarios.map(httpRow))}`,
       )
       .join('\n\n'),
-  history: ({ history: { machine, served, ...history } }) =>
+  history: ({ history: { stored, served } }) =>
     [
-      machineLine(machine),
-      markdownTable(HISTORY_HEAD, historyRows(history)),
-      servedText(served),
+      machineLine(stored.machine),
+      markdownTable(HISTORY_HEAD, historyRows(stored)),
+      `${machineLine(served.machine)} ${servedText(served)}`,
       markdownTable(SERVED_HEAD, servedRows(served)),
     ].join('\n\n'),
   follow: ({ follow }) =>

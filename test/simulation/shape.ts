@@ -1,3 +1,5 @@
+import { UNITS } from '../../src/history/bucket.js';
+import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import type { CounterClass } from '../../src/partition/classes.js';
 import { KERNEL_VERSION } from '../../src/partition/partition.js';
 import { encodeUtf8 } from '../../src/protocol/bytes.js';
@@ -13,6 +15,12 @@ export const EPOCH = 7;
 export const partitionsOf = (lane: number): number[] => PARTITIONS.filter((partition) => LANE_OF[partition] === lane);
 
 export const shapeOf = (lane: number) => ({ partitions: partitionsOf(lane), kernelVersion: KERNEL_VERSION });
+
+/** When late increments may have been: on this day, which lies in a block of 64 days of a history, or so many days later. */
+export const LONG_AGO = 1_600_000_000_000;
+/** Where a lane drops days, it has dropped the first of these blocks, and keeps from this day on, wherever its clock is set to. */
+export const DROPPING = { ...DEFAULT_RETENTION, dayDays: 1_085 };
+export const KEPT_FROM_DAY = 290 * UNITS.day;
 
 /** Days for which unique items are kept by day. */
 export const UNIQUE_DAYS = 3;

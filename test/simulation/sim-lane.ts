@@ -8,7 +8,7 @@ import { decodeBegin } from '../../src/log/begin.js';
 import { compileWasm } from '../../src/wasm.js';
 import { plannerOf } from '../history/homes.js';
 import { replayersOf } from '../lane/replaying.js';
-import { CONFIGURATION, LANES, partitionsOf } from './shape.js';
+import { CONFIGURATION, DROPPING, LANES, partitionsOf } from './shape.js';
 import { ProcessClock } from './sim-clock.js';
 import { type LaneDisk, SimMark, WatchedCheckpoints, WatchedHistory, WatchedLog } from './sim-disk.js';
 import type { SimTransport } from './sim-network.js';
@@ -132,7 +132,7 @@ export class SimLane {
       storage: { log: this.#log, mark: new SimMark(this.#world, this.disk), checkpoints: this.#checkpoints },
       history: this.#history,
       planner: plannerOf(this.#history),
-      retention: DEFAULT_RETENTION,
+      retention: this.#world.drops ? DROPPING : DEFAULT_RETENTION,
       kernel: KERNEL,
       clock: this.clock,
       connectCheckpointer: (hear) => this.#connectCheckpointer(hear),

@@ -3,10 +3,10 @@ import { encodeGet } from '../../src/protocol/request.js';
 import { decodeGetAnswer } from '../../src/protocol/response.js';
 import { encodeUniques } from '../../src/protocol/uniques.js';
 import type { FaultCounts } from './faults.js';
-import { historyFault } from './history-oracle.js';
+import { droppedIn, historyFault } from './history-oracle.js';
 import { bodyOf, refusalOf } from './link.js';
 import { withRecycledMemory } from './recycled-memory.js';
-import { LANE_OF, LANES, LEDGER_NAMES, MIXED_NAMES, PARTITIONS, UNIQUE_DAYS } from './shape.js';
+import { KEPT_FROM_DAY, LANE_OF, LANES, LEDGER_NAMES, MIXED_NAMES, PARTITIONS, UNIQUE_DAYS } from './shape.js';
 import type { LaneDisk } from './sim-disk.js';
 import { Workload } from './workload.js';
 import { Violation, World } from './world.js';
@@ -19,6 +19,7 @@ export interface SeedReport {
   readonly simulatedMilliseconds: number;
   readonly memoriesCompared: number;
   readonly uniquesCompared: number;
+  readonly countersDropped: number;
   readonly checkpointsMade: number;
   readonly faults: FaultCounts;
   /** Of everything that happened: the same for every run of the seed. */
@@ -69,6 +70,7 @@ export async function simulate(seed: number, isTraced = false): Promise<SeedRepo
     simulatedMilliseconds: world.clock.now,
     memoriesCompared: world.memoriesCompared,
     uniquesCompared: world.uniquesCompared,
+    countersDropped: world.countersDropped,
     checkpointsMade: world.checkpointsMade,
     faults: world.tally,
     traceHash: world.traceHash,
@@ -229,8 +231,10 @@ class Simulation {
     await this.#until(() => server.hasWholeHistory, 'the history');
     for (const partition of PARTITIONS) {
       const { history } = server.disks[LANE_OF[partition] as number] as LaneDisk;
-      const wrong = historyFault(partition, oracle.models[partition]?.applied ?? [], history);
+      const keptFrom = this.#world.drops ? KEPT_FROM_DAY : 0;
+      const wrong = historyFault(partition, oracle.models[partition]?.applied ?? [], history, keptFrom);
       if (wrong) throw new Violation(wrong);
+      this.#world.countersDropped += droppedIn(partition, history).size;
     }
   }
 

@@ -1,3 +1,4 @@
+import { rowMilliseconds } from '../../src/history/bucket.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { type ExpireRequest, encodeExpire } from '../../src/protocol/expiry.js';
 import { encodeOnce, type OnceOperation } from '../../src/protocol/once.js';
@@ -20,7 +21,7 @@ import { decodeListAnswer, decodeOpenAnswer } from '../../src/protocol/response.
 import { encodeSee, encodeUniques } from '../../src/protocol/uniques.js';
 import { bodyOf, type Link, refusalOf } from './link.js';
 import type { Answer } from './requests.js';
-import { EPOCH, LEDGER_NAMES, MIXED_NAMES, MODEL_OPTIONS, PARTITIONS, UNIQUE_DAYS } from './shape.js';
+import { EPOCH, LEDGER_NAMES, LONG_AGO, MIXED_NAMES, MODEL_OPTIONS, PARTITIONS, UNIQUE_DAYS } from './shape.js';
 import { MAY_REFUSE, SimClient } from './sim-client.js';
 import type { Batch, BatchContent } from './stream.js';
 import type { World } from './world.js';
@@ -50,9 +51,8 @@ const MOST_KEPT = 16;
 /** Operation ids that are tried again. */
 const REMEMBERED = 6;
 
-/** Times that increments bring: before whatever the clock is set to. */
-const LONG_AGO = 1_600_000_000_000;
-const MINUTES_LONG_AGO = 3 * 24 * 60;
+/** Of the times that increments bring: all of one day, so that a life sees it rolled up. */
+const MINUTES_LONG_AGO = 10 * 60;
 
 /** An operation with an id, as it is sent each time. */
 interface IdentifiedOperation {
@@ -165,7 +165,8 @@ export class Workload {
     };
     // Other names have no history, and take no such time.
     const isLate = name.includes('1') && random.chance(0.2);
-    const time = isLate && { time: LONG_AGO + random.between(0, MINUTES_LONG_AGO) * 60_000 };
+    const block = random.chance(0.5) ? 0 : rowMilliseconds('day');
+    const time = isLate && { time: LONG_AGO + block + random.between(0, MINUTES_LONG_AGO) * 60_000 };
     const expiry = name.startsWith('mixed') && random.chance(0.05) && { expiry: this.#expiry() };
     return { key: id ?? { name }, delta, ...bounds, ...time, ...expiry };
   }

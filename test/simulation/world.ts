@@ -29,10 +29,14 @@ export class World {
   readonly retentionBytes: number;
   /** How likely a start meets a damaged disk first. */
   readonly damageChance = 0.5;
+  /** Whether days are dropped. */
+  readonly drops: boolean;
   operations = 0;
   memoriesCompared = 0;
   /** Numbers of unique items that are not 0. */
   uniquesCompared = 0;
+  /** Counters whose days were dropped. */
+  countersDropped = 0;
   checkpointsMade = 0;
   turn = 0;
   /** The lines of the trace, where one is wanted. */
@@ -51,6 +55,7 @@ export class World {
     this.segmentBytes = this.random.pick([300, 1_000, 3_000]);
     this.checkpointTailBytes = this.random.pick([1_500, 6_000, 2 ** 30]);
     this.retentionBytes = this.random.pick([0, 2_000, 2 ** 30]);
+    this.drops = this.random.chance(0.5);
     this.oracle = new Oracle(this);
     this.server = new SimServer(this);
   }
