@@ -117,6 +117,7 @@ class Workplace {
     const program = `exec '${process.execPath}' '${join(ROOT, 'bin/tallystick.cjs')}' "$@"`;
     writeFileSync(join(this.#bin, 'tallystick'), `#!/bin/sh\n${program}\n`, { mode: 0o755 });
     writeFileSync(join(this.#bin, 'npx'), `#!/bin/sh\nshift\n${program}\n`, { mode: 0o755 });
+    writeFileSync(join(this.#bin, 'package.json'), '{ "type": "commonjs" }');
     writeFileSync(join(this.#bin, 'curl'), CURL, { mode: 0o755 });
     symlinkSync(ROOT, join(this.#work, 'node_modules/tallystick'));
     writeFileSync(join(this.#work, 'package.json'), '{ "type": "module" }');
