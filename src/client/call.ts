@@ -31,9 +31,12 @@ export class Call<T> extends Timed {
 
   /** Starts the wait. */
   limit(deadlines: Deadlines, timeout: number, signal: AbortSignal | undefined): void {
-    if (signal?.aborted) this.#abort();
-    else deadlines.add(this, timeout);
-    if (!signal || signal.aborted) return;
+    if (signal?.aborted) {
+      this.#abort();
+      return;
+    }
+    deadlines.add(this, timeout);
+    if (!signal) return;
     this.#signal = signal;
     this.#onAbort = () => this.#abort();
     signal.addEventListener('abort', this.#onAbort);

@@ -130,7 +130,7 @@ export class History {
       const span = rowMilliseconds(resolution);
       for (const { key, value } of rowsOf(this.#tables, counter, resolution, Math.floor(start / span), end / span)) {
         const { at } = partsOf(key);
-        if (resolution !== finest && resolution === 'minute') sums.addHour(at, this.#codec.sum(resolution, key, value));
+        if (resolution === 'minute' && finest === 'hour') sums.addHour(at, this.#codec.sum(resolution, key, value));
         else sums.addRow(resolution, at, this.#codec.decode(resolution, key, value));
       }
     }

@@ -11,8 +11,8 @@ const FIRST_MILLISECONDS = 60_000;
 const ROUND_MILLISECONDS = 3_600_000;
 /**
  * How long a lane rests between two steps, while which its flushes share the disk with a step's: so many times as long as the step took, and no longer
- * than so many milliseconds. Of a thousand increments two meet a step, or four where two lanes share the disk, so that the p99 of a caller stays
- * what it is; with the longest rest a lane still rolls up 300 counter-hours a second, a day's minutes of 500,000 counters in 11 hours. What was due a
+ * than so many milliseconds. Of a thousand increments two meet a step, or four where two lanes share the disk: callers still feel that in their p99, as
+ * docs/PERFORMANCE.md says. With the longest rest a lane still rolls up 300 counter-hours a second, a day's minutes of 500,000 counters in 11 hours. What was due a
  * day ago is late: then a lane rolls up 1,500 a second, lest it never catches up.
  */
 const PACE = { times: 499, longest: 2_500 } as const;

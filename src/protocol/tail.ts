@@ -131,9 +131,14 @@ export function writeTailHeader(
   writer.varint(count);
 }
 
+/** The head of what is told of a counter, and its name. `kind`: of TOLD_KIND. */
+export function writeToldName(writer: ByteWriter, name: string, kind: number): void {
+  writer.varint(requireUtf8(name) * 4 + kind);
+  writer.name(name);
+}
+
 export function writeTold(writer: ByteWriter, told: Told): void {
-  writer.varint(requireUtf8(told.name) * 4 + TOLD.indexOf(told.kind));
-  writer.name(told.name);
+  writeToldName(writer, told.name, TOLD.indexOf(told.kind));
   if ('value' in told) writer.zigzag(told.value);
   if ('delta' in told) writer.zigzag(told.delta);
 }

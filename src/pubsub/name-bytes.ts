@@ -1,4 +1,5 @@
-import { ByteWriter, requireUtf8 } from '../protocol/bytes.js';
+import { ByteWriter } from '../protocol/bytes.js';
+import { writeToldName } from '../protocol/tail.js';
 
 /**
  * Names as TAIL tells them, `name length << 2 | kind` and the bytes, all in one array, so that telling one is copying some bytes. The kind is 0 here: it is the lowest two bits of
@@ -17,8 +18,7 @@ export class NameBytes {
 
   /** Adds a name at the end. */
   add(name: string): void {
-    this.#bytes.varint(requireUtf8(name) * 4);
-    this.#bytes.name(name);
+    writeToldName(this.#bytes, name, 0);
   }
 
   /** Adds what lies in another one. */

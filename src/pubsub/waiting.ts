@@ -1,6 +1,5 @@
 import type { ByteWriter } from '../protocol/bytes.js';
-import { requireUtf8 } from '../protocol/bytes.js';
-import { TOLD_KIND } from '../protocol/tail.js';
+import { TOLD_KIND, writeToldName } from '../protocol/tail.js';
 import type { Change, Found } from './subscriber.js';
 import { narrowed, sum, Values } from './values.js';
 
@@ -60,8 +59,7 @@ export class Waiting {
       if (items.length >= bytes) return count;
       const at = number % this.#room;
       const kind = this.#kinds[at] as number;
-      items.varint(requireUtf8(name) * 4 + kind);
-      items.name(name);
+      writeToldName(items, name, kind);
       if (kind === VALUE || kind === CHANGE) items.zigzag(this.#values.at(at));
       if (kind === CHANGE || kind === DELETED) items.zigzag(this.#deltas.at(at));
       this.#numbers.delete(name);
