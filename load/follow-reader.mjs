@@ -75,7 +75,7 @@ export class FollowReader {
     if (opcode === (Opcode.HELLO | ANSWER)) this.#ask(decodeHelloAnswer(body));
     else if (requestId !== this.#feed) return;
     else if (opcode === Opcode.ERROR) this.drop();
-    else if (flags & Flag.MORE) this.#hear(decodeTailAnswer(body));
+    else if (flags & Flag.MORE) this.#hear(decodeTailAnswer(body, this.wish.names));
   }
 
   #hear(answer) {
@@ -89,9 +89,7 @@ export class FollowReader {
     const { partition, names, prefix, interval } = this.wish;
     const after = this.#position === undefined ? {} : { after: { epoch, sequence: this.#position } };
     const following = { interval, credit: 1 + Math.floor(Math.random() * MOST_GRANTED), ...after };
-    const request = names
-      ? { kind: 'names', ...following, keys: names.map((name) => ({ name })) }
-      : { kind: 'prefix', ...following, prefix };
+    const request = names ? { kind: 'names', ...following, names } : { kind: 'prefix', ...following, prefix };
     this.heard.push('again');
     const flags = this.#position === undefined ? 0 : Flag.AFTER;
     this.#feed = this.#send(Opcode.TAIL, flags, partition, (body) => encodeTail(body, request));

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
-import { ByteReader, ByteWriter, encodeUtf8 } from '../dist/protocol/bytes.js';
+import { ByteReader, ByteWriter } from '../dist/protocol/bytes.js';
 import { encodeHelloRequest, PROTOCOL_VERSION } from '../dist/protocol/control.js';
 import { encodeFrame, FrameReader } from '../dist/protocol/frame.js';
 import { Flag, LANE, Opcode } from '../dist/protocol/opcode.js';
@@ -23,7 +23,6 @@ const AT_A_TIME = 200;
 const CREDIT = 64;
 const GRANT = 32;
 
-const PROBE = encodeUtf8(probe);
 /** Kinds of what is told, and bits of a frame: see TAIL in protocol.md. */
 const CHANGE = 2;
 const HAS_VALUE = [false, true, true, false];
@@ -62,6 +61,7 @@ async function follow({ host, port, partition, names, follower }) {
   await once(socket, 'connect');
   feeds++;
   const reader = new FrameReader();
+  const probeIndex = names.indexOf(probe);
   let unread = 0;
   let id = 2;
   const whole = new Promise((resolve) => {
@@ -70,7 +70,7 @@ async function follow({ host, port, partition, names, follower }) {
       reader.push(chunk, (frame) => {
         if (frame.opcode === Opcode.ERROR) throw new Error(`A feed ended: ${JSON.stringify(decodeError(frame.body))}`);
         if (frame.requestId !== 2 || (frame.flags & Flag.MORE) === 0) return;
-        if (take(frame.body, follower)) resolve();
+        if (take(frame.body, follower, probeIndex)) resolve();
         if (++unread < GRANT) return;
         socket.write(
           encode(Opcode.TAIL, partition, ++id, (body) => encodeTail(body, { kind: 'more', feed: 2, credit: unread })),
@@ -82,15 +82,15 @@ async function follow({ host, port, partition, names, follower }) {
   const hello = encode(Opcode.HELLO, LANE, 1, (body) =>
     encodeHelloRequest(body, { version: PROTOCOL_VERSION, client: 'follow' }),
   );
-  const request = { kind: 'names', interval, credit: CREDIT, keys: names.map((name) => ({ name })) };
+  const request = { kind: 'names', interval, credit: CREDIT, names };
   socket.write(hello);
   socket.write(encode(Opcode.TAIL, partition, 2, (body) => encodeTail(body, request)));
   await whole;
   snapshots++;
 }
 
-/** Takes a frame; whether it told the last of everything. */
-function take(body, follower) {
+/** Takes a frame of a feed that tells of the probe under an index, or -1; whether it told the last of everything. */
+function take(body, follower, probeIndex) {
   frames++;
   const reader = new ByteReader(body, 1);
   reader.varint();
@@ -100,20 +100,14 @@ function take(body, follower) {
   for (let i = 0; i < count; i++) {
     let head = body[at++];
     if (head >= 128) head = (head & 127) | (body[at++] << 7);
+    if (head >= 16_384) head = (head & 16_383) | (body[at++] << 14);
     const kind = head & 3;
-    const name = at;
-    at += head >> 2;
-    if (at - name === PROBE.length && isProbe(body, name)) takeProbe(kind, new ByteReader(body, at), follower);
+    if (head >> 2 === probeIndex) takeProbe(kind, new ByteReader(body, at), follower);
     if (HAS_VALUE[kind]) while (body[at++] >= 128);
     if (HAS_DELTA[kind]) while (body[at++] >= 128);
   }
   if (at !== body.length) throw new Error('A frame does not end with its last counter.');
   return (body[0] & WHOLE) !== 0;
-}
-
-function isProbe(body, at) {
-  for (let i = 0; i < PROBE.length; i++) if (body[at + i] !== PROBE[i]) return false;
-  return true;
 }
 
 function takeProbe(kind, reader, follower) {

@@ -30,7 +30,7 @@ async function follow({ host, port, partition, names, prefix }) {
   socket.write(
     encode(Opcode.HELLO, LANE, 1, (body) => encodeHelloRequest(body, { version: PROTOCOL_VERSION, client: 'stalled' })),
   );
-  const following = names ? { kind: 'names', keys: names.map((name) => ({ name })) } : { kind: 'prefix', prefix };
+  const following = names ? { kind: 'names', names } : { kind: 'prefix', prefix };
   const request = { interval: INTERVAL, credit: CREDIT, ...following };
   socket.write(encode(Opcode.TAIL, partition, 2, (body) => encodeTail(body, request)));
   return socket;

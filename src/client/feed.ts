@@ -112,12 +112,8 @@ export class Feed implements Submission {
       interval,
       credit: Math.max(1, frames - this.#unread),
     };
-    const request: TailRequest =
-      followed.kind === 'prefix'
-        ? { ...followed, ...following }
-        : { kind: 'names', ...following, keys: followed.names.map((name) => ({ name })) };
     const body = new ByteWriter();
-    encodeTail(body, request);
+    encodeTail(body, { ...followed, ...following });
     this.#toGrant = 0;
     this.#ahead.repeats();
     this.#sent = encodeFrame(Opcode.TAIL, this.#told ? Flag.AFTER : 0, partition, 0, body.view());
@@ -125,7 +121,8 @@ export class Feed implements Submission {
   }
 
   onAnswer(body: Uint8Array): void {
-    const { told, ...answer } = decodeTailAnswer(body);
+    const { followed } = this.#options;
+    const { told, ...answer } = decodeTailAnswer(body, followed.kind === 'names' ? followed.names : undefined);
     if (this.#isClosed) return;
     if (answer.begins) this.#ahead.clear();
     const fresh = told.map((each) => this.#ahead.take(each));

@@ -23,7 +23,8 @@ export interface Following {
 export type TailRequest =
   | { readonly kind: 'end'; readonly feed: number }
   | { readonly kind: 'more'; readonly feed: number; readonly credit: number }
-  | ({ readonly kind: 'names'; readonly keys: readonly Key[] } & Following)
+  /** No name is there twice. */
+  | ({ readonly kind: 'names'; readonly names: readonly string[] } & Following)
   /** All names where the prefix is empty. */
   | ({ readonly kind: 'prefix'; readonly prefix: string } & Following);
 
@@ -65,7 +66,10 @@ export function encodeTail(writer: ByteWriter, request: TailRequest): void {
   writer.varint(request.interval);
   writer.varint(request.credit);
   if (request.kind === 'names') {
-    writeKeys(writer, request.keys);
+    writeKeys(
+      writer,
+      request.names.map((name) => ({ name })),
+    );
     return;
   }
   const prefix = encodeUtf8(request.prefix);
@@ -98,15 +102,23 @@ function readFollowing(kind: number, reader: ByteReader, after: Pick<Following, 
   const following = { ...after, interval, credit: readCredit(reader) };
   if (kind === Kind.NAMES) {
     const keys = readKeys(reader);
-    if (keys.length === 0 || keys.length > DEFAULT_LIMITS.batch || !keys.every((key) => 'name' in key)) {
-      throw new TallystickError('BAD_REQUEST', `A feed follows 1 to ${DEFAULT_LIMITS.batch} names, and no ids.`);
+    if (keys.length === 0 || keys.length > DEFAULT_LIMITS.batch) {
+      throw new TallystickError('BAD_REQUEST', `A feed follows 1 to ${DEFAULT_LIMITS.batch} names.`);
     }
-    return { kind: 'names', ...following, keys };
+    return { kind: 'names', ...following, names: readNames(keys) };
   }
   if (kind !== Kind.PREFIX) throw new TallystickError('BAD_REQUEST', `A TAIL has no kind ${kind}.`);
   const length = reader.varint();
   if (length > DEFAULT_LIMITS.name) throw new TallystickError('BAD_REQUEST', `A prefix of ${length} bytes.`);
   return { kind: 'prefix', ...following, prefix: reader.text(length) };
+}
+
+/** The names of keys, which are all different: each is told by its index. */
+function readNames(keys: readonly Key[]): string[] {
+  const names = keys.flatMap((key) => ('name' in key ? [key.name] : []));
+  if (names.length < keys.length) throw new TallystickError('BAD_REQUEST', 'A feed follows names, and no ids.');
+  if (new Set(names).size < names.length) throw new TallystickError('BAD_REQUEST', 'A feed follows a name once.');
+  return names;
 }
 
 function readCredit(reader: ByteReader): number {
@@ -115,9 +127,10 @@ function readCredit(reader: ByteReader): number {
   throw new TallystickError('BAD_REQUEST', `A feed is granted 1 to ${MOST_CREDIT} frames at a time.`);
 }
 
-export function encodeTailAnswer(writer: ByteWriter, answer: TailAnswer): void {
+/** @param names what the feed follows, where that is names: none else is told */
+export function encodeTailAnswer(writer: ByteWriter, answer: TailAnswer, names?: readonly string[]): void {
   writeTailHeader(writer, answer, answer.told.length);
-  for (const told of answer.told) writeTold(writer, told);
+  for (const told of answer.told) writeTold(writer, told, names);
 }
 
 /** What stands before the counters of a frame. */
@@ -131,33 +144,45 @@ export function writeTailHeader(
   writer.varint(count);
 }
 
-/** The head of what is told of a counter, and its name. `kind`: of TOLD_KIND. */
+/** The head of what a feed of names tells of one of them. `kind`: of TOLD_KIND. */
+export function writeToldIndex(writer: ByteWriter, index: number, kind: number): void {
+  writer.varint(index * 4 + kind);
+}
+
+/** The head of what a feed of a prefix tells of a counter, and its name. `kind`: of TOLD_KIND. */
 export function writeToldName(writer: ByteWriter, name: string, kind: number): void {
   writer.varint(requireUtf8(name) * 4 + kind);
   writer.name(name);
 }
 
-export function writeTold(writer: ByteWriter, told: Told): void {
-  writeToldName(writer, told.name, TOLD.indexOf(told.kind));
+export function writeTold(writer: ByteWriter, told: Told, names?: readonly string[]): void {
+  const kind = TOLD.indexOf(told.kind);
+  if (names) writeToldIndex(writer, names.indexOf(told.name), kind);
+  else writeToldName(writer, told.name, kind);
   if ('value' in told) writer.zigzag(told.value);
   if ('delta' in told) writer.zigzag(told.delta);
 }
 
-export function decodeTailAnswer(body: Uint8Array): TailAnswer {
+/** @param names what the feed follows, where that is names */
+export function decodeTailAnswer(body: Uint8Array, names?: readonly string[]): TailAnswer {
   const reader = new ByteReader(body);
   const bits = reader.u8();
   if (bits > (BEGINS | WHOLE)) throw new TallystickError('BAD_REQUEST', 'A frame of a feed has unknown bits.');
   const position = reader.varint();
   const told: Told[] = [];
-  for (let count = reader.count(2); count > 0; count--) told.push(readTold(reader));
+  for (let count = reader.count(names ? 1 : 2); count > 0; count--) told.push(readTold(reader, names));
   reader.end();
   return { begins: (bits & BEGINS) !== 0, whole: (bits & WHOLE) !== 0, position, told };
 }
 
-function readTold(reader: ByteReader): Told {
+function readTold(reader: ByteReader, names: readonly string[] | undefined): Told {
   const head = reader.varint();
   const kind = TOLD[head % 4] as (typeof TOLD)[number];
-  const name = reader.name(Math.floor(head / 4));
+  const lengthOrIndex = Math.floor(head / 4);
+  const name = names ? names[lengthOrIndex] : reader.name(lengthOrIndex);
+  if (name === undefined) {
+    throw new TallystickError('BAD_REQUEST', `A feed of ${names?.length} names tells of index ${lengthOrIndex}.`);
+  }
   if (kind === 'absent') return { kind, name };
   if (kind === 'value') return { kind, name, value: reader.zigzagBig() };
   if (kind === 'deleted') return { kind, name, delta: reader.zigzagBig() };

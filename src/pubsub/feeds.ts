@@ -163,7 +163,7 @@ export class Feeds {
     const source = this.#sources.get(frame.partition) as PartitionFeeds;
     const ofClient = this.#clients.get(from.identity) ?? new Map<number, Entry>();
     if (ofClient.has(frame.requestId)) throw new TallystickError('BAD_REQUEST', 'The request id is that of a feed.');
-    const names = namesOf(request);
+    const names = request.kind === 'names' ? request.names : [];
     const counted = Math.max(1, names.length);
     const isFull = ofClient.size >= MOST_FEEDS_OF_A_CLIENT || this.#names + counted > MOST_NAMES;
     if (isFull || (request.kind === 'prefix' && source.hasTooMany(request.prefix))) {
@@ -439,10 +439,4 @@ function bySource(entries: Iterable<Entry>): Map<PartitionFeeds, Entry[]> {
     else groups.set(entry.source, [entry]);
   }
   return groups;
-}
-
-/** The names that are followed, each once. */
-function namesOf(request: TailRequest): string[] {
-  if (request.kind !== 'names') return [];
-  return [...new Set(request.keys.flatMap((key) => ('name' in key ? [key.name] : [])))];
 }

@@ -1,5 +1,5 @@
 import type { ByteWriter } from '../protocol/bytes.js';
-import { TOLD_KIND } from '../protocol/tail.js';
+import { TOLD_KIND, writeToldIndex } from '../protocol/tail.js';
 import { Feed, FRAME_BYTES, type Items } from './feed.js';
 import { ABSENT, PRESENT, type Topics } from './topics.js';
 import { difference, Values } from './values.js';
@@ -145,7 +145,7 @@ export class NameFeed extends Feed {
     const exists = topics.stateOf(topic) === PRESENT;
     const { ABSENT: absent, VALUE, CHANGE, DELETED } = TOLD_KIND;
     const isFirst = this.#states[i] === UNTOLD;
-    topics.writeName(items, topic, isFirst ? (exists ? VALUE : absent) : exists ? CHANGE : DELETED);
+    writeToldIndex(items, i, isFirst ? (exists ? VALUE : absent) : exists ? CHANGE : DELETED);
     if (exists) items.zigzag(value);
     // what is absent has the value 0
     if (!isFirst) items.zigzag(difference(value, this.#values.at(i)));

@@ -1,6 +1,4 @@
 import type { Partition } from '../partition/partition.js';
-import type { ByteWriter } from '../protocol/bytes.js';
-import { NameBytes } from './name-bytes.js';
 import { Past } from './past.js';
 import { Slots } from './slots.js';
 import { Values } from './values.js';
@@ -11,16 +9,12 @@ export const PRESENT = 1;
 const UNPUBLISHED = 2;
 
 /**
- * A topic's record, four numbers that lie together since readers look at them one topic after the other, all over:
+ * A topic's record, two numbers that lie together since readers look at them one topic after the other, all over:
  *
- *   position of the copy that changed it last | value | where its name begins | bytes of its name << 2 | state
+ *   position of the copy that changed it last | value
  */
-const RECORD = 4;
+const RECORD = 2;
 const VALUE = 1;
-const NAME = 2;
-const STATE = 3;
-/** Bytes of names that are gone which are kept at least before all others are moved together. */
-const LEAST_GARBAGE = 65_536;
 
 /** Values of topics, copied at one position. */
 export interface CopiedTopics {
@@ -38,11 +32,10 @@ export interface CopiedTopics {
 export class Topics {
   readonly past: Past;
   #records = new Float64Array(0);
+  #states = new Uint8Array(0);
   readonly values = new Values(this.#records, RECORD, VALUE);
   /** The position of the last copy that changed any. */
   lastChange = -1;
-  #bytes = new NameBytes(1_024);
-  #garbage = 0;
   readonly #names: string[] = [];
   readonly #byName = new Map<string, number>();
   readonly #bySlot = new Map<number, number>();
@@ -73,11 +66,6 @@ export class Topics {
     return this.#dirty.length;
   }
 
-  /** Bytes that all names take, those among them that are gone and not yet cleared away. */
-  get nameBytes(): number {
-    return this.#bytes.length;
-  }
-
   /** All names. */
   get names(): string[] {
     return [...this.#byName.keys()];
@@ -89,13 +77,7 @@ export class Topics {
   }
 
   stateOf(topic: number): number {
-    return (this.#records[topic * RECORD + STATE] as number) & 3;
-  }
-
-  /** Writes the head of what is told of a topic, and its name. */
-  writeName(writer: ByteWriter, topic: number, kind: number): void {
-    const start = this.#records[topic * RECORD + NAME] as number;
-    this.#bytes.write(writer, start, start + ((this.#records[topic * RECORD + STATE] as number) >> 2), kind);
+    return this.#states[topic] as number;
   }
 
   /** Which of some names are none of these. */
@@ -130,10 +112,9 @@ export class Topics {
       this.#idle.delete(topic);
       this.#unlearn(topic);
       this.#byName.delete(this.#names[topic] as string);
-      this.#garbage += (this.#records[topic * RECORD + STATE] as number) >> 2;
+      this.#names[topic] = '';
       this.#free.push(topic);
     }
-    if (this.#garbage > Math.max(LEAST_GARBAGE, this.#bytes.length / 2)) this.#compact();
   }
 
   /** Learns which counter a name has, where it has one. */
@@ -176,7 +157,7 @@ export class Topics {
     this.past.restart(floor);
     for (const topic of this.#byName.values()) {
       this.#unlearn(topic);
-      this.#setState(topic, UNPUBLISHED);
+      this.#states[topic] = UNPUBLISHED;
       if (this.#isDirty[topic] === 0) this.#soil(topic);
     }
   }
@@ -211,7 +192,7 @@ export class Topics {
       const [before, value] = [this.values.at(topic), values.at(i)];
       if (state === states[i] && before === value) continue;
       if (state !== UNPUBLISHED) this.past.push(position, topic, before, state);
-      this.#setState(topic, states[i] as number);
+      this.#states[topic] = states[i] as number;
       this.values.set(topic, value);
       this.#records[topic * RECORD] = position;
       this.lastChange = position;
@@ -223,10 +204,7 @@ export class Topics {
     const topic = this.#free.pop() ?? this.#names.length;
     if (topic >= this.#slots.length) this.#grow(Math.max(16, 2 * this.#slots.length));
     this.#names[topic] = name;
-    const start = this.#bytes.length;
-    this.#bytes.add(name);
-    this.#records[topic * RECORD + NAME] = start;
-    this.#records[topic * RECORD + STATE] = (this.#bytes.length - start) * 4 + UNPUBLISHED;
+    this.#states[topic] = UNPUBLISHED;
     this.#byName.set(name, topic);
     this.#since[topic] = position;
     this.values.set(topic, 0);
@@ -239,23 +217,6 @@ export class Topics {
     this.#dirty.push(topic);
     const slot = this.#slots[topic] as number;
     if (slot > 0) this.#clean.delete(slot - 1);
-  }
-
-  #setState(topic: number, state: number): void {
-    const at = topic * RECORD + STATE;
-    this.#records[at] = ((this.#records[at] as number) & ~3) | state;
-  }
-
-  /** Moves the names together that are not gone. */
-  #compact(): void {
-    const compacted = new NameBytes(this.#bytes.length - this.#garbage);
-    for (const topic of this.#byName.values()) {
-      const start = this.#records[topic * RECORD + NAME] as number;
-      this.#records[topic * RECORD + NAME] = compacted.length;
-      compacted.addFrom(this.#bytes, start, start + ((this.#records[topic * RECORD + STATE] as number) >> 2));
-    }
-    this.#bytes = compacted;
-    this.#garbage = 0;
   }
 
   #unlearn(topic: number): void {
@@ -274,6 +235,7 @@ export class Topics {
     };
     this.#records = grown(this.#records, new Float64Array(length * RECORD));
     this.values.moved(this.#records);
+    this.#states = grown(this.#states, new Uint8Array(length));
     this.#slots = grown(this.#slots, new Float64Array(length));
     this.#since = grown(this.#since, new Float64Array(length));
     this.#followers = grown(this.#followers, new Uint32Array(length));

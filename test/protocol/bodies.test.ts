@@ -6,6 +6,7 @@ import { encodeFrame, FrameReader } from '../../src/protocol/frame.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import * as request from '../../src/protocol/request.js';
 import * as response from '../../src/protocol/response.js';
+import * as tail from '../../src/protocol/tail.js';
 import { BODIES, type Body, count, int64, name } from './bodies.js';
 
 function encoded<T>({ encode }: Body<T>, value: T): Uint8Array {
@@ -216,4 +217,15 @@ describe('An error', () => {
     expect(response.errorAnswer('STORAGE_FULL', given)).toEqual({ status, ...given });
     expect(response.errorAnswer(new TallystickError('STORAGE_FULL', 'Else.'), given)).toEqual({ status, ...given });
   });
+});
+
+test('A frame of a feed of names that tells of none of them is refused', () => {
+  const frame = (head: number[]) => Uint8Array.of(2, 9, 1, ...head);
+  const told = (head: number[]) => codeOf(() => tail.decodeTailAnswer(frame(head), ['a', 'b']));
+  expect([told([1 << 2]), told([2 << 2]), told([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f])]).toEqual([
+    'none',
+    'BAD_REQUEST',
+    'BAD_REQUEST',
+  ]);
+  expect(() => tail.decodeTailAnswer(frame([2 << 2]), ['a', 'b'])).toThrow('A feed of 2 names tells of index 2.');
 });

@@ -78,21 +78,26 @@ const tailRequest: fc.Arbitrary<tail.TailRequest> = fc.oneof(
     {
       kind: fc.constant('names' as const),
       ...following,
-      keys: fc.array(fc.record({ name }), { minLength: 1, maxLength: 12 }),
+      names: fc.uniqueArray(name, { minLength: 1, maxLength: 12 }),
     },
-    { requiredKeys: ['kind', 'interval', 'credit', 'keys'] },
+    { requiredKeys: ['kind', 'interval', 'credit', 'names'] },
   ),
   fc.record(
     { kind: fc.constant('prefix' as const), ...following, prefix: fc.oneof(fc.constant(''), name) },
     { requiredKeys: ['kind', 'interval', 'credit', 'prefix'] },
   ),
 );
-const told: fc.Arbitrary<tail.Told> = fc.oneof(
-  fc.record({ kind: fc.constant('absent' as const), name }),
-  fc.record({ kind: fc.constant('value' as const), name, value: int64 }),
-  fc.record({ kind: fc.constant('change' as const), name, value: int64, delta: int64 }),
-  fc.record({ kind: fc.constant('deleted' as const), name, delta: int64 }),
-);
+const toldOf = (name: fc.Arbitrary<string>): fc.Arbitrary<tail.Told> =>
+  fc.oneof(
+    fc.record({ kind: fc.constant('absent' as const), name }),
+    fc.record({ kind: fc.constant('value' as const), name, value: int64 }),
+    fc.record({ kind: fc.constant('change' as const), name, value: int64, delta: int64 }),
+    fc.record({ kind: fc.constant('deleted' as const), name, delta: int64 }),
+  );
+const frameOf = (name: fc.Arbitrary<string>): fc.Arbitrary<tail.TailAnswer> =>
+  fc.record({ begins: fc.boolean(), whole: fc.boolean(), position: count, told: many(toldOf(name)) });
+/** So many that heads of their indexes take one byte, two and three. */
+const FOLLOWED = Array.from({ length: 10_000 }, (_, i) => `${i}`);
 
 /** Every body that is laid by hand, with what makes one, and the flags that its decoder needs. */
 export interface Body<T> {
@@ -366,10 +371,16 @@ export const BODIES = [
     tail.decodeTail(encoded, 'after' in value && value.after ? Flag.AFTER : 0),
   ),
   body<tail.TailAnswer>(
-    'the answer to TAIL',
-    fc.record({ begins: fc.boolean(), whole: fc.boolean(), position: count, told: many(told) }),
-    tail.encodeTailAnswer,
-    tail.decodeTailAnswer,
+    'the answer to TAIL of a prefix',
+    frameOf(name),
+    (writer, value) => tail.encodeTailAnswer(writer, value),
+    (encoded) => tail.decodeTailAnswer(encoded),
+  ),
+  body<tail.TailAnswer>(
+    'the answer to TAIL of names',
+    frameOf(fc.oneof(fc.constantFrom(...FOLLOWED.slice(0, 40)), fc.constantFrom(...FOLLOWED))),
+    (writer, value) => tail.encodeTailAnswer(writer, value, FOLLOWED),
+    (encoded) => tail.decodeTailAnswer(encoded, FOLLOWED),
   ),
   body(
     'the answer to SYNC',

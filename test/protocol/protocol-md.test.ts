@@ -60,6 +60,8 @@ const ping = codec(
   ({ body }) => body.slice(),
   (writer, value) => writer.bytes(value),
 );
+/** What the feed follows whose frames are shown. */
+const FOLLOWED = ['likes{post:7}', 'views{post:7}'];
 const CODECS: Record<string, Codec<unknown>> = {
   'request HELLO': codec(({ body }) => control.decodeHelloRequest(body), control.encodeHelloRequest),
   'answer HELLO': codec(({ body }) => control.decodeHelloAnswer(body), control.encodeHelloAnswer),
@@ -106,7 +108,10 @@ const CODECS: Record<string, Codec<unknown>> = {
   'request EXPIRY': codec(({ body, flags }) => request.decodeGet(body, flags), request.encodeGet),
   'answer EXPIRY': codec(({ body }) => expiry.decodeExpiryAnswer(body), expiry.encodeExpiryAnswer),
   'request TAIL': codec(({ body, flags }) => tail.decodeTail(body, flags), tail.encodeTail),
-  'answer TAIL': codec(({ body }) => tail.decodeTailAnswer(body), tail.encodeTailAnswer),
+  'answer TAIL': codec(
+    ({ body }) => tail.decodeTailAnswer(body, FOLLOWED),
+    (writer, answer) => tail.encodeTailAnswer(writer, answer, FOLLOWED),
+  ),
   'request SYNC': codec(
     ({ body }) => {
       expect(body).toHaveLength(0);
@@ -185,14 +190,19 @@ describe('The examples of protocol.md', () => {
         expect(meaning.flags.filter((flag) => !((rule?.flags ?? 0) & Flag[flag]))).toEqual([]);
         expect(meaning.partition === 'lane').toBe(rule?.addresses === 'lane');
         if (typeof meaning.partition !== 'number') return;
-        const { operations, sightings, keys, key } = meaning.body as {
+        const { operations, sightings, names, keys, key } = meaning.body as {
           operations?: { key: unknown }[];
           sightings?: { key: unknown }[];
+          names?: string[];
           keys?: unknown;
           key?: unknown;
         };
         const named = namesIn(
-          (operations ?? sightings)?.map((operation) => operation.key) ?? keys ?? key ?? meaning.body,
+          (operations ?? sightings)?.map((operation) => operation.key) ??
+            names?.map((name) => ({ name })) ??
+            keys ??
+            key ??
+            meaning.body,
         );
         for (const counter of named) {
           const encoded = utf8(counter);

@@ -14,7 +14,7 @@ import { type Truth, World } from './world.js';
 const PARTITIONS = [0, 1] as const;
 /** Names that are written to, of each partition; behind them those that only make snapshots long. */
 const HOT = 6;
-const BULK = 2_500;
+const BULK = 6_000;
 const STEPS = 120;
 /** After it is forgotten what nobody followed meanwhile. */
 const LONG_IDLE = 67_500;
@@ -65,7 +65,7 @@ class Run {
     const bulk = this.#random.oneIn(4) ? BULK : 0;
     this.#names = PARTITIONS.map((partition) => namesOf(partition, HOT + bulk));
     // some of the last ones too, to which a snapshot comes late
-    this.#hot = this.#names.map((names) => [...names.slice(0, HOT), ...names.slice(-2)]);
+    this.#hot = this.#names.map((names) => [...new Set([...names.slice(0, HOT), ...names.slice(-2)])]);
     this.#isBulk = bulk > 0;
     this.#intervals = this.#random.pick([
       [0, 0, 10, 30],

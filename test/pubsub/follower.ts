@@ -10,6 +10,9 @@ export function tail(client: TestClient, partition: number, request: TailRequest
   return client.send(Opcode.TAIL, flags, partition, (writer) => encodeTail(writer, request));
 }
 
+/** The names of each feed of names, by which it is told. */
+const FOLLOWED = new WeakMap<TestClient, Map<number, readonly string[]>>();
+
 /** Follows some names, every group unless told otherwise. */
 export function tailNames(
   client: TestClient,
@@ -17,8 +20,10 @@ export function tailNames(
   names: readonly string[],
   options: Partial<{ interval: number; credit: number; after: { epoch: number; sequence: number } }> = {},
 ): number {
-  const keys = names.map((name) => ({ name }));
-  return tail(client, partition, { kind: 'names', interval: 0, credit: 64, ...options, keys });
+  const id = tail(client, partition, { kind: 'names', interval: 0, credit: 64, ...options, names });
+  const ofClient = FOLLOWED.get(client) ?? new Map<number, readonly string[]>();
+  FOLLOWED.set(client, ofClient.set(id, names));
+  return id;
 }
 
 export function tailPrefix(
@@ -34,7 +39,7 @@ export function tailPrefix(
 export function framesOfFeed(client: TestClient, id: number): TailAnswer[] {
   return client.answers
     .filter(({ requestId, opcode }) => requestId === id && opcode !== Opcode.ERROR)
-    .map(({ body }) => decodeTailAnswer(body));
+    .map(({ body }) => decodeTailAnswer(body, FOLLOWED.get(client)?.get(id)));
 }
 
 /** The code with which a feed ended; undefined while it goes on, or where it ended as was wanted. */

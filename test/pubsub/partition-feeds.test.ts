@@ -26,6 +26,7 @@ class Bench {
   readonly partition = new Partition(module);
   readonly feeds: PartitionFeeds;
   readonly #writers = { items: new ByteWriter(), body: new ByteWriter() };
+  readonly #names = new Map<Feed, readonly string[]>();
   #now = START;
 
   constructor() {
@@ -43,7 +44,10 @@ class Bench {
     const options = { subscriber: NOBODY, requestId: 1, interval: 0, credit: 64 };
     const feed = 'names' in match ? new NameFeed(options) : new PrefixFeed(options, match.prefix);
     if (feed instanceof PrefixFeed) this.feeds.addPrefix(feed, undefined);
-    else if ('names' in match) this.feeds.addNames(feed, match.names, undefined);
+    else if ('names' in match) {
+      this.feeds.addNames(feed, match.names, undefined);
+      this.#names.set(feed, match.names);
+    }
     while (this.feeds.hasSteps) this.feeds.step();
     return feed;
   }
@@ -70,12 +74,13 @@ class Bench {
 
   /** What the group that closes now tells. */
   told(feed: Feed): string {
+    const names = this.#names.get(feed);
     this.feeds.sealed();
     while (this.feeds.hasSteps) this.feeds.step();
     const frames: string[] = [];
     while (feed.hasNews) {
       const frame = feed.frame(this.#writers, this.feeds.positionOf(feed));
-      if (frame) frames.push(inShort(decodeTailAnswer(frame)));
+      if (frame) frames.push(inShort(decodeTailAnswer(frame, names)));
       if (feed instanceof PrefixFeed) this.feeds.wantsStep(feed);
       while (this.feeds.hasSteps) this.feeds.step();
     }

@@ -141,7 +141,7 @@ export class Reader {
     const after = this.#position === undefined ? {} : { after: { epoch: EPOCH, sequence: this.#position } };
     const following = { interval, credit, ...after };
     const request: TailRequest = names
-      ? { kind: 'names', ...following, keys: names.map((name) => ({ name })) }
+      ? { kind: 'names', ...following, names }
       : { kind: 'prefix', ...following, prefix };
     this.heard.push('again');
     this.#isResuming = this.#position !== undefined;
@@ -161,7 +161,7 @@ export class Reader {
       if (opcode === Opcode.ERROR && decodeError(body).outcome !== 'refused') throw new Error('A feed ended badly.');
       return;
     }
-    const answer = decodeTailAnswer(body);
+    const answer = decodeTailAnswer(body, this.wish.names);
     this.heard.push({ answer, flushed: this.#world.flushed(this.wish.partition) });
     if (answer.begins && this.#isResuming) this.begunAnew++;
     this.#isResuming = false;

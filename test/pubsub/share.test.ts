@@ -46,7 +46,7 @@ class Bench {
       hindsight: { look: () => undefined },
       settle: () => {},
     });
-    const body = bodyOf(encodeTail, { kind: 'names', interval: 0, credit: 64, keys: [{ name: 'a' }] });
+    const body = bodyOf(encodeTail, { kind: 'names', interval: 0, credit: 64, names: ['a'] });
     for (let i = 0; i < FEEDS; i++) {
       const subscriber = {
         identity: i,

@@ -121,10 +121,11 @@ describe('A feed of names', () => {
     const long = tailNames(client, 0, [NAME[0]], { interval: 60_001 });
     const nothing = tailNames(client, 0, []);
     const greedy = tailNames(client, 0, [NAME[0]], { credit: 65 });
+    const twice = tailNames(client, 0, [NAME[0], NAME[0]]);
     await harness.flush();
-    expect([wrong, short, long, nothing, greedy].map((id) => client.refusal(id))).toEqual([
+    expect([wrong, short, long, nothing, greedy, twice].map((id) => client.refusal(id))).toEqual([
       'WRONG_PARTITION refused',
-      ...new Array(4).fill('BAD_REQUEST refused'),
+      ...new Array(5).fill('BAD_REQUEST refused'),
     ]);
     expect(client.connection.inFlight).toBe(0);
   });
