@@ -84,7 +84,7 @@ export class NameFeed extends Feed {
     this.begin(topics);
     this.begins = false;
     this.#own.forEach((topic, i) => {
-      this.#values.set(i, topics.values.at(topic));
+      this.#values.setFrom(i, topics.values, topic);
       this.#states[i] = topics.stateOf(topic);
     });
     this.#toldTo = topics.lastChange;
@@ -123,9 +123,7 @@ export class NameFeed extends Feed {
     while (this.#at < own.length && items.length < FRAME_BYTES) {
       const i = this.#at++;
       const topic = own[i] as number;
-      if (topics.changed(topic) <= this.#toldTo || this.#isTold(topics, topic, i)) continue;
-      this.#tell(items, topics, topic, i);
-      count++;
+      if (topics.changed(topic) > this.#toldTo && this.#tell(items, topics, topic, i)) count++;
     }
     if (this.#at < own.length) return { count, whole: false };
     this.#at = 0;
@@ -137,12 +135,25 @@ export class NameFeed extends Feed {
   }
 
   #isTold(topics: Topics, topic: number, i: number): boolean {
-    return this.#states[i] === topics.stateOf(topic) && this.#values.at(i) === topics.values.at(topic);
+    return this.#states[i] === topics.stateOf(topic) && this.#values.isSame(i, topics.values, topic);
   }
 
-  #tell(items: ByteWriter, topics: Topics, topic: number, i: number): void {
-    const value = topics.values.at(topic);
+  /** Tells of a topic what its reader does not know; whether there was anything. */
+  #tell(items: ByteWriter, topics: Topics, topic: number, i: number): boolean {
     const exists = topics.stateOf(topic) === PRESENT;
+    const number = topics.values.numberAt(topic);
+    const by = number - this.#values.numberAt(i);
+    if (exists && this.#states[i] === PRESENT && Number.isSafeInteger(by)) {
+      if (by === 0) return false;
+      // nearly all that is ever told
+      writeToldIndex(items, i, TOLD_KIND.CHANGE);
+      items.zigzag(number);
+      items.zigzag(by);
+      this.#values.set(i, number);
+      return true;
+    }
+    if (this.#isTold(topics, topic, i)) return false;
+    const value = topics.values.at(topic);
     const { ABSENT: absent, VALUE, CHANGE, DELETED } = TOLD_KIND;
     const isFirst = this.#states[i] === UNTOLD;
     writeToldIndex(items, i, isFirst ? (exists ? VALUE : absent) : exists ? CHANGE : DELETED);
@@ -151,5 +162,6 @@ export class NameFeed extends Feed {
     if (!isFirst) items.zigzag(difference(value, this.#values.at(i)));
     this.#states[i] = exists ? PRESENT : ABSENT;
     this.#values.set(i, value);
+    return true;
   }
 }

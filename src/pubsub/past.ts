@@ -28,8 +28,8 @@ export class Past {
     this.#first = this.#pushed;
   }
 
-  /** A topic changed at a position, not below the last one; this is what it was before. */
-  push(position: number, topic: number, value: number | bigint, state: number): void {
+  /** A topic changed at a position, not below the last one; this is what it is before that. */
+  push(position: number, topic: number, values: Values, state: number): void {
     const at = this.#pushed % MOST_CHANGES;
     if (this.#pushed - this.#first === MOST_CHANGES) {
       this.#floor = this.#positions[at] as number;
@@ -37,7 +37,7 @@ export class Past {
     }
     this.#positions[at] = position;
     this.#topics[at] = topic;
-    this.#values.set(at, value);
+    this.#values.setFrom(at, values, topic);
     this.#states[at] = state;
     this.#pushed++;
   }

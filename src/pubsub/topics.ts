@@ -1,5 +1,6 @@
 import type { Partition } from '../partition/partition.js';
 import { Past } from './past.js';
+import { SlotTopics } from './slot-topics.js';
 import { Slots } from './slots.js';
 import { Values } from './values.js';
 
@@ -38,7 +39,7 @@ export class Topics {
   lastChange = -1;
   readonly #names: string[] = [];
   readonly #byName = new Map<string, number>();
-  readonly #bySlot = new Map<number, number>();
+  readonly #bySlot = new SlotTopics();
   /** Those of these slots whose topics are not dirty: writers touch the same ones very often between two copies. */
   readonly #clean = new Slots();
   /** The slot of its counter, and one more; 0: it has none. */
@@ -49,7 +50,9 @@ export class Topics {
   /** When the last follower went, in monotonic milliseconds; it is kept for a while, for who comes back. */
   readonly #idle = new Map<number, number>();
   #isDirty = new Uint8Array(0);
-  #dirty: number[] = [];
+  /** The first so many are. */
+  #dirtyTopics = new Int32Array(0);
+  #dirty = 0;
   readonly #free: number[] = [];
 
   /** @param floor positions before it can't be gone on from */
@@ -63,7 +66,7 @@ export class Topics {
 
   /** How many have changed, or are new, since the last copy. */
   get dirty(): number {
-    return this.#dirty.length;
+    return this.#dirty;
   }
 
   /** All names. */
@@ -131,13 +134,14 @@ export class Topics {
   /** The counter of a slot was touched; whether that makes its topic dirty. */
   touch(slot: number): boolean {
     if (!this.#clean.has(slot)) return false;
-    this.#soil(this.#bySlot.get(slot) as number);
+    this.#clean.delete(slot);
+    this.#addDirty(this.#bySlot.get(slot));
     return true;
   }
 
   /** A counter came into being. */
   touchNew(slot: number, partition: Partition): void {
-    if (this.#bySlot.has(slot)) return;
+    if (this.#bySlot.get(slot) >= 0) return;
     const name = partition.nameOfSlot(slot);
     if (name === undefined || !this.#byName.has(name)) return;
     this.learn(name, slot);
@@ -147,7 +151,7 @@ export class Topics {
   /** The counter of a slot is gone. */
   gone(slot: number): void {
     const topic = this.#bySlot.get(slot);
-    if (topic === undefined) return;
+    if (topic < 0) return;
     this.touch(slot);
     this.#unlearn(topic);
   }
@@ -164,9 +168,9 @@ export class Topics {
 
   /** Copies what is dirty, which so is as of the present position of the partition. */
   copy(partition: Partition): CopiedTopics | undefined {
-    if (this.#dirty.length === 0) return undefined;
-    const topics = Int32Array.from(this.#dirty);
-    this.#dirty = [];
+    if (this.#dirty === 0) return undefined;
+    const topics = this.#dirtyTopics.slice(0, this.#dirty);
+    this.#dirty = 0;
     const values = new Values(topics.length);
     const states = new Uint8Array(topics.length);
     for (let i = 0; i < topics.length; i++) {
@@ -189,11 +193,10 @@ export class Topics {
     for (let i = 0; i < topics.length; i++) {
       const topic = topics[i] as number;
       const state = this.stateOf(topic);
-      const [before, value] = [this.values.at(topic), values.at(i)];
-      if (state === states[i] && before === value) continue;
-      if (state !== UNPUBLISHED) this.past.push(position, topic, before, state);
+      if (state === states[i] && this.values.isSame(topic, values, i)) continue;
+      if (state !== UNPUBLISHED) this.past.push(position, topic, this.values, state);
       this.#states[topic] = states[i] as number;
-      this.values.set(topic, value);
+      this.values.setFrom(topic, values, i);
       this.#records[topic * RECORD] = position;
       this.lastChange = position;
       onChange(topic);
@@ -213,10 +216,14 @@ export class Topics {
   }
 
   #soil(topic: number): void {
-    this.#isDirty[topic] = 1;
-    this.#dirty.push(topic);
     const slot = this.#slots[topic] as number;
     if (slot > 0) this.#clean.delete(slot - 1);
+    this.#addDirty(topic);
+  }
+
+  #addDirty(topic: number): void {
+    this.#isDirty[topic] = 1;
+    this.#dirtyTopics[this.#dirty++] = topic;
   }
 
   #unlearn(topic: number): void {
@@ -240,5 +247,6 @@ export class Topics {
     this.#since = grown(this.#since, new Float64Array(length));
     this.#followers = grown(this.#followers, new Uint32Array(length));
     this.#isDirty = grown(this.#isDirty, new Uint8Array(length));
+    this.#dirtyTopics = grown(this.#dirtyTopics, new Int32Array(length));
   }
 }

@@ -19,13 +19,35 @@ export class Values {
     return Number.isNaN(number) ? (this.#large.get(index) as bigint) : number;
   }
 
+  /** As a number, else NaN: without an object for it, where very many are looked at. */
+  numberAt(index: number): number {
+    return this.#numbers[index * this.#stride + this.#offset] as number;
+  }
+
+  /** Whether a value is that of others. */
+  isSame(index: number, others: Values, other: number): boolean {
+    const [a, b] = [this.numberAt(index), others.numberAt(other)];
+    return a === b || (Number.isNaN(a) && Number.isNaN(b) && this.#large.get(index) === others.#large.get(other));
+  }
+
   set(index: number, value: number | bigint): void {
     const number = Number(value);
+    const isSafe = Number.isSafeInteger(number);
+    this.#setNumber(index, isSafe ? number : Number.NaN);
+    if (!isSafe) this.#large.set(index, BigInt(value));
+  }
+
+  /** Sets a value to that of others. */
+  setFrom(index: number, others: Values, other: number): void {
+    const number = others.numberAt(other);
+    this.#setNumber(index, number);
+    if (Number.isNaN(number)) this.#large.set(index, others.#large.get(other) as bigint);
+  }
+
+  #setNumber(index: number, number: number): void {
     const at = index * this.#stride + this.#offset;
     if (Number.isNaN(this.#numbers[at])) this.#large.delete(index);
-    const isSafe = Number.isSafeInteger(number);
-    this.#numbers[at] = isSafe ? number : Number.NaN;
-    if (!isSafe) this.#large.set(index, BigInt(value));
+    this.#numbers[at] = number;
   }
 
   /** Its numbers have been moved. */

@@ -24,6 +24,13 @@ describe('Values', () => {
           expect(BigInt(difference(values.at(index), before))).toBe(BigInt(difference(value, before)));
         }
         expect(Array.from(model, (_, index) => BigInt(values.at(index)))).toEqual([...model]);
+        const others = new Values(10);
+        for (let index = 0; index < 10; index++) others.setFrom(9 - index, values, index);
+        for (let index = 0; index < 10; index++) others.setFrom(index, values, index);
+        for (let index = 0; index < 10; index++) {
+          expect(BigInt(others.at(index))).toBe(model[index]);
+          expect(values.isSame(index, others, 9 - index)).toBe(model[index] === model[9 - index]);
+        }
       }),
     );
   });
