@@ -10,7 +10,7 @@ import { encodeTail } from '../dist/protocol/tail.js';
 /**
  * The readers of load/stalled.mjs: each asks for its feed, grants it all the credit there is, and then never reads.
  *
- *   workerData: { places: [{ host, port, partition, names | prefix }, …] }
+ *   workerData: { places: [{ host, port, partition, prefix }, …] }
  */
 const CREDIT = 64;
 const INTERVAL = 1_000;
@@ -21,7 +21,7 @@ function encode(opcode, partition, id, write) {
   return encodeFrame(opcode, 0, partition, id, body.view());
 }
 
-async function follow({ host, port, partition, names, prefix }) {
+async function follow({ host, port, partition, prefix }) {
   const socket = connect({ host, port, noDelay: true });
   // the server ends it while bytes wait here
   socket.on('error', () => {});
@@ -30,8 +30,7 @@ async function follow({ host, port, partition, names, prefix }) {
   socket.write(
     encode(Opcode.HELLO, LANE, 1, (body) => encodeHelloRequest(body, { version: PROTOCOL_VERSION, client: 'stalled' })),
   );
-  const following = names ? { kind: 'names', names } : { kind: 'prefix', prefix };
-  const request = { interval: INTERVAL, credit: CREDIT, ...following };
+  const request = { kind: 'prefix', interval: INTERVAL, credit: CREDIT, prefix };
   socket.write(encode(Opcode.TAIL, partition, 2, (body) => encodeTail(body, request)));
   return socket;
 }
