@@ -19,17 +19,20 @@ import { startServerProcess } from './server.mjs';
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const NAME_BYTES = 12;
-const ROWS_A_COMMIT = 2_000;
+const ROWS_A_COMMIT = 10_000;
 const RATE = 2_000;
 /** Roll-ups begin a minute after the start. */
 const WARM_SECONDS = 5;
 /** Since the last day that has minutes. */
 const DAYS_SINCE = 3;
+/** Of a partition, that have all days of minutes. Names with the first numbers are among them, as slots are taken in turn. */
+const SLOTS_WITH_ALL_DAYS = 200;
+const NAMES_ASKED_FOR = 1_000;
 const MOST_WAITED_MILLISECONDS = 120_000;
 const oneAMinute = new Array(60).fill(1n);
 
 /**
- * @param counters  with a row of minutes in each hour of so many `days`, of which the first became old enough today to be rolled up
+ * @param counters  with a row of minutes in each hour of the day that became old enough today to be rolled up. Some of them have so many `days`.
  * @param seconds   for which durable increments are awaited, twice before the roll-ups begin and once while they go on; as often as `rounds` says
  */
 export async function servedHistory({ counters, days, seconds, rounds, queries, say }) {
@@ -42,7 +45,7 @@ export async function servedHistory({ counters, days, seconds, rounds, queries, 
   const start = () => startServerProcess(dataDir, '--config', config, '--lanes', '2');
   const names = numberedNames(NAME_BYTES);
   try {
-    say(`${counters} counters of a server, ${days} days of minutes`);
+    say(`${counters} counters of a server, a day of minutes; some have ${days}`);
     const slots = await withServer(start, async (url) => {
       const raw = await RawClient.connect(url, 'history');
       await fill(raw, counters, names.bytes);
@@ -53,13 +56,22 @@ export async function servedHistory({ counters, days, seconds, rounds, queries, 
       return new Map(partitions.map((one) => [one.partition, one.counters]));
     });
     const end = Math.floor(Date.now() / DAY - DAYS_SINCE) * DAY;
-    await writeMinutes(dataDir, slots, { from: end - days * DAY, to: end });
+    const first = end - (days - 1) * DAY;
+    await writeMinutes(dataDir, (partition) => slots.get(partition), { from: first - DAY, to: first });
+    const some = (partition) => Math.min(SLOTS_WITH_ALL_DAYS, slots.get(partition));
+    await writeMinutes(dataDir, some, { from: first, to: end });
+    const kept = [...slots.keys()].reduce((sum, partition) => sum + some(partition), 0) * (days - 1) * 24;
     const measured = [];
     let asked;
     for (let round = 0; round < rounds; round++) {
       say(`round ${round + 1} of ${rounds}`);
-      const measure = (url) => beforeAndWhile(url, names.text, { counters, seconds, kept: counters * (days - 1) * 24 });
-      const ask = (url) => askSeries(url, names.text, { counters, queries, expected: BigInt(days * 24 * 60) });
+      const measure = (url) => beforeAndWhile(url, names.text, { counters, seconds, kept });
+      const ask = (url) =>
+        askSeries(url, names.text, {
+          counters: Math.min(counters, NAMES_ASKED_FOR),
+          queries,
+          expected: BigInt(days * 24 * 60),
+        });
       measured.push(
         await withServer(start, async (url) => {
           asked ??= await ask(url);
@@ -69,7 +81,8 @@ export async function servedHistory({ counters, days, seconds, rounds, queries, 
     }
     const p99Ratio = spread(measured.map(({ quiet, rolling }) => rolling.p99 / quiet[1].p99));
     const noise = spread(measured.map(({ quiet }) => quiet[1].p99 / quiet[0].p99));
-    return { counters, days, rate: RATE, rounds: measured, p99Ratio, noise, series: asked };
+    const rowsASecond = spread(measured.map((round) => round.rowsASecond));
+    return { counters, days, rate: RATE, rounds: measured, p99Ratio, noise, rowsASecond, series: asked };
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -86,7 +99,7 @@ async function withServer(start, work) {
 }
 
 /** Puts rows beside those that the server of a directory has, where its log does not say otherwise. */
-async function writeMinutes(dataDir, slots, { from, to }) {
+async function writeMinutes(dataDir, slotsOf, { from, to }) {
   const codec = new RowCodec();
   const { lanes } = JSON.parse(readFileSync(join(dataDir, 'tallystick.json'), 'utf8'));
   for (const [lane, partitions] of lanes.entries()) {
@@ -99,7 +112,7 @@ async function writeMinutes(dataDir, slots, { from, to }) {
         rows = [];
       };
       for (let hour = from / HOUR; hour < to / HOUR; hour++) {
-        for (let slot = 0; slot < slots.get(partition); slot++) {
+        for (let slot = 0; slot < slotsOf(partition); slot++) {
           const key = minuteKeyOf(partition, { slot, generation: 0, hour, asOf: 0, index: 0 });
           rows.push({ resolution: 'minute', key, value: codec.encode('minute', key, oneAMinute) });
           if (rows.length === ROWS_A_COMMIT) await commit();
@@ -133,6 +146,8 @@ async function beforeAndWhile(url, nameOf, { counters, seconds, kept }) {
   const elapsed = (performance.now() - started) / 1_000;
   const after = await rowsOf(client);
   await client.close();
+  if (after.minute === begun.minute)
+    throw new Error('Nothing was rolled up while increments were measured: take more.');
   if (after.minute <= kept) throw new Error('The roll-ups came to their end: take more counters.');
   return { quiet, rolling, rowsASecond: (begun.minute - after.minute) / elapsed };
 }

@@ -24,7 +24,10 @@ export function historyRows({ bytesACounterHour, commits, rollUp, series, kept, 
       `${Math.round((-100 * rows.bytes) / (bytesACounterHour.one * counters * 24))}%`,
     ),
     spread(`commit of ${rowsACommit.toLocaleString('en')} counter-hours`, commits.one.commitMilliseconds),
-    spread('step of a roll-up, 768 counter-hours', rollUp.stepMilliseconds),
+    spread(
+      `step of a roll-up, ${Math.round((counters * 24) / rollUp.steps).toLocaleString('en')} counter-hours`,
+      rollUp.stepMilliseconds,
+    ),
     ...Object.entries(series).map(([zone, times]) => spread(`30 days by the hour, ${zone}`, times)),
   ];
 }
@@ -42,11 +45,15 @@ export const SERVED_HEAD = [
   'counter-hours a second',
 ];
 
+const SECONDS_OF_A_DAY = 86_400;
+
 /** What a client feels, in words. */
-export function servedText({ counters, days, rate: perSecond, p99Ratio, noise, series: { p50, p99 } }) {
+export function servedText({ counters, days, rate: perSecond, p99Ratio, noise, rowsASecond, series: { p50, p99 } }) {
+  const needed = (counters * 24) / SECONDS_OF_A_DAY;
   return [
-    `A server with ${counters.toLocaleString('en')} counters that have ${days} days of minutes, of which it rolls up the first, ${perSecond.toLocaleString('en')} durable increments a second.`,
+    `A server with ${counters.toLocaleString('en')} counters that have a day of minutes to be rolled up, and ${perSecond.toLocaleString('en')} durable increments a second.`,
     `Their p99 while it does is ${ratio(p99Ratio)} times that before, the median of the rounds; measured before a second time it was ${ratio(noise)} times that of the first, which is the noise.`,
+    `Meanwhile ${ratio(rowsASecond)} counter-hours a second are rolled up; so many counters that are active in each hour need ${three(needed)}.`,
     `A series of 30 days by the hour, ${days} of them by minutes, takes a client ${milliseconds(p50)} (p50; p99 ${milliseconds(p99)}).`,
   ].join(' ');
 }

@@ -25,9 +25,9 @@ import { textTable } from './table.mjs';
  *   --rows 1000        of a commit: an hour of a counter each
  *   --long 1000        counters with 33 days of hours, whose series of 30 days are asked for
  *   --queries 500
- *   --served 20000     counters of the server, with 10 days of minutes, of which it rolls up the first; 0 leaves it out
- *   --seconds 12       of increments, twice before the roll-ups and while they go on
- *   --rounds 3         of those two
+ *   --served 1000000   counters of the server, with a day of minutes that it rolls up, some with 10 days; 0 leaves it out
+ *   --seconds 20       of increments, twice before the roll-ups and while they go on
+ *   --rounds 3         of those three
  *   --out DIR          where the report goes (history.json), for docs/PERFORMANCE.md
  *   --json
  *
@@ -48,8 +48,8 @@ const { values: options } = parseArgs({
     rows: { type: 'string', default: '1000' },
     long: { type: 'string', default: '1000' },
     queries: { type: 'string', default: '500' },
-    served: { type: 'string', default: '20000' },
-    seconds: { type: 'string', default: '12' },
+    served: { type: 'string', default: '1000000' },
+    seconds: { type: 'string', default: '20' },
     rounds: { type: 'string', default: '3' },
     out: { type: 'string' },
     json: { type: 'boolean', default: false },

@@ -6,8 +6,8 @@ import { type RollUpAnswer, type RollUpTask, unpacked } from './roll-up-message.
 
 /** One is busy for a step at a time; the lane's writing is what bounds a roll-up. */
 const THREADS = 1;
-/** A day's roll-up is many steps, and then there is none for long. */
-const IDLE_MILLISECONDS = 10_000;
+/** Longer than the lane rests between two steps: to start a thread costs more than a step. */
+const IDLE_MILLISECONDS = 120_000;
 
 /** Computes the roll-ups of a lane's history in a thread beside it, from what is committed. */
 export class RollUpPool implements RollUpPlanner {

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../clock.js';
 import { asTallystickError, type TallystickError } from '../errors.js';
 import type { History } from '../history/history.js';
-import { dueBefore, type RollUp, type RollUpPlanner } from '../history/roll-up.js';
+import { dueBefore, type RollUp, type RollUpPlanner, stepsOfADay } from '../history/roll-up.js';
 import type { Partition } from '../partition/partition.js';
 import { MILLISECONDS, RESOLUTIONS, type Resolution } from '../series/bucket.js';
 import type { Retentions } from './retentions.js';
@@ -10,13 +10,18 @@ import type { Retentions } from './retentions.js';
 const FIRST_MILLISECONDS = 60_000;
 const ROUND_MILLISECONDS = 3_600_000;
 /**
- * How long a lane rests between two steps, while which its flushes share the disk with a step's: so many times as long as the step took, and no longer
- * than so many milliseconds. Of a thousand increments two meet a step, or four where two lanes share the disk: callers still feel that in their p99, as
- * docs/PERFORMANCE.md says. With the longest rest a lane still rolls up 300 counter-hours a second, a day's minutes of 500,000 counters in 11 hours. What was due a
- * day ago is late: then a lane rolls up 1,500 a second, lest it never catches up.
+ * What becomes due with a day is spread over it, because callers feel a step: it holds the lane for some milliseconds, and its commit shares the disk with
+ * the log's flushes. In 20 hours it is done before the next day is due. A lane of 500,000 counters makes a step every 15 s, which is 208 counter-hours
+ * a second; one of a few counters a step a minute.
  */
-const PACE = { times: 499, longest: 2_500 } as const;
-const LATE_PACE = { times: 99, longest: 500 } as const;
+const SPREAD_MILLISECONDS = 20 * MILLISECONDS.hour;
+const LONGEST_REST_MILLISECONDS = 60_000;
+/** What was due a day ago is late: then a lane goes four times as fast, and rolls up 1,500 counter-hours a second at least, lest it never catches up. */
+const LATE_TIMES = 4;
+export const LONGEST_LATE_REST_MILLISECONDS = 2_000;
+/** A slow disk is left to the log most of the time, however much there is to do: a rest is so many times as long as the step's commit took. */
+const LEAST_TIMES = 19;
+/** Behind a look that found nothing. */
 const SHORTEST_REST_MILLISECONDS = 10;
 
 export interface RollUpsParts {
@@ -83,15 +88,23 @@ export class RollUps {
 
   async #rollUp(partition: number): Promise<void> {
     const { history, clock } = this.#parts;
-    const [now, began] = [clock.wallMilliseconds(), clock.monotonicMilliseconds()];
+    const now = clock.wallMilliseconds();
     const planned = (await this.#planAll(partition, now)) ?? (await this.#planSome(partition, now));
+    const began = clock.monotonicMilliseconds();
     const outcome = planned && (await history.replace(planned.step));
     if (outcome?.kind === 'unknown') throw outcome.error;
     if (!outcome) this.#left.shift();
     else if (outcome.kind === 'not-written') this.#left = [];
-    const { times, longest } = planned?.isLate ? LATE_PACE : PACE;
-    const rest = times * (clock.monotonicMilliseconds() - began);
-    this.#timer = this.#after(Math.min(longest, Math.max(SHORTEST_REST_MILLISECONDS, rest)), () => this.#step());
+    const rest = planned ? this.#rest(planned, clock.monotonicMilliseconds() - began) : SHORTEST_REST_MILLISECONDS;
+    this.#timer = this.#after(rest, () => this.#step());
+  }
+
+  /** How long to rest behind a step, in milliseconds, of which its commit took so many. */
+  #rest({ isLate }: Planned, took: number): number {
+    const partitions = [...this.#parts.partitions.values()];
+    const inTime = SPREAD_MILLISECONDS / partitions.reduce((steps, { slots }) => steps + stepsOfADay(slots), 0);
+    const rest = isLate ? Math.min(inTime / LATE_TIMES, LONGEST_LATE_REST_MILLISECONDS) : inTime;
+    return Math.min(LONGEST_REST_MILLISECONDS, Math.max(rest, LEAST_TIMES * took));
   }
 
   /** The next step of the days that are due for all counters; undefined where there is none. */

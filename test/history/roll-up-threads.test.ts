@@ -1,5 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 // Threads run from dist/.
@@ -12,6 +12,7 @@ import { RowCodec } from '../../src/history/row.js';
 import { plannerOf, rollUp } from './homes.js';
 import { counterOf, DAY, HOUR, NOW, rowAt, textOf, upTo } from './rows.js';
 
+const priority = getPriority();
 let directory: string;
 let path: string;
 let tables: LmdbTables;
@@ -42,7 +43,7 @@ const fill = (asOf: number, slots: number, from: number) =>
   );
 
 test('a thread computes the same steps from what is committed as the owner would', async () => {
-  await fill(1, 200, NOW - 10 * DAY);
+  await fill(1, 600, NOW - 10 * DAY);
   await fill(2, 50, NOW - 90 * DAY);
   const codec = new RowCodec();
   const hexOf = (step: Awaited<ReturnType<RollUpPool['next']>>) =>
@@ -62,7 +63,7 @@ test('a thread computes the same steps from what is committed as the owner would
     }
     expect(outcome).toEqual({ kind: 'flushed' });
   }
-  expect(history.stats().rows).toEqual({ minute: 0, hour: 200, day: 50 });
+  expect(history.stats().rows).toEqual({ minute: 0, hour: 600, day: 50 });
 });
 
 test('a thread drops days, all that are old enough or those of some counters', async () => {
@@ -96,12 +97,12 @@ test('a thread looks at the counters of a day, and computes a step of some of th
   const [first, end] = [NOW / DAY - 11, NOW / DAY - 4];
   const look = await pool.look({ ...asked, day: first, end });
   expect(look).toEqual(lookAt(tables, { ...asked, day: first, end }));
-  expect(look).toMatchObject({ source: 'minute', day: first + 1, slot: 0, next: 32 });
-  expect(look?.counters).toEqual(Array.from({ length: 32 }, (_, slot) => ({ slot, generation: 1 })));
+  expect(look).toMatchObject({ source: 'minute', day: first + 1, slot: 0, next: 128 });
+  expect(look?.counters).toEqual(Array.from({ length: 128 }, (_, slot) => ({ slot, generation: 1 })));
   expect(await pool.look({ ...asked, day: first, end: first + 1 })).toBeUndefined();
   expect((await pool.look({ ...asked, day: first + 1, slot: 199, end }))?.counters).toHaveLength(1);
   expect(await pool.look({ ...asked, day: first + 1, slot: 200, end })).toMatchObject({ day: first + 6, slot: 0 });
-  const some = { ...(look as NonNullable<typeof look>), counters: [counterOf(5), counterOf(7), counterOf(77)] };
+  const some = { ...(look as NonNullable<typeof look>), counters: [counterOf(5), counterOf(7), counterOf(177)] };
   const step = await pool.next({ ...request(0), some });
   expect(step?.removals).toHaveLength(2 * 24);
   expect(step?.puts).toEqual(nextRollUp(tables, codec, { ...request(0), some })?.puts.map(plain));
@@ -111,6 +112,19 @@ test('a thread looks at the counters of a day, and computes a step of some of th
 const plain = ({ key, value }: { readonly key: Uint8Array; readonly value: Uint8Array }) => ({
   key: Uint8Array.from(key),
   value: Uint8Array.from(value),
+});
+
+test.skipIf(process.platform !== 'linux')('a thread has the lowest priority, and no other one is touched', async () => {
+  const niceOf = (thread: string) => {
+    const fields = readFileSync(`/proc/self/task/${thread}/stat`, 'utf8').split(') ').at(-1) as string;
+    return Number(fields.split(' ')[16]);
+  };
+  const threads = () => new Map(readdirSync('/proc/self/task').map((thread) => [thread, niceOf(thread)]));
+  const before = threads();
+  await pool.next(request());
+  const after = threads();
+  expect([...after].filter(([thread]) => !before.has(thread)).map(([, nice]) => nice)).toContain(19);
+  for (const thread of before.keys()) expect(after.get(thread)).toBe(priority);
 });
 
 test('damage that a thread finds is told as what it is', async () => {

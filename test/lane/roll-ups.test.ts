@@ -12,12 +12,14 @@ import { ManualClock } from '../support/manual-clock.js';
 /** What a step takes: minutes of the day that has become old enough last, less so many days. */
 interface Taken {
   readonly daysBefore: number;
+  /** Of each of the lane's two partitions. */
+  readonly slots: number;
   /** It is due for one class alone, which keeps minutes for a day less than the server. */
   readonly some?: boolean;
 }
 
-/** When the steps of roll-ups begin, where each takes so long and there is always another one. */
-async function beginsOf(milliseconds: number, { daysBefore, some = false }: Taken): Promise<number[]> {
+/** The rests between steps of roll-ups, where to write each takes so long and there is always another one. */
+async function restsOf(milliseconds: number, { daysBefore, slots, some = false }: Taken): Promise<number[]> {
   const clock = new ManualClock();
   const now = clock.wallMilliseconds();
   const classes: CounterClass[] = some ? [{ pattern: '*', history: { minutes: MILLISECONDS.day } }] : [];
@@ -25,7 +27,11 @@ async function beginsOf(milliseconds: number, { daysBefore, some = false }: Take
   const retention = some ? retentions.shortest : retentions.longest;
   const day = dueBefore(retention, 'minute', now) - 1 - daysBefore;
   const counter = { slot: 0, generation: 0 };
+  const partition = {
+    ...{ slots, isClassifying: false, classes: encodeClasses(classes), classOf: () => 1 },
+  } as unknown as Partition;
   const begins: number[] = [];
+  const ends: number[] = [];
   let done: (outcome: AppendOutcome) => void = () => {};
   const rollUps = new RollUps({
     history: {
@@ -43,9 +49,7 @@ async function beginsOf(milliseconds: number, { daysBefore, some = false }: Take
       look: async () => ({ source: 'minute', day, slot: 0, counters: [counter], next: 32 }),
     } satisfies RollUpPlanner,
     retentions,
-    partitions: new Map([
-      [0, { isClassifying: false, classes: encodeClasses(classes), classOf: () => 1 } as unknown as Partition],
-    ]),
+    partitions: new Map([0, 1].map((number) => [number, partition])),
     clock,
     onFailed: (error) => {
       throw error;
@@ -58,6 +62,7 @@ async function beginsOf(milliseconds: number, { daysBefore, some = false }: Take
   for (let step = 0; step < 3; step++) {
     await turns();
     clock.advance(milliseconds);
+    ends.push(clock.monotonicMilliseconds());
     done({ kind: 'flushed' } as AppendOutcome);
     await turns();
     while (begins.length < step + 2) {
@@ -69,26 +74,75 @@ async function beginsOf(milliseconds: number, { daysBefore, some = false }: Take
   await turns();
   done({ kind: 'flushed' } as AppendOutcome);
   await stopped;
-  return begins.map((begin) => begin - 60_000);
+  return ends.map((end, step) => (begins[step + 1] as number) - end);
 }
 
 describe('The steps of roll-ups', () => {
-  test('rest 499 times as long as they took, so that few increments meet one', async () => {
-    expect(await beginsOf(2, { daysBefore: 0 })).toEqual([0, 1_000, 2_000, 3_000]);
+  test('are spread over twenty hours, as many as a day of the counters there are takes', async () => {
+    // 1,000 × 128 slots of minutes and 250 × 512 of hours, of each partition
+    expect(await restsOf(2, { daysBefore: 0, slots: 128_000 })).toEqual([28_800, 28_800, 28_800]);
+    // Ten times as many
+    expect(await restsOf(2, { daysBefore: 0, slots: 1_280_000 })).toEqual([2_880, 2_880, 2_880]);
   });
 
-  test('rest two seconds and a half at most, so that what comes is rolled up, and a moment at least', async () => {
-    expect(await beginsOf(40, { daysBefore: 0 })).toEqual([0, 2_540, 5_080, 7_620]);
-    expect(await beginsOf(0, { daysBefore: 0 })).toEqual([0, 10, 20, 30]);
+  test('come once a minute at least, however few there are', async () => {
+    expect(await restsOf(2, { daysBefore: 0, slots: 1 })).toEqual([60_000, 60_000, 60_000]);
+    expect(await restsOf(2, { daysBefore: 0, slots: 0 })).toEqual([60_000, 60_000, 60_000]);
   });
 
-  test('rest 99 times as long as they took, and half a second at most, where they were due a day ago', async () => {
-    expect(await beginsOf(2, { daysBefore: 1 })).toEqual([0, 200, 400, 600]);
-    expect(await beginsOf(40, { daysBefore: 9 })).toEqual([0, 540, 1_080, 1_620]);
+  test('that were due a day ago come four times as fast, and every two seconds at least', async () => {
+    expect(await restsOf(2, { daysBefore: 1, slots: 1_280_000 })).toEqual([720, 720, 720]);
+    expect(await restsOf(2, { daysBefore: 9, slots: 128_000 })).toEqual([2_000, 2_000, 2_000]);
+    expect(await restsOf(2, { daysBefore: 1, slots: 1 })).toEqual([2_000, 2_000, 2_000]);
+  });
+
+  test('leave a slow disk to others for 19 times as long as they took of it, and for a minute at most', async () => {
+    expect(await restsOf(100, { daysBefore: 1, slots: 1_280_000 })).toEqual([1_900, 1_900, 1_900]);
+    expect(await restsOf(200, { daysBefore: 0, slots: 1_280_000 })).toEqual([3_800, 3_800, 3_800]);
+    expect(await restsOf(9_000, { daysBefore: 0, slots: 128_000 })).toEqual([60_000, 60_000, 60_000]);
   });
 
   test('are late as the class says of whose counters they are', async () => {
-    expect(await beginsOf(2, { daysBefore: 0, some: true })).toEqual([0, 1_000, 2_000, 3_000]);
-    expect(await beginsOf(2, { daysBefore: 1, some: true })).toEqual([0, 200, 400, 600]);
+    expect(await restsOf(2, { daysBefore: 0, slots: 128_000, some: true })).toEqual([28_800, 28_800, 28_800]);
+    expect(await restsOf(2, { daysBefore: 1, slots: 128_000, some: true })).toEqual([2_000, 2_000, 2_000]);
+  });
+
+  test('of a day end before the next one is due, each partition after the other', async () => {
+    const clock = new ManualClock();
+    const begun = clock.monotonicMilliseconds();
+    // What 256,000 counters of each make due in a day
+    const left = [2_500, 2_500];
+    const taken: number[] = [];
+    let last = 0;
+    const partition = { slots: 256_000, isClassifying: true } as unknown as Partition;
+    const rollUps = new RollUps({
+      history: { replace: async () => ({ kind: 'flushed' }) } as unknown as History,
+      planner: {
+        async next({ partition, now }) {
+          const steps = left[partition] as number;
+          if (steps === 0) return undefined;
+          left[partition] = steps - 1;
+          taken.push(partition);
+          last = clock.monotonicMilliseconds() - begun;
+          return { source: 'minute', day: dueBefore(DEFAULT_RETENTION, 'minute', now) - 1 } as RollUp;
+        },
+        look: async () => undefined,
+      } satisfies RollUpPlanner,
+      retentions: new Retentions(DEFAULT_RETENTION, []),
+      partitions: new Map([0, 1].map((number) => [number, partition])),
+      clock,
+      onFailed: (error) => {
+        throw error;
+      },
+    });
+    for (let time = 0; time < 23 * MILLISECONDS.hour; time += 14_400) {
+      clock.advance(14_400);
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    }
+    await rollUps.stop();
+    expect(left).toEqual([0, 0]);
+    expect(taken).toEqual([...new Array(2_500).fill(0), ...new Array(2_500).fill(1)]);
+    expect(last).toBeGreaterThan(19 * MILLISECONDS.hour);
+    expect(last).toBeLessThan(21 * MILLISECONDS.hour);
   });
 });

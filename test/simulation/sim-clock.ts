@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../src/clock.js';
+import { LONGEST_LATE_REST_MILLISECONDS } from '../../src/lane/roll-ups.js';
 
 interface Event {
   readonly due: number;
@@ -110,7 +111,7 @@ function isBefore(a: Event, b: Event): boolean {
   return a.due < b.due || (a.due === b.due && a.order < b.order);
 }
 
-/** Timers of a minute and more, which no life here would see, run so many times as fast: ticks come, and histories are rolled up. */
+/** Timers of a minute and more, and rests between late roll-ups, of which no life here would see many, run so many times as fast. */
 const LONG_MILLISECONDS = 60_000;
 const TIMES = 1_000;
 
@@ -140,7 +141,8 @@ export class ProcessClock implements Clock {
   }
 
   setTimer(milliseconds: number, callback: () => void): Timer {
-    const after = milliseconds < LONG_MILLISECONDS ? milliseconds : milliseconds / TIMES;
+    const isLong = milliseconds >= LONG_MILLISECONDS || milliseconds === LONGEST_LATE_REST_MILLISECONDS;
+    const after = isLong ? milliseconds / TIMES : milliseconds;
     return this.#clock.after(after, () => {
       if (this.#alive) callback();
     });
