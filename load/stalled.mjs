@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
@@ -24,6 +23,7 @@ import { withServer } from './server.mjs';
  *
  * Writers write at a steady rate, to 2,000 names of 500 bytes, so that what the system queues for a socket, some megabytes, is full soon. 100 healthy readers follow one counter, told of each
  * group; the others follow everything, each second (names are told by their index, in so few bytes that no queue would be full in time). They read nothing from the start on, and grant all the credit there is. A reader's limit is 30 s in which it has taken nothing: what the system has queued for it has not changed.
+ * These are looked at in a thread of their own: listing all sockets takes the system some milliseconds, which the probes' answers would wait for.
  * The memory without them is the most of the time before, with a checkpoint of each partition in it: writing brings those, with readers or without.
  */
 const { values } = parseArgs({
@@ -50,8 +50,6 @@ const PROBE_MILLISECONDS = 20;
 const CHECKPOINT_MILLISECONDS = 180_000;
 const LOOK_MILLISECONDS = 250;
 const LANES = 2;
-/** As Linux lists it in /proc/net/tcp. */
-const ESTABLISHED = '01';
 process.env.TALLYSTICK_CONNECTIONS ??= String(READERS + HEALTHY + 100);
 
 const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time));
@@ -90,9 +88,12 @@ async function run(url, { child }) {
   const memoryBeside = watchMemory(child.pid);
   const stalled = new Worker(new URL('./stalled-readers.mjs', import.meta.url), { workerData: { places } });
   const [connections] = await once(stalled, 'message');
-  const watching = watch(new Set(connections));
+  const watching = once(
+    new Worker(new URL('./stalled-sockets.mjs', import.meta.url), { workerData: { connections, longest: LONGEST } }),
+    'message',
+  );
   const during = await probed(client, target, worker, SECONDS);
-  const { cutOff, left } = await watching;
+  const [{ cutOff, left }] = await watching;
   const most = memoryBeside.stop();
   writing.stop();
   await writing.ended;
@@ -172,35 +173,4 @@ async function probed(client, target, worker, seconds) {
   worker.postMessage({ kind: 'report', value });
   const [message] = await once(worker, 'message');
   return message;
-}
-
-/** Looks at the server's sockets to the readers: for each how long nothing was taken when it went. */
-async function watch(readers) {
-  const last = new Map();
-  const cutOff = [];
-  for (const began = performance.now(); performance.now() - began < LONGEST; await sleep(LOOK_MILLISECONDS)) {
-    const now = performance.now();
-    const queues = queuesTo(readers);
-    for (const reader of readers) {
-      const queue = queues.get(reader);
-      const before = last.get(reader);
-      if (queue === undefined && before) {
-        cutOff.push(now - before.since);
-        readers.delete(reader);
-      } else if (queue !== undefined && queue !== before?.queue) last.set(reader, { queue, since: now });
-    }
-    if (readers.size === 0) break;
-  }
-  return { cutOff, left: readers.size };
-}
-
-/** For each of some connections, by the ports of server and client, the bytes that the server's socket has queued. Without such a socket there is none. */
-function queuesTo(connections) {
-  const queues = new Map();
-  for (const line of readFileSync('/proc/net/tcp', 'latin1').split('\n').slice(1)) {
-    const [, local = '', remote = '', state, queued] = line.trim().split(/\s+/);
-    const connection = [local, remote].map((address) => Number.parseInt(address.slice(-4), 16)).join(' ');
-    if (state === ESTABLISHED && connections.has(connection)) queues.set(connection, Number.parseInt(queued, 16));
-  }
-  return queues;
 }
