@@ -75,7 +75,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   client: ['clock.ts', 'errors.ts', 'protocol', 'series'],
   cli: ['clock.ts', 'errors.ts', 'client', 'protocol'],
-  http: ['clock.ts', 'errors.ts', 'client', 'protocol'],
+  http: ['clock.ts', 'errors.ts', 'client', 'protocol', 'transport'],
   backup: [
     'cli',
     'clock.ts',
@@ -188,6 +188,7 @@ describe('imports', () => {
       only(/from 'node:net'/, [
         'src/transport/tcp.ts',
         'src/transport/listening.ts',
+        'src/transport/reading-into.ts',
         'src/client/tcp.ts',
         'src/http/fast-connection.ts',
         'src/http/listener.ts',

@@ -33,6 +33,8 @@ export interface Reading<V> {
 
 /** More than the head of a key and the count of keys have. */
 const MOST_BESIDE_NAME = 16;
+/** Of the keys that most requests have: V8 has arrays up to this length in its own heap, and others cost several times as much. */
+const FEW_KEYS_BYTES = 64;
 
 /** A caller of one or more readings. */
 class ReadCall<V> extends Call<Reading<V>[]> {
@@ -162,7 +164,7 @@ export class Reader<V extends bigint | number> {
       group = {
         partition,
         flags: flags | (sequence === undefined ? 0 : Flag.AFTER),
-        keys: new ByteWriter(),
+        keys: new ByteWriter(FEW_KEYS_BYTES),
         after: after && sequence !== undefined ? { epoch: after.epoch, sequence } : undefined,
         calls: [],
         indexes: [],

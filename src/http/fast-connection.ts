@@ -6,13 +6,15 @@
  *
  * So a doubtful byte has one reader, and it is not ours: what is read here is a whole request, in one piece, that nobody can read in
  * another way. Half a head, half a body, a large one, a stream, a body that is no UTF-8, no room for it: node:http's, with its deadlines.
- * Requests of a connection are answered one after the other; what comes meanwhile waits in the socket, which is not read.
+ * Requests of a connection are answered one after the other; what comes meanwhile waits in the socket, which is not read. All read
+ * into the same bytes, so what is to stay is copied.
  */
 
 import { isUtf8 } from 'node:buffer';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../clock.js';
+import { readingInto } from '../transport/reading-into.js';
 import { headerOf, type Reply } from './reply.js';
 import type { Exchange, Service } from './service.js';
 import { type StrictHead, StrictHeadReader } from './strict-head.js';
@@ -33,10 +35,13 @@ export interface FastOptions {
 }
 
 const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
+/** What is read at a time, by all connections of a listener into the same bytes. */
+const READ_BYTES = 65_536;
 
 /** All connections of a listener that are not handed over. */
 export class FastConnections {
   readonly options: FastOptions;
+  readonly buffer = Buffer.allocUnsafeSlow(READ_BYTES);
   readonly #open = new Set<FastConnection>();
   #timer: Timer;
   /** As of the last look at who is late: nobody asks for the time at each request. */
@@ -44,6 +49,9 @@ export class FastConnections {
   readonly #idleSeconds: number;
   #second = -1;
   #date = '';
+  /** Of the last good answer and of the last second, what was written at its begin and its end. */
+  #begin = { status: 0, type: '', method: '', text: '' };
+  #end = { date: '', text: '' };
 
   constructor(options: FastOptions) {
     this.options = options;
@@ -58,11 +66,8 @@ export class FastConnections {
 
   /** Of an answer, up to its body, as node:http writes it. */
   headOf(reply: Reply, bytes: number, method: string, isLast: boolean): string {
-    const fields = headerOf(reply, bytes, method);
-    let head = `HTTP/1.1 ${reply.status} ${STATUS_CODES[reply.status]}\r\n`;
-    for (let i = 0; i < fields.length; i += 2) head += `${fields[i]}: ${fields[i + 1]}\r\n`;
-    const end = isLast ? 'close' : `keep-alive\r\nKeep-Alive: timeout=${this.#idleSeconds}`;
-    return `${head}Date: ${this.#dateNow()}\r\nConnection: ${end}\r\n\r\n`;
+    const begin = `${this.#beginOf(reply, method)}Content-Length: ${bytes}\r\n`;
+    return isLast ? `${begin}Date: ${this.#dateNow()}\r\nConnection: close\r\n\r\n` : begin + this.#endNow();
   }
 
   accept(socket: Socket): void {
@@ -84,6 +89,25 @@ export class FastConnections {
     for (const connection of this.#open) connection.destroy();
   }
 
+  /** Most answers are good ones, and begin as the one before did. */
+  #beginOf(reply: Reply, method: string): string {
+    const { status, type, code, headers } = reply;
+    if (code !== undefined || headers) return beginOf(reply, method);
+    const { status: lastStatus, type: lastType, method: lastMethod } = this.#begin;
+    if (status !== lastStatus || type !== lastType || method !== lastMethod)
+      this.#begin = { status, type, method, text: beginOf(reply, method) };
+    return this.#begin.text;
+  }
+
+  #endNow(): string {
+    const date = this.#dateNow();
+    if (date !== this.#end.date) {
+      const text = `Date: ${date}\r\nConnection: keep-alive\r\nKeep-Alive: timeout=${this.#idleSeconds}\r\n\r\n`;
+      this.#end = { date, text };
+    }
+    return this.#end.text;
+  }
+
   #dateNow(): string {
     const second = Math.floor(this.options.clock.wallMilliseconds() / 1_000);
     if (second !== this.#second) {
@@ -103,6 +127,13 @@ export class FastConnections {
   }
 }
 
+function beginOf(reply: Reply, method: string): string {
+  let begin = `HTTP/1.1 ${reply.status} ${STATUS_CODES[reply.status]}\r\n`;
+  const fields = headerOf(reply, method);
+  for (let i = 0; i < fields.length; i += 2) begin += `${fields[i]}: ${fields[i + 1]}\r\n`;
+  return begin;
+}
+
 /**
  *   fresh ─┬──────────────────────────────► answering ──► idle ──► …       what is not plain: left, to node:http
  *          └─► waiting, for a whole body ──┘      └─► unread ─┘             closed: left
@@ -118,12 +149,18 @@ class FastConnection {
   /** That waits for its body. */
   #head: Buffer | undefined;
 
-  constructor(all: FastConnections, socket: Socket) {
+  /** `accepted` stands for the connection in what its server counts, and has nothing else to do. */
+  constructor(all: FastConnections, accepted: Socket) {
     this.#all = all;
     this.#service = all.options.service;
-    this.#socket = socket;
+    this.#socket = readingInto(accepted, {
+      buffer: all.buffer,
+      read: (bytes) => this.#read(bytes),
+      allowHalfOpen: true,
+    });
+    this.#socket.on('close', () => accepted.destroy());
     this.#since = all.options.clock.monotonicMilliseconds();
-    for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
+    for (const [event, listener] of Object.entries(this.#listeners)) this.#socket.on(event, listener);
   }
 
   get isIdle(): boolean {
@@ -152,6 +189,13 @@ class FastConnection {
     close: () => this.#leave(),
   };
 
+  /** Of a connection that was handed over node:http gets what comes as of any other. */
+  #read(bytes: Buffer): boolean {
+    if (this.#state === 'left') return this.#socket.push(Buffer.from(bytes));
+    this.#take(bytes);
+    return true;
+  }
+
   #take(piece: Buffer): void {
     if (this.#state === 'answering' || this.#state === 'unread') {
       this.#putBack(piece);
@@ -162,7 +206,7 @@ class FastConnection {
     const head = this.#service.isDraining ? undefined : this.#heads.read(bytes);
     if (head && head.bodyBytes > 0 && bytes.length === head.bytes) {
       this.#state = 'waiting';
-      this.#head = bytes;
+      this.#head = Buffer.from(bytes);
     } else if (!head || !this.#begin(head, bytes)) this.#handOver(bytes);
   }
 
@@ -232,7 +276,7 @@ class FastConnection {
   /** What is put back is read again, before what comes behind it, when the socket resumes. */
   #putBack(bytes: Buffer): void {
     this.#socket.pause();
-    this.#socket.unshift(bytes);
+    this.#socket.unshift(Buffer.from(bytes));
   }
 
   #handOver(bytes: Buffer): void {

@@ -269,7 +269,8 @@ class Body {
 
 function send(response: ServerResponse, reply: Reply): void {
   const { status, body } = reply;
-  response.writeHead(status, headerOf(reply, Buffer.byteLength(body), response.req.method ?? ''));
+  const fields = headerOf(reply, response.req.method ?? '');
+  response.writeHead(status, [...fields, 'Content-Length', String(Buffer.byteLength(body))]);
   response.end(body);
   const { socket } = response;
   if (socket && socket.writableLength > 0) socket.setTimeout(IDLE_MILLISECONDS);

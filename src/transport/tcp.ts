@@ -1,8 +1,8 @@
 /** TCP as a transport: the only server-side file that knows `node:net`. */
 
-import { createServer, Socket } from 'node:net';
-import { TallystickError } from '../errors.js';
+import { createServer, type Socket } from 'node:net';
 import { listen, OpenConnections } from './listening.js';
+import { readingInto } from './reading-into.js';
 import type { Listener, ListenOptions, Transport, TransportHandler } from './transport.js';
 
 /** What is handed to the socket at a time, so that progress of a slow client is seen in steps of about this size. */
@@ -31,26 +31,6 @@ export function listenTcp({ host, port, maxConnections, accept }: ListenOptions)
   return listen(server, open, host, port);
 }
 
-/**
- * A socket in the place of an accepted one that reads into `buffer`. Those that a server of Node makes allocate 64 KiB for
- * every read, which costs a server under load a fifth of its time in collections, and `onread` is an option of `Socket` alone. So
- * the connection changes its object: `_handle` is what Node itself hands over so, without documentation. `lib/net.js` of every
- * release that package.json allows takes it.
- */
-function readingInto(buffer: Uint8Array, accepted: Socket, read: (bytes: Uint8Array) => void): Socket {
-  const holder = accepted as unknown as { _handle: unknown };
-  const handle = holder._handle;
-  if (!handle) throw new TallystickError('INTERNAL', `The sockets of Node ${process.version} have no handle to take.`);
-  holder._handle = null;
-  accepted.destroy();
-  const callback = (count: number, bytes: Uint8Array): boolean => {
-    read(bytes.subarray(0, count));
-    return true;
-  };
-  const options = { handle, manualStart: true, readable: true, writable: true, onread: { buffer, callback } };
-  return new Socket(options);
-}
-
 class TcpTransport implements Transport {
   readonly remote: string;
   readonly #socket: Socket;
@@ -66,7 +46,12 @@ class TcpTransport implements Transport {
   /** Reads through `buffer`, whose bytes are valid only while they are told. `ended` is called once, last of all. */
   constructor(accepted: Socket, buffer: Uint8Array, ended: () => void) {
     this.remote = `${accepted.remoteAddress}:${accepted.remotePort}`;
-    this.#socket = readingInto(buffer, accepted, (bytes) => this.#read(bytes));
+    const read = (bytes: Uint8Array): boolean => {
+      this.#read(bytes);
+      return true;
+    };
+    this.#socket = readingInto(accepted, { buffer, read });
+    accepted.destroy();
     this.#ended = ended;
   }
 

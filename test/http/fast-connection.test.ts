@@ -105,6 +105,36 @@ describe('pipelined requests', () => {
   });
 });
 
+describe('connections that read into the same bytes', () => {
+  it.each([
+    ['behind a request in hand', (name: string) => [increment(name) + increment(`${name}${name}`)]],
+    ['where a body is to come', (name: string) => [post(`{"name":"${name}"}`).head, `{"name":"${name}"}`]],
+    ['where node:http reads on', (name: string) => [increment(name).slice(0, 60), increment(name).slice(60)]],
+  ])('keep what is theirs: %s', async (_, piecesOf) => {
+    const { lanes, connect } = await opened();
+    let release: (() => void) | undefined;
+    lanes.until = new Promise((resolve) => {
+      release = resolve;
+    });
+    const names = ['a', 'b', 'c'];
+    const clients = await Promise.all(names.map(connect));
+    const all = names.map(piecesOf);
+    // The same piece of each, one after the other, so that each comes where the one before it lay
+    for (let piece = 0; piece < (all[0] as string[]).length; piece++) {
+      for (const [i, client] of clients.entries()) {
+        await client.send(all[i]?.[piece] as string);
+        await turns();
+      }
+    }
+    release?.();
+    for (const [i, client] of clients.entries()) {
+      const asked = (all[i] as string[]).join('').match(/"name":"\w+"/g);
+      await client.answers(asked?.length ?? 0);
+      expect(client.text.match(/"name":"\w+"/g)).toEqual(asked);
+    }
+  });
+});
+
 describe('a connection', () => {
   it('on which nothing was asked for too long is told so', async () => {
     const clock = new ManualClock();
