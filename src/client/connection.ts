@@ -81,6 +81,11 @@ export class Connection implements ChannelEvents {
     this.#watch();
   }
 
+  /** Sends now what was given in this turn. */
+  flush(): void {
+    if (this.#state !== 'closed') this.#channel.flush();
+  }
+
   /** Ends it: every unanswered exchange is lost. */
   close(): void {
     if (this.#state === 'closed') return;

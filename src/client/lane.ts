@@ -94,6 +94,11 @@ export class Lane implements ConnectionOwner, SenderPort {
     });
   }
 
+  /** Sends now what was transmitted in this turn. */
+  flush(): void {
+    this.#connection?.flush();
+  }
+
   reset(error: TallystickError): void {
     this.#connection?.fail(new TallystickError('CONNECTION_LOST', error.detail, { cause: error }));
   }

@@ -29,6 +29,8 @@ import { Sender, type SenderContext, type Statistics } from './sender.js';
 import type { Telemetry } from './telemetry.js';
 import { type Address, laneAddress, type Transport } from './transport.js';
 
+/** Increments of one turn that go out before it ends. */
+const PORTION = 512;
 const CLIENT_NAME = 'tallystick-js';
 
 /** Time, chance and the network: what a test replaces. */
@@ -57,6 +59,8 @@ export interface SessionOptions {
 
 /** Hears of progress and of the end. */
 export interface SessionListener {
+  /** Whatever is not in its batch yet is to be put there now. */
+  delivering(): void;
   progressed(): void;
   ended(error: TallystickError): void;
 }
@@ -83,7 +87,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
   cursorLimit = 0;
   /** Whoever else is to hear of the end, once. */
   readonly followers = new Set<(error: TallystickError) => void>();
-  listener: SessionListener = { progressed: () => undefined, ended: () => undefined };
+  listener: SessionListener = { delivering: () => undefined, progressed: () => undefined, ended: () => undefined };
   /** Why nothing new is taken; undefined while the session is open. */
   closedBy: TallystickError | undefined;
 
@@ -96,6 +100,8 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
   #attempts = 0;
   #scheduled: Batcher[] = [];
   #isTurnAwaited = false;
+  /** Increments since the last delivery. */
+  #called = 0;
   #isOver = false;
 
   constructor(environment: Environment, seeds: readonly Address[], options: SessionOptions) {
@@ -180,6 +186,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
     for (const lane of this.lanes) lane.close();
     const refused = new TallystickError(error.code, error.detail, { outcome: 'refused', cause: error.cause });
     this.backlog.fail(refused);
+    this.listener.delivering();
     this.additions.endTurn();
     for (const batcher of this.batchers) {
       batcher.fail(refused, this.failures);
@@ -268,15 +275,29 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
     if (this.#isTurnAwaited) return;
     this.#isTurnAwaited = true;
     this.clock.endOfTurn(() => {
-      this.additions.endTurn();
-      const batchers = this.#scheduled;
-      this.#scheduled = [];
       this.#isTurnAwaited = false;
-      for (const due of batchers) {
-        due.isScheduled = false;
-        due.endTurn();
-      }
+      this.#deliver();
     });
+  }
+
+  /** An increment was called. When there are many in one turn they go in portions: the server works on one while the next is made. */
+  called(): void {
+    this.scheduleDelivery();
+    if (++this.#called < PORTION) return;
+    this.#deliver();
+    for (const lane of this.lanes) lane.flush();
+  }
+
+  #deliver(): void {
+    this.#called = 0;
+    this.listener.delivering();
+    this.additions.endTurn();
+    const batchers = this.#scheduled;
+    this.#scheduled = [];
+    for (const due of batchers) {
+      due.isScheduled = false;
+      due.endTurn();
+    }
   }
 
   openIds(batcher: Batcher, counters: CounterList): void {

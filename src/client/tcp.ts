@@ -25,6 +25,7 @@ export const tcpTransport: Transport = {
         }
         socket.write(bytes);
       },
+      flush: () => socket.uncork(),
       close() {
         closing = true;
         socket.destroy();

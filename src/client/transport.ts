@@ -23,6 +23,8 @@ export interface ChannelEvents {
 export interface Channel {
   /** Takes the bytes, in order. They must stay as they are until they are answered or the channel is closed. */
   write(bytes: Uint8Array): void;
+  /** Sends now what was written, which else goes when the calls of this turn are made. */
+  flush(): void;
   close(): void;
 }
 

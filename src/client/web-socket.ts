@@ -55,7 +55,7 @@ class WebSocketChannel implements Channel {
   }
 
   write(bytes: Uint8Array): void {
-    if (this.#frames.push(bytes) === 1) queueMicrotask(() => this.#flush());
+    if (this.#frames.push(bytes) === 1) queueMicrotask(() => this.flush());
   }
 
   close(): void {
@@ -80,7 +80,7 @@ class WebSocketChannel implements Channel {
   }
 
   /** Sends what was written in this turn: small frames many to a message, a large one in several, so that pongs get between. */
-  #flush(): void {
+  flush(): void {
     const frames = this.#frames;
     this.#frames = [];
     let parts: Uint8Array[] = [];

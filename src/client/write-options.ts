@@ -82,7 +82,7 @@ export function reasonOf({ reason, expect }: SetOptions | DeleteOptions): { reas
 }
 
 export function hasConditions({ id, min, max, time, expiry }: OperationOptions): boolean {
-  return [id, min, max, time, expiry].some((condition) => condition !== undefined);
+  return id !== undefined || min !== undefined || max !== undefined || time !== undefined || expiry !== undefined;
 }
 
 export function extensionOf(options: OperationOptions): Extension | undefined {

@@ -24,6 +24,7 @@ import {
 import { type Counter, CounterHandle } from './counter.js';
 import { type Counters, CounterTable, toInt64 } from './counters.js';
 import { type Expiry, expiryOf, type ToldExpiry, toldExpiry } from './expiry.js';
+import { Increments } from './increments.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
 import {
@@ -39,6 +40,7 @@ import {
   type SeeOptions,
   withinOf,
 } from './sightings.js';
+import { touchOperations } from './touch.js';
 import {
   type Ack,
   type BatchOperation,
@@ -69,6 +71,7 @@ const HANDLES_OF_A_TABLE = { first: 256, last: 65_536 } as const;
 
 /** A result for each operation, or only what failed. */
 export type BatchAnswer<V> = BatchResult<V> | readonly FailedOperation[];
+type WaitingCall = Pick<Call<unknown>, 'isSettled' | 'outcome' | 'limit' | 'reject'>;
 type AnyBatchCall<V> = BatchCall<V> | PlainBatchCall | CursorCall;
 
 interface PendingFlush {
@@ -85,6 +88,7 @@ export class Writer<V extends bigint | number> {
   readonly #timeout: number;
   /** The name at hand in UTF-8. */
   readonly #name = new ByteWriter();
+  readonly #increments = new Increments((name, delta, kind, caller) => this.#append(caller, 0, name, delta, {}, kind));
   readonly #handles = new Map<string, CounterHandle>();
   #table: CounterTable | undefined;
   #flushes: PendingFlush[] = [];
@@ -95,15 +99,22 @@ export class Writer<V extends bigint | number> {
     this.#session = session;
     this.#toValue = toValue;
     this.#timeout = timeout;
-    session.listener = { progressed: () => this.#progressed(), ended: (error) => this.#ended(error) };
+    session.listener = {
+      delivering: () => this.#increments.endTurn(),
+      progressed: () => this.#progressed(),
+      ended: (error) => this.#ended(error),
+    };
   }
 
   increment(name: string, delta: number | bigint, options: IncrementOptions): Promise<V> {
     return new Promise((resolve, reject) => {
       const call = new ValueCall(this.#toValue, resolve, reject);
       this.#start(call, options, () => {
+        const kind = this.#kindFor(name, options);
         if (this.#isSummed(name, delta, options)) this.#sum(call, name, Number(delta));
-        else this.#append(call, 0, name, delta, options, this.#kindFor(name, options));
+        else if (hasConditions(options)) this.#append(call, 0, name, delta, options, kind);
+        else this.#increments.add(name, delta, kind, call);
+        this.#session.called();
       });
     });
   }
@@ -115,7 +126,7 @@ export class Writer<V extends bigint | number> {
       const call = this.#batchCall(operations, options, resolve, reject);
       this.#start(call, options, () => {
         for (let i = 0; i < operations.length; i++) {
-          if (i % STAGE === 0) this.#touch(operations, i);
+          if (i % STAGE === 0) this.touched = touchOperations(operations, i, Math.min(operations.length, i + STAGE));
           const operation = operations[i] as BatchOperation;
           const kind = this.#kindFor(operation.name, options);
           this.#append(call, i, operation.name, operation.delta ?? 1, operation, kind);
@@ -135,7 +146,7 @@ export class Writer<V extends bigint | number> {
         call = new CursorCall(resolve, reject);
         batch.waitForCursor(call);
       }
-      this.#start(call, options, () => this.#session.batcherOf(partition).send(batch));
+      this.#send(call, options, partition, batch);
     });
   }
 
@@ -148,6 +159,7 @@ export class Writer<V extends bigint | number> {
       const batcher = this.#session.batcherOf(this.partitionOf(name));
       const kind = this.#isAppliedFor(name, options.ack) ? COUNTED_APPLIED : COUNTED;
       this.#start(call, options, () => {
+        this.#increments.deliver();
         const end = this.#encode(name);
         batcher.endSum(name);
         batcher.once(this.#name.buffer, end, operation, kind, call);
@@ -215,7 +227,15 @@ export class Writer<V extends bigint | number> {
     const partition = this.partitionOf(name);
     encode(batch.payload);
     batch.waitFor(call, 0);
-    this.#start(call, options, () => this.#session.batcherOf(partition).send(batch));
+    this.#send(call, options, partition, batch);
+  }
+
+  /** Sends a batch of its own, after what was called before it. */
+  #send(call: WaitingCall, options: CallOptions, partition: number, batch: Batch): void {
+    this.#start(call, options, () => {
+      this.#increments.deliver();
+      this.#session.batcherOf(partition).send(batch);
+    });
   }
 
   counter(name: string): Counter {
@@ -309,6 +329,7 @@ export class Writer<V extends bigint | number> {
   }
 
   #sum(call: ValueCall<V>, name: string, delta: number): void {
+    this.#increments.deliver();
     try {
       this.#session.batcherOf(this.partitionOf(name)).sum(name, delta, call);
     } catch (error) {
@@ -331,11 +352,7 @@ export class Writer<V extends bigint | number> {
   }
 
   /** Starts the wait and runs when there is room for more. */
-  #start(
-    call: Pick<Call<unknown>, 'isSettled' | 'outcome' | 'limit' | 'reject'>,
-    options: CallOptions,
-    run: () => void,
-  ): void {
+  #start(call: WaitingCall, options: CallOptions, run: () => void): void {
     this.#checkWritable();
     call.limit(this.#session.deadlines, options.timeout ?? this.#timeout, options.signal);
     if (call.isSettled) return;
@@ -350,18 +367,6 @@ export class Writer<V extends bigint | number> {
     if (closedBy)
       throw new TallystickError('CLOSED', closedBy.code === 'CLOSED' ? '' : closedBy.code, { cause: closedBy });
     if (isReadOnly) throw new TallystickError('INVALID_ARGUMENT', 'A client without a producer can only read.');
-  }
-
-  /** Loads the next names into the cache. Nothing else in the loop, so that their misses overlap. */
-  #touch(operations: readonly BatchOperation[], from: number): void {
-    const to = Math.min(operations.length, from + STAGE);
-    let sum = 0;
-    for (let i = from; i < to; i++) {
-      const { name } = operations[i] as BatchOperation;
-      // its last character: a name may lie in two lines of the cache, and its length is in the first
-      if (typeof name === 'string') sum += name.charCodeAt(name.length - 1);
-    }
-    this.touched = sum;
   }
 
   /** Writes the name to the scratch and returns its length in bytes. Throws NAME_INVALID. */
@@ -381,6 +386,7 @@ export class Writer<V extends bigint | number> {
     options: OperationOptions,
     kind: BatchKind,
   ): void {
+    this.#increments.deliver();
     try {
       const end = this.#encode(name);
       checkDelta(delta);
@@ -434,6 +440,7 @@ export class Writer<V extends bigint | number> {
   }
 
   #flush(call: Call<Position>): void {
+    this.#increments.deliver();
     this.#session.additions.deliver();
     const targets = this.#session.batchers.map((batcher) => batcher.flush());
     this.#flushes.push({ call, targets, takenBack: this.#takenBack() });

@@ -76,6 +76,12 @@ class Recorded {
     this.#isWithinCall = false;
   }
 
+  flush(): void {
+    this.#isWithinCall = true;
+    this.channel.flush();
+    this.#isWithinCall = false;
+  }
+
   close(): void {
     this.#isWithinCall = true;
     this.channel.close();
@@ -120,6 +126,21 @@ export function channelConformance(kind: ChannelKind): void {
       expect(Buffer.compare(Buffer.from(recorded.received), expected)).toBe(0);
       for (const [i, frame] of frames.entries()) expect(Buffer.compare(frame, copies[i] as Uint8Array)).toBe(0);
       expect(recorded.events).toEqual(['opened', 'received']);
+    });
+
+    test('sends at once what it is told to, before what is written after that', async () => {
+      const [recorded, peer] = await connected();
+      peer.onData((bytes) => peer.send(bytes.slice()));
+      recorded.flush();
+      recorded.write(pattern(100), pattern(70_000));
+      recorded.flush();
+      recorded.flush();
+      recorded.write(pattern(50));
+      await recorded.whenReceived(70_150);
+      const expected = Buffer.concat([pattern(100), pattern(70_000), pattern(50)]);
+      expect(Buffer.compare(Buffer.from(recorded.received), expected)).toBe(0);
+      recorded.close();
+      recorded.flush();
     });
 
     test('takes what a server does not read yet', async () => {

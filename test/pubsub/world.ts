@@ -92,6 +92,7 @@ export class Pipe implements Transport, Channel {
         this.#toServer.push(bytes.slice());
         this.#soon(() => this.#deliverToServer());
       },
+      flush: () => undefined,
       close: () => this.#end(),
     };
   }
@@ -107,6 +108,8 @@ export class Pipe implements Transport, Channel {
     this.#unsent += bytes.length;
     this.#soon(() => this.#deliver());
   }
+
+  flush(): void {}
 
   pause(): void {
     this.#isPaused = true;

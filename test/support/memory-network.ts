@@ -12,6 +12,8 @@ export class MemoryNetwork implements Transport {
   /** While true, what anyone sends is lost and nobody hears of it. */
   isBlackHole = false;
   opened = 0;
+  /** How often a client wanted sent what it had written before its turn ended. */
+  flushes = 0;
   readonly #clock: Clock;
   readonly #server: ModelServer;
 
@@ -43,6 +45,7 @@ export class MemoryNetwork implements Transport {
       closeClient(new Error('connect ECONNREFUSED'));
       return {
         write: () => undefined,
+        flush: () => undefined,
         close: () => {
           isOpen = false;
         },
@@ -63,6 +66,9 @@ export class MemoryNetwork implements Transport {
         this.#clock.endOfTurn(() => {
           if (!this.isBlackHole) connection.receive(bytes);
         });
+      },
+      flush: () => {
+        this.flushes++;
       },
       close: () => {
         isOpen = false;
