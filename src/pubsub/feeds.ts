@@ -31,9 +31,9 @@ const LINGER_MILLISECONDS = 60_000;
 const MOST_FEEDS_OF_A_CLIENT = 1_024;
 /**
  * Feeds of names that have the same interval are told at so many different times within it; those of a prefix gather their changes together. For each time all that
- * has changed is copied, which with 16 of them took more of a lane than all that was told; the fewer there are, the more are told at once, and the later the last of them.
+ * has changed is copied: with 16 of them that took more of a lane than all that was told.
  */
-const PHASES = 4;
+const PHASES = 8;
 /** Of all feeds of a lane: names that are followed, and names below prefixes that wait to be told. */
 const MOST_NAMES = 1_048_576;
 const MOST_PENDING = 524_288;

@@ -290,7 +290,7 @@ describe('A feed of an interval', () => {
       most.push(now - before);
       before = now;
     }
-    expect([before, Math.max(...most)]).toEqual([32, 8]);
+    expect([before, Math.max(...most)]).toEqual([32, 4]);
   });
 
   it('is told how far its partition is where only others have changed', async () => {
