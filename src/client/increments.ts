@@ -1,9 +1,6 @@
 import type { BatchKind } from './batch.js';
 import type { Waiter } from './call.js';
-import { touchNames } from './touch.js';
-
-/** Increments that are written together. */
-const STAGE = 64;
+import { STAGE, touchNames } from './touch.js';
 
 /** Writes one into the batch of its partition, or fails its caller. */
 export type WriteIncrement = (name: string, delta: number | bigint, kind: BatchKind, caller: Waiter) => void;

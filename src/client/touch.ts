@@ -3,6 +3,9 @@
  * where it is written. What they give means nothing; kept, it keeps the loads from being optimised away.
  */
 
+/** Names that are loaded together. */
+export const STAGE = 64;
+
 export function touchNames(names: readonly unknown[], to: number): number {
   let sum = 0;
   for (let i = 0; i < to; i++) sum += lastCharacter(names[i]);

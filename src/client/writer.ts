@@ -40,7 +40,7 @@ import {
   type SeeOptions,
   withinOf,
 } from './sightings.js';
-import { touchOperations } from './touch.js';
+import { STAGE, touchOperations } from './touch.js';
 import {
   type Ack,
   type BatchOperation,
@@ -57,8 +57,6 @@ import {
   type SetOptions,
 } from './write-options.js';
 
-/** Names are loaded so many at a time before they are written: among a million, each would be a miss of its own. */
-const STAGE = 64;
 /** Bytes of most values and reasons. */
 const SMALL_CHANGE = 64;
 /** Handles that `counter` gives again for the same name; older ones stay usable. */
@@ -92,7 +90,7 @@ export class Writer<V extends bigint | number> {
   readonly #handles = new Map<string, CounterHandle>();
   #table: CounterTable | undefined;
   #flushes: PendingFlush[] = [];
-  /** Means nothing; keeps what `#touch` loads from being optimised away. */
+  /** Means nothing; keeps what `touchOperations` loads from being optimised away. */
   touched = 0;
 
   constructor(session: Session, toValue: ToValue<V>, timeout: number) {
@@ -110,10 +108,12 @@ export class Writer<V extends bigint | number> {
     return new Promise((resolve, reject) => {
       const call = new ValueCall(this.#toValue, resolve, reject);
       this.#start(call, options, () => {
-        const kind = this.#kindFor(name, options);
         if (this.#isSummed(name, delta, options)) this.#sum(call, name, Number(delta));
-        else if (hasConditions(options)) this.#append(call, 0, name, delta, options, kind);
-        else this.#increments.add(name, delta, kind, call);
+        else {
+          const kind = this.#kindFor(name, options);
+          if (hasConditions(options)) this.#append(call, 0, name, delta, options, kind);
+          else this.#increments.add(name, delta, kind, call);
+        }
         this.#session.called();
       });
     });
