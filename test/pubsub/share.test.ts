@@ -4,11 +4,11 @@ import { Partition } from '../../src/partition/partition.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Opcode } from '../../src/protocol/opcode.js';
 import { encodeAdd } from '../../src/protocol/request.js';
-import { encodeTail } from '../../src/protocol/tail.js';
+import { encodeTail, type TailRequest } from '../../src/protocol/tail.js';
 import { Feeds } from '../../src/pubsub/feeds.js';
 import { bodyOf, configuration, module, START } from '../kernel/fixture.js';
 
-/** What feeds take of the time of their lane, where telling takes time: here a millisecond a frame. */
+/** What feeds take of the time of their lane, where telling takes time: here a millisecond a frame, and another one for each 1,024 bytes of it. */
 
 const FEEDS = 400;
 
@@ -21,7 +21,7 @@ class Bench {
   #sealed = () => {};
   readonly feeds: Feeds;
 
-  constructor() {
+  constructor(feeds = FEEDS) {
     this.partition.configure(configuration, START);
     this.feeds = new Feeds({
       partitions: new Map([[0, this.partition]]),
@@ -46,24 +46,36 @@ class Bench {
       hindsight: { look: () => undefined },
       settle: () => {},
     });
-    const body = bodyOf(encodeTail, { kind: 'names', interval: 0, credit: 64, names: ['a'] });
-    for (let i = 0; i < FEEDS; i++) {
-      const subscriber = {
-        identity: i,
-        isClogged: false,
-        answer: () => {
-          this.now += 1;
-          this.told++;
-        },
-        refuse: () => {},
-      };
-      this.feeds.request(subscriber, { opcode: Opcode.TAIL, flags: 0, partition: 0, requestId: 1, body });
-    }
+    for (let i = 0; i < feeds; i++) this.follow(['a'], () => this.told++);
   }
 
-  write(): void {
+  follow(names: readonly string[], onFrame: (milliseconds: number) => void): void {
+    let taken = 0;
+    const ask = (requestId: number, request: TailRequest) =>
+      this.feeds.request(subscriber, {
+        ...{ opcode: Opcode.TAIL, flags: 0, partition: 0, requestId },
+        body: bodyOf(encodeTail, request),
+      });
+    const subscriber = {
+      identity: onFrame,
+      isClogged: false,
+      answer: (_opcode: number, flags: number, _partition: number, _id: number, frame: Uint8Array) => {
+        if (flags === 0) return;
+        const milliseconds = 1 + Math.floor(frame.length / 1_024);
+        this.now += milliseconds;
+        taken++;
+        this.#turn.push(() => ask(2, { kind: 'more', feed: 1, taken }));
+        onFrame(milliseconds);
+      },
+      refuse: () => {},
+      flush: () => {},
+    };
+    ask(1, { kind: 'names', interval: 0, credit: 64, names });
+  }
+
+  write(names = ['a']): void {
     const body = new ByteWriter();
-    encodeAdd(body, { operations: [{ key: { name: 'a' }, delta: 1n }] });
+    encodeAdd(body, { operations: names.map((name) => ({ key: { name }, delta: 1n })) });
     this.partition.apply(Opcode.ADD, 0, 0, 0, START, body.copy());
     this.feeds.take(0);
     this.#sealed();
