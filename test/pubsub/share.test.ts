@@ -11,6 +11,8 @@ import { bodyOf, configuration, module, START } from '../kernel/fixture.js';
 /** What feeds take of the time of their lane, where telling takes time: here a millisecond a frame, and another one for each 1,024 bytes of it. */
 
 const FEEDS = 400;
+/** Names that some readers follow besides, so many that they are told much. */
+const MANY = Array.from({ length: 6_000 }, (_, i) => `many${i}`);
 
 class Bench {
   now = 0;
@@ -111,4 +113,29 @@ it('Feeds take a third of the time of their lane where it is written to, and all
   for (let i = 0; i < 100; i++) bench.turn(0);
   expect(bench.told - told).toBe(bench.now - now);
   expect(bench.told - told).toBeLessThanOrEqual(FEEDS);
+});
+
+it('Who is told little is told at once, whatever there is to tell to others, who have what is left of the share', () => {
+  const bench = new Bench(1);
+  let much = 0;
+  const add = (milliseconds: number) => {
+    much += milliseconds;
+  };
+  for (let i = 0; i < 20; i++) bench.follow(MANY, (milliseconds) => add(milliseconds));
+  for (let i = 0; i < 100; i++) bench.turn(20);
+  const began = bench.now;
+  much = 0;
+  const waits: number[] = [];
+  while (bench.now < began + 4_000) {
+    const [written, told] = [bench.now, bench.told];
+    bench.write(['a', ...MANY]);
+    for (let i = 0; bench.told === told && i < 1_000; i++) bench.turn(1);
+    waits.push(bench.now - written);
+    while (bench.now < written + 20) bench.turn(1);
+  }
+  // what the others have begun comes before: a turn that was waited for and the one behind it, each of two frames that take 27
+  expect(Math.max(...waits)).toBeLessThan(60);
+  const share = much / (bench.now - began);
+  expect(share).toBeGreaterThan(0.2);
+  expect(share).toBeLessThan(0.4);
 });
