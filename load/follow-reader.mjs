@@ -7,7 +7,7 @@ import { decodeTailAnswer, encodeTail } from '../dist/protocol/tail.js';
 
 /** Longest time after which it comes back, in milliseconds. */
 const AWAY = 150;
-const MOST_GRANTED = 8;
+const MOST_CREDIT = 8;
 
 /** A reader of load/torture-follow.mjs: follows over a real socket, stalls, loses its connection, and comes back where it was. */
 export class FollowReader {
@@ -17,6 +17,8 @@ export class FollowReader {
   #target;
   #socket;
   #feed = 0;
+  /** Frames of the feed that were taken, also where it has not said so. */
+  #taken = 0;
   #next = 1;
   #position;
   #isStalled = false;
@@ -40,7 +42,7 @@ export class FollowReader {
     if (isStalled) this.#socket.pause();
     else {
       this.#socket.resume();
-      this.#grant();
+      this.#sayTaken();
     }
   }
 
@@ -79,27 +81,28 @@ export class FollowReader {
   }
 
   #hear(answer) {
+    this.#taken++;
     this.heard.push({ answer, flushed: Number.POSITIVE_INFINITY });
     if (answer.whole) this.#position = answer.position;
     else if (answer.begins) this.#position = undefined;
-    if (!this.#isStalled) this.#grant();
+    if (!this.#isStalled) this.#sayTaken();
   }
 
   #ask({ epoch }) {
     const { partition, names, prefix, interval } = this.wish;
     const after = this.#position === undefined ? {} : { after: { epoch, sequence: this.#position } };
-    const following = { interval, credit: 1 + Math.floor(Math.random() * MOST_GRANTED), ...after };
+    const following = { interval, credit: 1 + Math.floor(Math.random() * MOST_CREDIT), ...after };
     const request = names ? { kind: 'names', ...following, names } : { kind: 'prefix', ...following, prefix };
     this.heard.push('again');
+    this.#taken = 0;
     const flags = this.#position === undefined ? 0 : Flag.AFTER;
     this.#feed = this.#send(Opcode.TAIL, flags, partition, (body) => encodeTail(body, request));
   }
 
-  #grant() {
+  #sayTaken() {
     if (this.#feed === 0 || !this.#socket.writable) return;
-    const credit = 1 + Math.floor(Math.random() * MOST_GRANTED);
     this.#send(Opcode.TAIL, 0, this.wish.partition, (body) =>
-      encodeTail(body, { kind: 'more', feed: this.#feed, credit }),
+      encodeTail(body, { kind: 'more', feed: this.#feed, taken: this.#taken }),
     );
   }
 

@@ -21,7 +21,8 @@ import { threadCpuSeconds } from './process-figures.mjs';
 const { followers, interval, probe } = workerData;
 const AT_A_TIME = 200;
 const CREDIT = 64;
-const GRANT = 32;
+/** The server is told of each so many frames that were taken. */
+const TAKEN = 32;
 
 /** Kinds of what is told, and bits of a frame: see TAIL in protocol.md. */
 const CHANGE = 2;
@@ -62,7 +63,7 @@ async function follow({ host, port, partition, names, follower }) {
   feeds++;
   const reader = new FrameReader();
   const probeIndex = names.indexOf(probe);
-  let unread = 0;
+  let taken = 0;
   let id = 2;
   const whole = new Promise((resolve) => {
     socket.on('data', (chunk) => {
@@ -71,11 +72,10 @@ async function follow({ host, port, partition, names, follower }) {
         if (frame.opcode === Opcode.ERROR) throw new Error(`A feed ended: ${JSON.stringify(decodeError(frame.body))}`);
         if (frame.requestId !== 2 || (frame.flags & Flag.MORE) === 0) return;
         if (take(frame.body, follower, probeIndex)) resolve();
-        if (++unread < GRANT) return;
+        if (++taken % TAKEN > 0) return;
         socket.write(
-          encode(Opcode.TAIL, partition, ++id, (body) => encodeTail(body, { kind: 'more', feed: 2, credit: unread })),
+          encode(Opcode.TAIL, partition, ++id, (body) => encodeTail(body, { kind: 'more', feed: 2, taken })),
         );
-        unread = 0;
       });
     });
   });

@@ -21,9 +21,10 @@ import { withServer } from './server.mjs';
  *
  *   npm run load:stalled -- [--readers 1000] [--seconds 20] [--json] [--out DIR (stalled.json)]
  *
- * Writers write at a steady rate, to 2,000 names of 500 bytes, so that what the system queues for a socket, some megabytes, is full soon. 100 healthy readers follow one counter, told of each
- * group; the others follow everything, each second (names are told by their index, in so few bytes that no queue would be full in time). They read nothing from the start on, and grant all the credit there is. A reader's limit is 30 s in which it has taken nothing: what the system has queued for it has not changed.
- * These are looked at in a thread of their own: listing all sockets takes the system some milliseconds, which the probes' answers would wait for.
+ * Writers write at a steady rate, to 2,000 names of 500 bytes, so that a window of 64 frames is used up soon. 100 healthy readers follow one counter, told of each
+ * group; the others follow everything, each second. They read nothing from the start on, so that they cannot say that they have taken anything. A reader's limit is 30 s in which nothing more came for it: what waits at either end of its socket has not changed.
+ * These are looked at in a thread of their own: listing all sockets takes the system some milliseconds, which the probes' answers would wait for. In the end each reads what has come, and
+ * must find that it was cut off; the server's own count must be the same.
  * The memory without them is the most of the time before, with a checkpoint of each partition in it: writing brings those, with readers or without.
  */
 const { values } = parseArgs({
@@ -89,15 +90,22 @@ async function run(url, { child }) {
   const stalled = new Worker(new URL('./stalled-readers.mjs', import.meta.url), { workerData: { places } });
   const [connections] = await once(stalled, 'message');
   const watching = once(
-    new Worker(new URL('./stalled-sockets.mjs', import.meta.url), { workerData: { connections, longest: LONGEST } }),
+    new Worker(new URL('./stalled-sockets.mjs', import.meta.url), {
+      workerData: { connections, longest: LONGEST, limit: LIMIT },
+    }),
     'message',
   );
   const during = await probed(client, target, worker, SECONDS);
   const [{ cutOff, left }] = await watching;
+  stalled.postMessage('read');
+  const [{ tooSlow, closed, frames, bytes }] = await once(stalled, 'message');
+  const counted = await countedCutOff(client);
+  if (tooSlow + closed !== READERS || tooSlow !== counted)
+    throw new Error(`Of ${READERS} feeds ${tooSlow} ended and ${closed} connections; the server counts ${counted}.`);
   const most = memoryBeside.stop();
   writing.stop();
   await writing.ended;
-  for (const each of [worker, stalled]) each.postMessage({ kind: 'end' });
+  worker.postMessage({ kind: 'end' });
   client.close();
 
   const report = {
@@ -105,6 +113,7 @@ async function run(url, { child }) {
     ...{ readers: READERS, healthy: HEALTHY, written: BATCHES_PER_SECOND * BATCH },
     ...{ baselineBytes: baseline, mostBytes: most, addedBytes: most - baseline },
     ...{ before: { p50: before.p50, p99: before.p99 }, during: { p50: during.p50, p99: during.p99 } },
+    ...{ sentFrames: frames, sentBytes: bytes, tooSlow, closed },
     ...{ cutOff: cutOff.length, left, latest: Math.max(0, ...cutOff.map((after) => after - LIMIT)) },
   };
   if (values.out) writeReport(values.out, 'stalled', report);
@@ -112,20 +121,25 @@ async function run(url, { child }) {
   else console.log(`${stalledLines(report).join('\n')}\n\n${describeMachine(report.machine)}`);
 }
 
-/** Settles when each partition has a checkpoint. */
-async function checkpointed(client) {
+/** What each lane says of itself. */
+async function statsOf(client) {
   const body = new ByteWriter();
   encodeStatsRequest(body);
+  return (await client.requestOfLanes(Opcode.STATS, body.view())).map(decodeStatsAnswer);
+}
+
+/** Settles when each partition has a checkpoint. */
+async function checkpointed(client) {
   for (const began = performance.now(); performance.now() - began < CHECKPOINT_MILLISECONDS; await sleep(1_000)) {
-    const answers = await client.requestOfLanes(Opcode.STATS, body.view());
-    if (
-      answers
-        .flatMap((answer) => decodeStatsAnswer(answer).partitions)
-        .every(({ checkpointBytes }) => checkpointBytes > 0)
-    )
-      return;
+    const partitions = (await statsOf(client)).flatMap((stats) => stats.partitions);
+    if (partitions.every(({ checkpointBytes }) => checkpointBytes > 0)) return;
   }
   throw new Error('The server made no checkpoint.');
+}
+
+/** How many feeds the server has cut off. */
+async function countedCutOff(client) {
+  return (await statsOf(client)).reduce((sum, { feeds }) => sum + feeds.cutOff, 0);
 }
 
 /** The most memory that a process has until it is stopped. */

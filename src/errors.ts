@@ -98,7 +98,7 @@ export const ERRORS = {
     38,
     true,
     'refused',
-    'A feed had more to tell than is kept for one reader. Begin it anew, or read faster.',
+    'A feed had more to tell than is kept for one reader, or its reader took nothing for 30 s. Go on from its position, or read faster.',
   ),
   // Unique items
   ITEMS_FULL: row(39, true, 'refused', 'The class keeps no more items within that time.'),

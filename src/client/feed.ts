@@ -71,18 +71,18 @@ class Ahead {
 
 /**
  * The feed of one partition, over as many connections as it takes: each time it goes on from the last position that it was told in full.
- * It never has more frames that nobody has read than it may.
+ * It never has more frames that nobody has read than it may: before it goes on, all that it has is to be read.
  */
 export class Feed implements Submission {
   readonly #options: FeedOptions;
-  /** The request as it was sent over the present connection, with its id in it. */
+  /** The request as it was sent over the present connection, with its id in it, and how many frames of it have been read. */
   #sent: Uint8Array | undefined;
+  #taken = 0;
   /** Up to where it was told. */
   #told: Place | undefined;
   readonly #ahead = new Ahead();
-  /** Frames that have come and were not read, and those that were read since more was granted. */
+  /** Frames that have come and were not read. */
   #unread = 0;
-  #toGrant = 0;
   #isClosed = false;
 
   constructor(options: FeedOptions) {
@@ -102,7 +102,7 @@ export class Feed implements Submission {
   // --- for the lane ---
 
   get isWanted(): boolean {
-    return !this.#isClosed;
+    return !this.#isClosed && !this.#sent && this.#unread === 0;
   }
 
   get frame(): Uint8Array {
@@ -110,11 +110,11 @@ export class Feed implements Submission {
     const following = {
       ...(this.#told && { after: this.#told }),
       interval,
-      credit: Math.max(1, frames - this.#unread),
+      credit: frames,
     };
     const body = new ByteWriter();
     encodeTail(body, { ...followed, ...following });
-    this.#toGrant = 0;
+    this.#taken = 0;
     this.#ahead.repeats();
     this.#sent = encodeFrame(Opcode.TAIL, this.#told ? Flag.AFTER : 0, partition, 0, body.view());
     return this.#sent;
@@ -150,10 +150,14 @@ export class Feed implements Submission {
   /** A frame has been read. */
   read(): void {
     this.#unread--;
-    // With half of them read the server is told that more may come
-    if (++this.#toGrant < this.#options.frames / 2) return;
-    this.#ask((feed) => ({ kind: 'more', feed, credit: this.#toGrant }));
-    this.#toGrant = 0;
+    if (this.#isClosed) return;
+    if (!this.#sent) {
+      if (this.#unread === 0) this.#options.lane.submit(this);
+      return;
+    }
+    // With half of what may wait read the server is told so
+    if (++this.#taken % Math.ceil(this.#options.frames / 2) > 0) return;
+    this.#ask((feed) => ({ kind: 'more', feed, taken: this.#taken }));
   }
 
   close(): void {

@@ -202,6 +202,7 @@ export class Lane implements ConnectionOwner, SenderPort {
       request.onError(error);
       return;
     }
+    request.onLost?.();
     this.#later.push(request);
     this.#retry.wait(() => {
       this.#resend(this.#later);

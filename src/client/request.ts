@@ -10,7 +10,7 @@ export interface Submission {
   /** Takes the body of an answer. Throws BAD_REQUEST for one that does not follow protocol.md. */
   onAnswer(body: Uint8Array): void;
   onError(error: TallystickError): void;
-  /** Its connection is gone: it will be sent again. */
+  /** Its connection is gone, or it was refused for now: it will be sent again, where it is wanted by then. */
   onLost?(): void;
 }
 

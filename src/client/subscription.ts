@@ -80,6 +80,7 @@ export class Subscription<V extends bigint | number> extends EventStream<Subscri
   readonly #sources = new Map<Feed, Source>();
   readonly #frames: Reading[] = [];
   #position: Position;
+  readonly #onEnded = (error: TallystickError): void => this.fail(error);
 
   /** Use `client.subscribe`. */
   constructor(session: Session, toValue: ToValue<V>, partitionOf: (name: string) => number, options: SubscribeOptions) {
@@ -106,6 +107,7 @@ export class Subscription<V extends bigint | number> extends EventStream<Subscri
       this.#sources.set(feed, { feed, place, hasTold: from !== undefined });
     }
     this.#moved();
+    session.followers.add(this.#onEnded);
     this.endBy(signal);
   }
 
@@ -125,6 +127,7 @@ export class Subscription<V extends bigint | number> extends EventStream<Subscri
   }
 
   protected override release(): void {
+    this.#session.followers.delete(this.#onEnded);
     for (const { feed } of this.#sources.values()) feed.close();
   }
 

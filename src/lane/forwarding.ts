@@ -98,6 +98,9 @@ export class ForwardedRequest implements Requester {
     return this.#answers.queuedBytes > MOST_QUEUED_OF_FEEDS;
   }
 
+  /** Its lane sends it, at the end of a turn of its own. */
+  flush(): void {}
+
   handle(): ProducerHandle {
     return this.#handle;
   }

@@ -243,6 +243,7 @@ export class Shares {
           if (!isOver) refused(errorOf(errorAnswer(error, details)));
           isOver = true;
         },
+        flush: () => {},
       };
       if (lane === this.#parts.lane) this.#ownShare(member, frame);
       else this.#mesh.forward(lane, member, frame);

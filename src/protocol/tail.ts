@@ -8,7 +8,7 @@ import { type Key, readAfter, readKeys, writeAfter, writeKeys } from './request.
 /** Milliseconds between the frames of a feed; 0: every group is told when it is flushed. */
 export const LEAST_INTERVAL = 10;
 export const MOST_INTERVAL = 60_000;
-/** The most frames that a feed may be ahead of its reader. */
+/** The most frames that a feed may be ahead of what its reader has taken. */
 export const MOST_CREDIT = 64;
 
 /** What a feed follows, and how. */
@@ -16,13 +16,14 @@ export interface Following {
   /** The position from which on everything is to be told; present exactly when the frame has AFTER. */
   readonly after?: { readonly epoch: number; readonly sequence: number };
   readonly interval: number;
-  /** How many frames may be sent before more is granted. */
+  /** How many frames the feed may be ahead of what its reader has said that it has taken. */
   readonly credit: number;
 }
 
 export type TailRequest =
   | { readonly kind: 'end'; readonly feed: number }
-  | { readonly kind: 'more'; readonly feed: number; readonly credit: number }
+  /** So many frames of the feed have been taken in all. */
+  | { readonly kind: 'more'; readonly feed: number; readonly taken: number }
   /** No name is there twice. */
   | ({ readonly kind: 'names'; readonly names: readonly string[] } & Following)
   /** All names where the prefix is empty. */
@@ -59,7 +60,7 @@ export function encodeTail(writer: ByteWriter, request: TailRequest): void {
   if (request.kind === 'end' || request.kind === 'more') {
     writer.u8(request.kind === 'end' ? Kind.END : Kind.MORE);
     writer.u32(request.feed);
-    if (request.kind === 'more') writer.varint(request.credit);
+    if (request.kind === 'more') writer.varint(request.taken);
     return;
   }
   writer.u8(request.kind === 'names' ? Kind.NAMES : Kind.PREFIX);
@@ -91,7 +92,7 @@ export function decodeTail(body: Uint8Array, flags: number): TailRequest {
 
 function readAbout(kind: number, reader: ByteReader): TailRequest {
   const feed = reader.u32();
-  return kind === Kind.END ? { kind: 'end', feed } : { kind: 'more', feed, credit: readCredit(reader) };
+  return kind === Kind.END ? { kind: 'end', feed } : { kind: 'more', feed, taken: reader.varint() };
 }
 
 function readFollowing(kind: number, reader: ByteReader, after: Pick<Following, 'after'> | undefined): TailRequest {
@@ -124,7 +125,7 @@ function readNames(keys: readonly Key[]): string[] {
 function readCredit(reader: ByteReader): number {
   const credit = reader.varint();
   if (credit >= 1 && credit <= MOST_CREDIT) return credit;
-  throw new TallystickError('BAD_REQUEST', `A feed is granted 1 to ${MOST_CREDIT} frames at a time.`);
+  throw new TallystickError('BAD_REQUEST', `A feed may be 1 to ${MOST_CREDIT} frames ahead.`);
 }
 
 /** @param names what the feed follows, where that is names: none else is told */

@@ -1,3 +1,4 @@
+import { TallystickError } from '../errors.js';
 import type { ByteWriter } from '../protocol/bytes.js';
 import { writeTailHeader } from '../protocol/tail.js';
 import type { Subscriber } from './subscriber.js';
@@ -9,6 +10,7 @@ export interface FeedOptions {
   readonly subscriber: Subscriber;
   readonly requestId: number;
   readonly interval: number;
+  /** How many frames it may be ahead of what its reader has taken. */
   readonly credit: number;
 }
 
@@ -28,17 +30,35 @@ export interface Items {
 /** One reader of one partition, and what it was told. */
 export abstract class Feed {
   readonly options: FeedOptions;
-  /** Frames that may be sent. */
-  credit: number;
+  /** Frames that were sent, and those of them that its reader says it has taken. */
+  #sent = 0;
+  #taken = 0;
   /** The position that it was told last. */
   position = 0;
+  /** The position that its reader is at: it was told everything up to there, and nothing since. */
+  wholeAt: number | undefined;
   /** Whether a frame is due even where nothing has changed: the last one did not say that everything was told, or not how far that is now. */
   owes = true;
   protected begins = true;
 
   constructor(options: FeedOptions) {
     this.options = options;
-    this.credit = options.credit;
+  }
+
+  /** Frames that may be sent. An absolute figure, as QUIC has it (RFC 9000, section 4.1): nobody is ahead by more than its window, whatever was said how often. */
+  get credit(): number {
+    return this.options.credit - (this.#sent - this.#taken);
+  }
+
+  /** Its reader has taken so many frames in all. @throws TallystickError BAD_REQUEST where so many were not sent, or more were taken before */
+  takenTo(taken: number): void {
+    if (taken > this.#sent || taken < this.#taken) {
+      throw new TallystickError(
+        'BAD_REQUEST',
+        `Of a feed ${this.#sent} frames were sent and ${this.#taken} taken, not ${taken}.`,
+      );
+    }
+    this.#taken = taken;
   }
 
   /** Whether the whole snapshot has been published. */
@@ -72,7 +92,8 @@ export abstract class Feed {
     body.bytes(items.view());
     this.begins = false;
     this.position = position;
-    this.credit--;
+    this.wholeAt = whole ? position : undefined;
+    this.#sent++;
     this.owes = !whole;
     return body.view();
   }

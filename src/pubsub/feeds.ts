@@ -4,25 +4,37 @@ import type { Partition } from '../partition/partition.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
-import { decodeTail, encodeTailAnswer, MOST_CREDIT, type TailRequest } from '../protocol/tail.js';
+import { decodeTail, encodeTailAnswer, type TailRequest } from '../protocol/tail.js';
+import { bySource, canTake, type Entry } from './entry.js';
 import { type Feed, FRAME_BYTES } from './feed.js';
+import { MOST_GATHERED } from './gathered.js';
 import type { Hindsight } from './hindsight.js';
 import { NameFeed } from './name-feed.js';
 import { PartitionFeeds } from './partition-feeds.js';
 import { PrefixFeed } from './prefix-feed.js';
 import { Pulses } from './pulses.js';
-import { Share } from './share.js';
 import type { Subscriber } from './subscriber.js';
+import { Turns } from './turns.js';
 
 /** What is sent in one turn to those who are told little, and to the others: so many frames, of so many bytes. The requests of writers come between. */
 const FRAMES_OF_A_TURN = 64;
 const BYTES_OF_A_TURN = 2 * FRAME_BYTES;
+/** When a turn for the others has taken so long, what is left of it comes in the next one. */
+const MOST_MILLISECONDS = 1;
+/** About what a name takes when it is told first. */
+const FIRST_BYTES = 8;
+/** A lane counts as written to for so long after each write. */
+const WRITTEN_MILLISECONDS = 100;
 /** Below so many names that wait, and below those of a step, the next step of a snapshot is made. */
 const STEP_BELOW = 128;
 /** After this long it is looked again whether a client has taken what it was sent. */
 const CLOGGED_MILLISECONDS = 20;
-/** A reader that takes nothing for so long has fewer counters kept for it. */
+/** After a reader has taken nothing for so long nothing more is kept for it, until it does. */
 const PATIENCE_MILLISECONDS = 1_000;
+/** A feed whose reader has taken nothing for so long ends. */
+const STALLED_MILLISECONDS = 30_000;
+/** How often it is looked whether either has passed. */
+const STALLED_LOOK_MILLISECONDS = 250;
 /** A feed is told at least this often how far its partition has come, so that it can be resumed from there. */
 const BEAT_MILLISECONDS = 5_000;
 /** What nobody follows any more is kept for so long, for who comes back. */
@@ -54,20 +66,6 @@ export interface FeedsParts {
   readonly settle: (partition: number) => void;
 }
 
-/** A feed, and what it is fed by. */
-interface Entry {
-  readonly feed: Feed;
-  readonly number: number;
-  readonly source: PartitionFeeds;
-  /** How many names it follows; a prefix counts as one. */
-  readonly names: number;
-  /** What it has waiting, as it is counted. */
-  pending: number;
-  /** When it was sent something last, in monotonic milliseconds, and how many bytes in its turn. */
-  sent: number;
-  bytes: number;
-}
-
 /** TAIL: the feeds of a lane, and when each is sent what. What they are sent, and that it is flushed, is the matter of PartitionFeeds. */
 export class Feeds {
   readonly #parts: FeedsParts;
@@ -83,13 +81,18 @@ export class Feeds {
   readonly #namePulses: Pulses<Entry>;
   readonly #prefixPulses: Pulses<Entry>;
   readonly #clogged = new Set<Entry>();
+  /** Those that could not be sent more when they were looked at last. */
+  readonly #stalled = new Set<Entry>();
   readonly #writers = { items: new ByteWriter(32_768), body: new ByteWriter(32_768) };
-  readonly #share: Share;
-  #isScheduled = false;
-  #waiting: Timer | undefined;
-  /** Whether anything was written since they were served last. */
-  #isWritten = false;
+  /** Those who are told little are told at once, and what is left of their share is for the others, and for snapshots. */
+  readonly #little: Turns;
+  readonly #much: Turns;
+  /** Which part of a turn for the others comes next. */
+  #next = 0;
+  /** When anything was written last, in monotonic milliseconds. */
+  #written = Number.NEGATIVE_INFINITY;
   #cloggedTimer: Timer | undefined;
+  #stalledTimer: Timer | undefined;
   #beat: Timer | undefined;
   #names = 0;
   #pending = 0;
@@ -98,7 +101,9 @@ export class Feeds {
 
   constructor(parts: FeedsParts) {
     this.#parts = parts;
-    this.#share = new Share(parts.clock.monotonicMilliseconds());
+    const isHeld = () => parts.clock.monotonicMilliseconds() - this.#written < WRITTEN_MILLISECONDS;
+    this.#little = new Turns(parts.clock, isHeld, () => this.#serveLittle());
+    this.#much = new Turns(parts.clock, isHeld, () => this.#serveMuch());
     this.#namePulses = new Pulses(parts.clock, PHASES, (entries) => this.#turnOfNames(entries));
     this.#prefixPulses = new Pulses(parts.clock, 1, (entries, interval) => this.#turnOfPrefixes(entries, interval));
     for (const [number, partition] of parts.partitions) {
@@ -132,13 +137,13 @@ export class Feeds {
     }
     const entry = this.#clients.get(from.identity)?.get(request.feed);
     if (entry && request.kind === 'end') this.#conclude(entry);
-    else if (entry && request.kind === 'more') this.#grant(entry, request.credit);
+    else if (entry && request.kind === 'more') this.#grant(entry, request.taken);
     this.#answerNothing(from, frame.partition, frame.requestId);
   }
 
   /** To be called when a partition has applied a body and its answer was taken. */
   take(number: number): void {
-    this.#isWritten = true;
+    this.#written = this.#parts.clock.monotonicMilliseconds();
     const source = this.#sources.get(number) as PartitionFeeds;
     if (source.isWatched) source.take();
   }
@@ -154,7 +159,9 @@ export class Feeds {
     this.#namePulses.close();
     this.#prefixPulses.close();
     this.#cloggedTimer?.cancel();
-    this.#waiting?.cancel();
+    this.#stalledTimer?.cancel();
+    this.#little.cancel();
+    this.#much.cancel();
     this.#beat?.cancel();
   }
 
@@ -173,7 +180,10 @@ export class Feeds {
     const options = { subscriber: from, requestId: frame.requestId, interval, credit };
     const feed = request.kind === 'names' ? new NameFeed(options) : new PrefixFeed(options, request.prefix);
     const sent = this.#parts.clock.monotonicMilliseconds();
-    const entry: Entry = { feed, number: frame.partition, source, names: counted, pending: 0, sent, bytes: 0 };
+    // what it is told first: no more is known of a prefix than that it may be much
+    const bytes = request.kind === 'names' ? FIRST_BYTES * names.length : FRAME_BYTES;
+    const told = { pending: 0, sent, bytes, isParked: false, patience: PATIENCE_MILLISECONDS };
+    const entry: Entry = { feed, number: frame.partition, source, names: counted, ...told };
     this.#names += counted;
     this.#entries.set(feed, entry);
     this.#clients.set(from.identity, ofClient);
@@ -189,11 +199,11 @@ export class Feeds {
       throw error;
     }
     this.#beat ??= this.#scheduleBeat();
-    this.#schedule();
+    this.#much.schedule();
   }
 
-  #grant(entry: Entry, credit: number): void {
-    entry.feed.credit = Math.min(MOST_CREDIT, entry.feed.credit + credit);
+  #grant(entry: Entry, taken: number): void {
+    entry.feed.takenTo(taken);
     this.#makeDue(entry);
   }
 
@@ -201,11 +211,12 @@ export class Feeds {
     const entry = this.#entries.get(feed);
     if (!entry) return;
     this.#count(entry);
-    const isFull = feed instanceof PrefixFeed && feed.isFull(this.#isStuck(entry));
-    if (isFull) this.#cut(entry);
+    if (feed instanceof PrefixFeed && feed.isFull) this.#cut(entry);
     else if (this.#pending > MOST_PENDING) this.#cut(this.#slowest());
     if (!this.#entries.has(feed)) return;
-    if (now || feed.options.interval === 0 || !feed.isComplete) {
+    const isEarly = feed instanceof PrefixFeed && feed.pending >= MOST_GATHERED;
+    // in the midst of a snapshot they come with its next step
+    if (now || (feed.isComplete && (feed.options.interval === 0 || isEarly))) {
       feed.open();
       this.#makeDue(entry);
     }
@@ -216,23 +227,45 @@ export class Feeds {
     this.#end(entry, 'TOO_SLOW');
   }
 
-  /** Whoever has the most waiting, of those that take nothing where there are any. */
+  /** Whoever has the most waiting, of those that can be sent nothing now where there are any. */
   #slowest(): Entry {
     const all = [...this.#entries.values()].filter(({ pending }) => pending > 0);
-    const stuck = all.filter((entry) => this.#isStuck(entry));
-    return (stuck.length > 0 ? stuck : all).reduce((most, each) => (each.pending > most.pending ? each : most));
+    const full = all.filter((entry) => !canTake(entry));
+    return (full.length > 0 ? full : all).reduce((most, each) => (each.pending > most.pending ? each : most));
   }
 
-  /** Whether it has not taken anything for a while. */
-  #isStuck({ feed, sent }: Entry): boolean {
-    const cannotTake = feed.credit === 0 || feed.options.subscriber.isClogged;
-    return cannotTake && this.#parts.clock.monotonicMilliseconds() - sent >= PATIENCE_MILLISECONDS;
+  /** Keeps nothing more for whoever has taken nothing for a while, and ends the feeds of those that do not take what they were sent at all. */
+  #lookForStalled(): Timer {
+    const { clock } = this.#parts;
+    return clock.setTimer(STALLED_LOOK_MILLISECONDS, () => {
+      const now = clock.monotonicMilliseconds();
+      for (const entry of this.#stalled) {
+        const { feed, source, sent, patience } = entry;
+        if (canTake(entry)) this.#stalled.delete(entry);
+        // where it does not read at all, its connection ends
+        else if (feed.credit === 0 && now - sent >= STALLED_MILLISECONDS) this.#cut(entry);
+        else if (feed instanceof PrefixFeed && now - sent >= patience) {
+          if (entry.isParked) source.dropLost(feed);
+          else entry.isParked = source.park(feed);
+          this.#count(entry);
+        }
+      }
+      this.#stalledTimer = this.#stalled.size === 0 ? undefined : this.#lookForStalled();
+    });
+  }
+
+  /** Its reader takes again what it is told. */
+  #unpark(entry: Entry, feed: PrefixFeed): void {
+    entry.isParked = false;
+    if (!entry.source.unpark(feed)) entry.patience = Math.min(2 * entry.patience, STALLED_MILLISECONDS);
+    feed.open();
   }
 
   #makeDue(entry: Entry): void {
     if (this.#clogged.has(entry)) return;
-    (entry.bytes < FRAME_BYTES ? this.#due : this.#dueLater).add(entry);
-    this.#schedule();
+    const isLittle = entry.bytes < FRAME_BYTES && entry.feed.isComplete;
+    (isLittle ? this.#due : this.#dueLater).add(entry);
+    (isLittle ? this.#little : this.#much).schedule();
   }
 
   #pulsesOf(feed: Feed): Pulses<Entry> {
@@ -249,7 +282,7 @@ export class Feeds {
       source.wave(entries, () => {
         source.distribute(interval);
         this.#open(own);
-        this.#schedule();
+        this.#much.schedule();
       });
     }
   }
@@ -261,45 +294,42 @@ export class Feeds {
     }
   }
 
-  /** Serves at the end of the turn; where writers write and the feeds have had their share, later. */
-  #schedule(): void {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
+  #serveLittle(): void {
     const { clock } = this.#parts;
-    const serve = () => {
-      this.#isScheduled = false;
-      this.#isWritten = false;
-      const from = clock.monotonicMilliseconds();
-      this.#serve();
-      this.#share.take(from, clock.monotonicMilliseconds());
-    };
-    clock.endOfTurn(() => {
-      const wait = this.#isWritten ? this.#share.wait : 0;
-      if (wait > 0) this.#waiting = clock.setTimer(Math.ceil(wait), serve);
-      else serve();
-    });
-  }
-
-  /** Serves some of whoever is due, and makes a step of a snapshot of each partition. */
-  #serve(): void {
+    const from = clock.monotonicMilliseconds();
     this.#sendSome(this.#due);
-    this.#sendSome(this.#dueLater);
-    let isBusy = false;
-    for (const source of this.#watched) {
-      if (source.hasSteps) source.step();
-      source.give();
-      isBusy ||= source.hasSteps || source.isGiving;
-    }
-    if (this.#due.size + this.#dueLater.size > 0 || isBusy) this.#schedule();
+    this.#much.count(from, clock.monotonicMilliseconds());
+    if (this.#due.size > 0) this.#little.schedule();
   }
 
-  #sendSome(due: Set<Entry>): void {
+  /** Sends to some of whoever else is due, makes a step of a snapshot of each partition, and gives out some of what was gathered: in turns, where one of them takes long. */
+  #serveMuch(): void {
+    const { clock } = this.#parts;
+    const until = clock.monotonicMilliseconds() + MOST_MILLISECONDS;
+    const sources = [...this.#watched];
+    const parts = [
+      // what the system takes for that is a part of what it takes to tell much
+      () => this.#sendSome(this.#dueLater).forEach((subscriber) => void subscriber.flush()),
+      () => sources.map((source) => source.step()),
+      () => sources.map((source) => source.give()),
+    ];
+    for (let done = 0; done < parts.length && (done === 0 || clock.monotonicMilliseconds() < until); done++)
+      parts[this.#next++ % parts.length]?.();
+    if (this.#dueLater.size > 0 || sources.some((source) => source.hasSteps || source.isGiving)) this.#much.schedule();
+  }
+
+  /** To whom it has sent. */
+  #sendSome(due: Set<Entry>): Set<Subscriber> {
+    const told = new Set<Subscriber>();
     let [frames, bytes] = [0, 0];
     for (const entry of due) {
       if (frames++ === FRAMES_OF_A_TURN || bytes >= BYTES_OF_A_TURN) break;
       due.delete(entry);
-      bytes += this.#send(entry);
+      const sent = this.#send(entry);
+      if (sent > 0) told.add(entry.feed.options.subscriber);
+      bytes += sent;
     }
+    return told;
   }
 
   /** Sends one frame, if there is anything to tell and it may be told; how many bytes it had. */
@@ -309,6 +339,11 @@ export class Feeds {
     if (!this.#entries.has(feed)) return 0;
     if (this.#parts.isPoisoned()) {
       this.#end(entry, 'STORAGE_FAILED');
+      return 0;
+    }
+    if (entry.isParked && canTake(entry)) this.#unpark(entry, feed as PrefixFeed);
+    if (entry.isParked) {
+      if (feed.credit > 0) this.#waitForRoom(entry);
       return 0;
     }
     let bytes = 0;
@@ -325,7 +360,9 @@ export class Feeds {
       subscriber.answer(Opcode.TAIL, Flag.MORE, number, requestId, frame);
     }
     this.#count(entry);
-    entry.bytes = bytes;
+    // the rest of much is little, and is told with it
+    if (bytes > 0) entry.bytes = Math.max(bytes, entry.bytes / 2);
+    if (!canTake(entry)) this.#stall(entry);
     if (bytes >= BYTES_OF_A_TURN && feed.hasNews) this.#makeDue(entry);
     if (!(feed instanceof PrefixFeed) || feed.cursor === undefined) return bytes;
     if (feed.pending >= Math.min(STEP_BELOW, feed.stepNames)) return bytes;
@@ -334,8 +371,13 @@ export class Feeds {
       return bytes;
     }
     source.wantsStep(feed);
-    this.#schedule();
+    this.#much.schedule();
     return bytes;
+  }
+
+  #stall(entry: Entry): void {
+    this.#stalled.add(entry);
+    this.#stalledTimer ??= this.#lookForStalled();
   }
 
   #waitForRoom(entry: Entry): void {
@@ -389,6 +431,7 @@ export class Feeds {
     this.#due.delete(entry);
     this.#dueLater.delete(entry);
     this.#clogged.delete(entry);
+    this.#stalled.delete(entry);
     this.#pulsesOf(feed).leave(interval, entry);
     this.#names -= entry.names;
     this.#pending -= entry.pending;
@@ -401,14 +444,14 @@ export class Feeds {
   #eachWatched(act: (source: PartitionFeeds) => void): void {
     for (const source of this.#watched) {
       act(source);
-      if (source.isGiving) this.#schedule();
+      if (source.isGiving) this.#much.schedule();
     }
   }
 
   #tellPosition(source: PartitionFeeds, entries: readonly Entry[]): void {
     for (const entry of entries) {
       const { feed } = entry;
-      if (!feed.isUpToDate || feed.position >= source.positionOf(feed)) continue;
+      if (entry.isParked || !feed.isUpToDate || feed.position >= source.positionOf(feed)) continue;
       feed.owes = true;
       this.#open([entry]);
     }
@@ -429,14 +472,4 @@ export class Feeds {
       this.#beat = this.#watched.size === 0 ? undefined : this.#scheduleBeat();
     });
   }
-}
-
-function bySource(entries: Iterable<Entry>): Map<PartitionFeeds, Entry[]> {
-  const groups = new Map<PartitionFeeds, Entry[]>();
-  for (const entry of entries) {
-    const group = groups.get(entry.source);
-    if (group) group.push(entry);
-    else groups.set(entry.source, [entry]);
-  }
-  return groups;
 }

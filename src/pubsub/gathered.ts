@@ -1,3 +1,4 @@
+import type { PrefixFeed } from './prefix-feed.js';
 import { type Change, wrapped } from './subscriber.js';
 
 /** What happened to a counter within an interval. */
@@ -9,15 +10,18 @@ export interface Gathering {
 }
 
 /** Counters whose changes are gathered before they are given out early. */
-const MOST_GATHERED = 16_384;
+export const MOST_GATHERED = 16_384;
 
 /**
  * The changes of an interval, folded together by name: once for all feeds that have the same one, however many they are. At its end they are given out, some
  * at a time, while the next interval's are gathered.
  */
 export class Gathered {
-  /** How many feeds there are. */
+  /** How many feeds there are, and those that are to be among them from the next interval on. */
   feeds = 0;
+  readonly joining = new Set<PrefixFeed>();
+  /** The number of the interval that is being gathered: what is given out is of the one before. */
+  interval = 0;
   /** Up to where everything has been given out. */
   position = 0;
   #changes = new Map<string, Gathering>();
@@ -54,6 +58,7 @@ export class Gathered {
     this.#outgoing = [...this.#changes.values()];
     this.#outgoingPosition = position;
     this.#changes = new Map();
+    this.interval++;
   }
 
   /** So many changes to give out; then, or where there are none, everything has been given out. */

@@ -1,7 +1,7 @@
 import type { Partition } from '../partition/partition.js';
 import { DEFAULT_LIMITS } from '../protocol/opcode.js';
-import { type Feed, FRAME_BYTES } from './feed.js';
-import { Gathered } from './gathered.js';
+import type { Feed } from './feed.js';
+import { Gatherings } from './gatherings.js';
 import type { Then, Wanted } from './hindsight.js';
 import { listBelow, locate } from './lookup.js';
 import { NameFeed } from './name-feed.js';
@@ -11,12 +11,6 @@ import { Recent } from './recent.js';
 import type { Change, Found } from './subscriber.js';
 import { type CopiedTopics, Topics } from './topics.js';
 
-/** Different intervals for which changes are gathered. Feeds of others fold them each for itself. */
-const MOST_INTERVALS = 64;
-/** What is given out in one turn, each change to each feed: the requests of writers come between. */
-const GIVEN_IN_A_TURN = 16_384;
-/** Names that one step of a snapshot tells: about a frame of them. How many slots it looks at is the kernel's matter. */
-const MOST_STEP_NAMES = 1_024;
 /** Counters below prefixes that are touched before they are copied, whoever waits for that. */
 const MOST_DIRTY = 16_384;
 
@@ -71,13 +65,16 @@ export class PartitionFeeds {
   readonly #prefixes = new Prefixes();
   #topics: Topics;
   readonly #feeds = new Set<Feed>();
-  /** Feeds whose snapshots are not at their ends, in the order of their turns. */
+  /** Feeds whose snapshots are not at their ends, and of which another step may be made now. */
   readonly #scanning = new Set<PrefixFeed>();
+  /** Those that were begun, in their order. */
+  readonly #begun = new Set<PrefixFeed>();
+  #steps = 0;
   /** Feeds that wait for what was, and what ends the wait. */
   readonly #looking = new Map<Feed, () => void>();
-  readonly #gathered = new Map<number, Gathered>();
-  /** Feeds that have been given something, and are told of it when they have all of it. */
-  readonly #given = new Set<PrefixFeed>();
+  /** Feeds whose readers take nothing, and the position from which each goes on when they do: as one that comes back there, or in the midst of what it is told. */
+  readonly #parked = new Map<PrefixFeed, { readonly position: number; readonly comesBack: boolean }>();
+  readonly #gatherings: Gatherings;
   /** Feeds of names that are told of each group, by topic. */
   readonly #eager = new Map<number, Set<NameFeed>>();
   /** How many feeds are told of each group. */
@@ -93,6 +90,11 @@ export class PartitionFeeds {
   constructor(parts: PartitionFeedsParts) {
     this.#parts = parts;
     this.#topics = new Topics(0);
+    this.#gatherings = new Gatherings({
+      prefixes: this.#prefixes,
+      published: () => this.#published,
+      onNews: (feed) => parts.onNews(feed, true),
+    });
   }
 
   /** Whether anything is followed, or was a while ago. */
@@ -107,9 +109,7 @@ export class PartitionFeeds {
 
   /** Up to where a feed has been given all that it is to tell. */
   positionOf(feed: Feed): number {
-    const isGathered = feed instanceof PrefixFeed && feed.isGathered;
-    const gathered = isGathered ? this.#gathered.get(feed.options.interval) : undefined;
-    return gathered && !(gathered.isEmpty && !gathered.isGiving) ? gathered.position : this.#published;
+    return this.#gatherings.positionOf(feed);
   }
 
   /** Whether a prefix would be one too many. */
@@ -161,28 +161,81 @@ export class PartitionFeeds {
   /** The same of a prefix. */
   addPrefix(feed: PrefixFeed, from: number | undefined): void {
     this.#add(feed);
-    const { prefix } = feed;
-    const floor = this.#recent?.floor ?? 0;
-    const isKnown = from !== undefined && from <= this.#published;
-    const isPast = isKnown && from >= floor && this.#prefixes.covers(prefix, from);
-    const isPresent = isKnown && from === this.#parts.partition.sequence;
+    // Changes of a prefix that is new here are known from the present on
     this.#prefixes.add(feed, this.#parts.partition.sequence);
-    if (!isPast && !isPresent) {
-      const followed = { kind: 'prefix', prefix } as const;
-      const begin = (then?: Then) => {
-        if (then?.kind === 'prefix') feed.resumeFrom(then);
-        this.#scanning.add(feed);
-        this.#parts.onNews(feed, true);
-      };
-      if (isKnown) this.#look(feed, { position: from, followed }, begin);
-      else this.#scanning.add(feed);
+    if (from !== undefined && from <= this.#published) this.#comeBack(feed, from);
+    else this.#scanning.add(feed);
+  }
+
+  /** Its reader is at a position, and has nothing waiting. */
+  #comeBack(feed: PrefixFeed, from: number): void {
+    const { prefix } = feed;
+    if (this.#knows(prefix, from)) {
+      feed.resume(from);
+      this.#catchUp(feed, from);
       return;
     }
-    feed.resume();
+    this.#look(feed, { position: from, followed: { kind: 'prefix', prefix } }, (then) => {
+      if (then?.kind === 'prefix') feed.resumeFrom(from, then);
+      this.#scanning.add(feed);
+      this.#parts.onNews(feed, true);
+    });
+  }
+
+  /** Whether all changes below a prefix behind a position are in memory. */
+  #knows(prefix: string, position: number): boolean {
+    return position >= (this.#recent?.floor ?? 0) && this.#prefixes.covers(prefix, position);
+  }
+
+  /** Gives a feed what has been published behind a position, and from now on what is. */
+  #catchUp(feed: PrefixFeed, from: number): void {
     for (const { changes } of this.#recent?.since(from) ?? []) {
-      for (const change of changes) if (change.name.startsWith(prefix)) feed.take(change);
+      for (const change of changes) {
+        if (change.slot < feed.told && change.name.startsWith(feed.prefix)) feed.take(change);
+      }
     }
-    this.#beginGathering(feed);
+    if (feed.isComplete) this.#gatherings.begin(feed);
+    this.#parts.onNews(feed, true);
+  }
+
+  /** Nothing is given to a feed or kept for it any more, as its reader takes nothing; whether that can be now. */
+  park(feed: PrefixFeed): boolean {
+    const { wholeAt } = feed;
+    const isStepping = this.#copies.some(({ step }) => step?.feed === feed);
+    if (this.#looking.has(feed) || isStepping || (wholeAt === undefined && this.holds(feed))) return false;
+    const comesBack = wholeAt !== undefined;
+    this.#parked.set(feed, { position: wholeAt ?? this.positionOf(feed), comesBack });
+    this.#scanning.delete(feed);
+    this.#begun.delete(feed);
+    this.#gatherings.end(feed);
+    this.#prefixes.park(feed, true);
+    if (comesBack) feed.restart();
+    return true;
+  }
+
+  /** Its reader takes again what it is told; whether it goes on, rather than to begin anew. */
+  unpark(feed: PrefixFeed): boolean {
+    const parked = this.#parked.get(feed);
+    if (!parked) return true;
+    this.#parked.delete(feed);
+    this.#prefixes.park(feed, false);
+    const { position, comesBack } = parked;
+    const goesOn = comesBack || this.#knows(feed.prefix, position);
+    if (comesBack) this.#comeBack(feed, position);
+    else if (goesOn) this.#catchUp(feed, position);
+    else this.#scanAnew(feed);
+    return goesOn;
+  }
+
+  /** A parked feed that is to begin anew as memory does not reach so far any more: what waits for it is of no use. */
+  dropLost(feed: PrefixFeed): void {
+    const parked = this.#parked.get(feed);
+    if (parked && !parked.comesBack && !this.#knows(feed.prefix, parked.position)) feed.restart();
+  }
+
+  #scanAnew(feed: PrefixFeed): void {
+    feed.restart();
+    this.#scanning.add(feed);
     this.#parts.onNews(feed, true);
   }
 
@@ -193,7 +246,9 @@ export class PartitionFeeds {
     if (feed.options.interval === 0) this.#eachGroup--;
     if (feed instanceof PrefixFeed) {
       this.#scanning.delete(feed);
-      this.#endGathering(feed);
+      this.#begun.delete(feed);
+      this.#parked.delete(feed);
+      this.#gatherings.end(feed);
       this.#prefixes.remove(feed, now);
     } else if (feed instanceof NameFeed) {
       for (const topic of feed.own) {
@@ -212,8 +267,7 @@ export class PartitionFeeds {
     if (this.#topics.size + this.#prefixes.size > 0 || !this.#recent) return;
     this.#parts.partition.watch(false);
     this.#recent = undefined;
-    this.#gathered.clear();
-    this.#given.clear();
+    this.#gatherings.clear();
     this.#dirtySince = undefined;
   }
 
@@ -256,9 +310,10 @@ export class PartitionFeeds {
 
   /** Makes one step of one snapshot. */
   step(): void {
-    const [feed] = this.#scanning;
+    const feed = this.#nextToStep();
     if (!feed) return;
     this.#scanning.delete(feed);
+    this.#begun.add(feed);
     if (feed.cursor === undefined) return;
     if (feed.readThen()) {
       this.#scanning.add(feed);
@@ -267,43 +322,48 @@ export class PartitionFeeds {
     // the dirty are told as of before the step, which shows them as they are now
     this.#copy(undefined);
     const { found, cursor } = listBelow(this.#parts.partition, feed.prefix, feed.cursor, feed.stepNames);
-    if (found.length > 0) feed.stepNames = namesOfStep(found);
+    feed.stepped(found);
     feed.cursor = cursor === 0 ? undefined : cursor;
     this.#copy({ feed, found, told: cursor === 0 ? ALL_SLOTS : cursor });
     this.publish();
   }
 
+  /**
+   * Snapshots are brought to their ends one after the other, since each change of what one has told is to be folded into what waits for it. So that a large one does not
+   * keep all others waiting, one step of four is of whichever has waited the longest for its turn.
+   */
+  #nextToStep(): PrefixFeed | undefined {
+    const [next] = this.#scanning;
+    if (this.#steps++ % 4 === 0) return next;
+    for (const feed of this.#begun) if (this.#scanning.has(feed)) return feed;
+    return next;
+  }
+
   /** The next step of a snapshot is wanted, as its reader has taken the last one. */
   wantsStep(feed: PrefixFeed): void {
-    if (feed.cursor === undefined || !this.#feeds.has(feed) || this.#looking.has(feed)) return;
+    if (feed.cursor === undefined || !this.#feeds.has(feed) || this.#looking.has(feed) || this.#parked.has(feed))
+      return;
     this.#scanning.add(feed);
   }
 
-  /** The interval is over: what was gathered is to be given to those who have it, by `give`. Where the last one's still is, it is gathered on. */
+  /** The interval is over: what was gathered is to be given to those who have it, by `give`. */
   distribute(interval: number): void {
-    const gathered = this.#gathered.get(interval);
-    if (gathered && !gathered.isGiving) this.#beginGiving(interval, gathered);
+    this.#gatherings.distribute(interval);
   }
 
   /** Goes on with what is being given out, a bounded part of it. */
   give(): void {
-    for (const [interval, gathered] of this.#gathered) {
-      if (gathered.isGiving) this.#give(interval, gathered, Math.ceil(GIVEN_IN_A_TURN / gathered.feeds));
-    }
+    this.#gatherings.give();
   }
 
   /** Whether something is being given out. */
   get isGiving(): boolean {
-    for (const gathered of this.#gathered.values()) if (gathered.isGiving) return true;
-    return false;
+    return this.#gatherings.isGiving;
   }
 
   /** Whether a feed has been given some of what belongs together: there is news for it when it has all. */
   holds(feed: Feed): boolean {
-    if (!(feed instanceof PrefixFeed && feed.isGathered)) return false;
-    if (!this.#gathered.get(feed.options.interval)?.isGiving) return false;
-    this.#given.add(feed);
-    return true;
+    return this.#gatherings.holds(feed);
   }
 
   /** Publishes what is flushed. */
@@ -323,7 +383,10 @@ export class PartitionFeeds {
     if (changes.length > 0) this.#publishChanges(position, changes);
     if (step && this.#feeds.has(step.feed)) {
       step.feed.takeFound(step.found, step.told);
-      if (step.feed.isComplete) this.#beginGathering(step.feed);
+      if (step.feed.isComplete) {
+        this.#begun.delete(step.feed);
+        this.#gatherings.begin(step.feed);
+      }
       this.#parts.onNews(step.feed, true);
     }
     for (const each of waits.values()) each();
@@ -350,62 +413,10 @@ export class PartitionFeeds {
         feed.take(change);
         told.add(feed);
       };
-      this.#prefixes.visit(change.name, tell, (interval) => this.#gathered.get(interval)?.add(change));
+      this.#prefixes.visit(change.name, tell, (interval) => this.#gatherings.add(interval, change));
     }
     for (const feed of told) this.#parts.onNews(feed, false);
-    for (const [interval, gathered] of this.#gathered) {
-      if (!gathered.isFull) continue;
-      this.#giveAll(interval, gathered);
-      this.#beginGiving(interval, gathered);
-    }
-  }
-
-  #beginGiving(interval: number, gathered: Gathered): void {
-    gathered.beginGiving(this.#published);
-    if (!gathered.isGiving) this.#give(interval, gathered, 0);
-  }
-
-  #giveAll(interval: number, gathered: Gathered): void {
-    this.#give(interval, gathered, Number.POSITIVE_INFINITY);
-  }
-
-  #give(interval: number, gathered: Gathered, count: number): void {
-    for (const change of gathered.give(count)) {
-      this.#prefixes.visitGathered(change.name, interval, (feed) => {
-        feed.take(change);
-        this.#given.add(feed);
-      });
-    }
-    if (gathered.isGiving) return;
-    for (const feed of this.#given) {
-      if (feed.options.interval !== interval) continue;
-      this.#given.delete(feed);
-      this.#parts.onNews(feed, true);
-    }
-  }
-
-  /** The feed has been told all there was: what changes from now on may be gathered for it together with others. */
-  #beginGathering(feed: PrefixFeed): void {
-    const { interval } = feed.options;
-    if (interval === 0 || (!this.#gathered.has(interval) && this.#gathered.size >= MOST_INTERVALS)) return;
-    const gathered = this.#gathered.get(interval) ?? new Gathered();
-    this.#gathered.set(interval, gathered);
-    // what was gathered so far is none of its business
-    this.#giveAll(interval, gathered);
-    this.#beginGiving(interval, gathered);
-    this.#giveAll(interval, gathered);
-    this.#prefixes.gather(feed, true);
-    feed.isGathered = true;
-    gathered.feeds++;
-  }
-
-  #endGathering(feed: PrefixFeed): void {
-    if (!feed.isGathered) return;
-    feed.isGathered = false;
-    this.#given.delete(feed);
-    this.#prefixes.gather(feed, false);
-    const gathered = this.#gathered.get(feed.options.interval) as Gathered;
-    if (--gathered.feeds === 0) this.#gathered.delete(feed.options.interval);
+    this.#gatherings.distributeFull();
   }
 
   /** Copies the values of what is dirty, which so are as of the present position. */
@@ -476,8 +487,8 @@ export class PartitionFeeds {
     for (const waits of then) this.#copy(undefined, waits);
     for (const feed of this.#feeds) {
       if (feed instanceof PrefixFeed) {
-        this.#endGathering(feed);
-        this.#scanning.add(feed);
+        this.#gatherings.end(feed);
+        if (!this.#parked.has(feed)) this.#scanning.add(feed);
       }
       feed.restart();
       if (feed instanceof NameFeed)
@@ -485,10 +496,4 @@ export class PartitionFeeds {
     }
     this.publish();
   }
-}
-
-/** How many names as long as these are to be told in a step. */
-function namesOfStep(found: readonly Found[]): number {
-  const bytes = found.reduce((sum, { name }) => sum + name.length, 0);
-  return Math.max(1, Math.min(MOST_STEP_NAMES, Math.floor((FRAME_BYTES * found.length) / bytes)));
 }

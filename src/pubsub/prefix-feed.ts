@@ -5,11 +5,11 @@ import { type Change, type Found, wrapped } from './subscriber.js';
 import { ThenBelow } from './then-below.js';
 import { Waiting } from './waiting.js';
 
-/** Counters that may wait for a reader that takes nothing, and for one that does: a group of the log may bring very many at a time. */
-const MOST_PENDING = 16_384;
-const MOST_AT_ALL = 131_072;
-/** Names of the first step of a snapshot. */
+/** Counters that may wait for a reader: a group of the log may bring very many at a time. */
+const MOST_PENDING = 131_072;
+/** Names of the first step of a snapshot, and at most of any: about a frame of them. How many slots it looks at is the kernel's matter. */
 const FIRST_STEP_NAMES = 64;
+const MOST_STEP_NAMES = 1_024;
 /** Behind the last slot: all of what is followed has been told. */
 export const ALL_SLOTS = Number.POSITIVE_INFINITY;
 
@@ -28,6 +28,8 @@ export class PrefixFeed extends Feed {
   stepNames = FIRST_STEP_NAMES;
   /** Whether its changes are gathered with those of others that have the same interval. */
   isGathered = false;
+  /** The interval from which on they are. */
+  gatheredFrom = 0;
   #isOpen = false;
   readonly #pending = new Waiting();
   /** What its reader knows of what the snapshot has not come to, where it goes on from a position that is long past. */
@@ -47,9 +49,9 @@ export class PrefixFeed extends Feed {
     return this.#pending.size + (this.#then?.size ?? 0);
   }
 
-  /** Whether more waits than is kept for it. `isStuck`: it has taken nothing for a while. */
-  isFull(isStuck: boolean): boolean {
-    return this.#pending.size > (isStuck ? MOST_PENDING : MOST_AT_ALL);
+  /** Whether more waits than is kept for it. */
+  get isFull(): boolean {
+    return this.#pending.size > MOST_PENDING;
   }
 
   override get isComplete(): boolean {
@@ -72,16 +74,18 @@ export class PrefixFeed extends Feed {
     return this.#pending.size;
   }
 
-  /** Goes on where it was, instead of with a snapshot. */
-  resume(): void {
+  /** Goes on where it was, at a position, instead of with a snapshot. */
+  resume(position: number): void {
     this.told = ALL_SLOTS;
     this.cursor = undefined;
     this.begins = false;
+    this.wholeAt = position;
   }
 
-  /** Goes on where its counters were that: its snapshot tells only what is not as it was then. */
-  resumeFrom(then: Extract<Then, { kind: 'prefix' }>): void {
+  /** Goes on at a position, where its counters were that: its snapshot tells only what is not as it was then. */
+  resumeFrom(position: number, then: Extract<Then, { kind: 'prefix' }>): void {
     this.begins = false;
+    this.wholeAt = position;
     this.#then = new ThenBelow(then);
   }
 
@@ -97,6 +101,7 @@ export class PrefixFeed extends Feed {
     this.cursor = 0;
     this.owes = true;
     this.begins = true;
+    this.wholeAt = undefined;
     this.#pending.clear();
   }
 
@@ -107,6 +112,13 @@ export class PrefixFeed extends Feed {
     // its reader knows it as it was then, in another slot than it is in now
     else if (!change.exists || change.value !== before)
       this.#pending.fold({ ...change, delta: wrapped(change.value - before) });
+  }
+
+  /** A step found these: the next one is to be of as many names as fill a frame. */
+  stepped(found: readonly Found[]): void {
+    if (found.length === 0) return;
+    const bytes = found.reduce((sum, { name }) => sum + name.length, 0);
+    this.stepNames = Math.max(1, Math.min(MOST_STEP_NAMES, Math.floor((FRAME_BYTES * found.length) / bytes)));
   }
 
   /** Takes what a snapshot found; slots below `told` have been looked at. */

@@ -15,6 +15,8 @@ interface Followed {
   /** Those that are told of each change by itself, and by their intervals those for whom changes are gathered. */
   readonly feeds: Set<PrefixFeed>;
   readonly gathered: Map<number, Set<PrefixFeed>>;
+  /** Those that are told of nothing for now. */
+  readonly parked: Set<PrefixFeed>;
   /** When the last of them went, in monotonic milliseconds; it is kept for a while, for who comes back. */
   idleSince: number | undefined;
 }
@@ -52,7 +54,13 @@ export class Prefixes {
   add(feed: PrefixFeed, position: number): void {
     const { prefix } = feed;
     const known = this.#prefixes.get(prefix);
-    const followed = known ?? { since: position, feeds: new Set(), gathered: new Map(), idleSince: undefined };
+    const followed = known ?? {
+      since: position,
+      feeds: new Set(),
+      gathered: new Map(),
+      parked: new Set(),
+      idleSince: undefined,
+    };
     this.#prefixes.set(prefix, followed);
     followed.feeds.add(feed);
     followed.idleSince = undefined;
@@ -71,11 +79,20 @@ export class Prefixes {
     }
   }
 
+  /** From now on a feed that is not gathered is told of nothing, or again of each change; what it follows is known meanwhile. */
+  park(feed: PrefixFeed, isParked: boolean): void {
+    const { feeds, parked } = this.#prefixes.get(feed.prefix) as Followed;
+    const [from, to] = isParked ? [feeds, parked] : [parked, feeds];
+    from.delete(feed);
+    to.add(feed);
+  }
+
   remove(feed: PrefixFeed, now: number): void {
     const followed = this.#prefixes.get(feed.prefix) as Followed;
     followed.feeds.delete(feed);
+    followed.parked.delete(feed);
     leave(followed.gathered, feed.options.interval, feed);
-    if (followed.feeds.size + followed.gathered.size === 0) followed.idleSince = now;
+    if (followed.feeds.size + followed.gathered.size + followed.parked.size === 0) followed.idleSince = now;
   }
 
   /** Forgets what nobody has followed since a time. */

@@ -20,7 +20,7 @@ export class Share {
   }
 
   /** Milliseconds until they may be served again. */
-  get wait(): number {
-    return Math.max(0, -this.#saved / SHARE);
+  waitAt(now: number): number {
+    return Math.max(0, -this.#saved / SHARE - (now - this.#at));
   }
 }

@@ -8,6 +8,8 @@ export interface Subscriber {
   readonly isClogged: boolean;
   answer(opcode: number, flags: number, partition: number, requestId: number, body: Uint8Array): void;
   refuse(requestId: number, partition: number, error: TallystickError | ErrorCode): void;
+  /** Sends at once what it was answered in this turn. */
+  flush(): void;
 }
 
 /** What became of a counter that is followed. */

@@ -54,7 +54,24 @@ describe('A feed', () => {
     bench.hear({ begins: true, whole: true, position: 9 });
     bench.hear({ position: 12 });
     bench.feed.onLost();
-    expect(bench.send()).toMatchObject({ after: { epoch: 7, sequence: 9 }, credit: 13 });
+    for (let i = 0; i < 3; i++) bench.feed.read();
+    expect(bench.send()).toMatchObject({ after: { epoch: 7, sequence: 9 }, credit: 16 });
+  });
+
+  it('asks for more after a loss, or where it was too slow, when all that it has is read', () => {
+    const bench = new Bench();
+    bench.send();
+    for (let i = 0; i < 3; i++) bench.hear({ begins: i === 0, whole: true, position: i });
+    bench.feed.onLost();
+    expect(bench.feed.isWanted).toBe(false);
+    bench.feed.read();
+    bench.feed.read();
+    expect([bench.feed.isWanted, bench.submitted.length]).toEqual([false, 1]);
+    bench.feed.read();
+    expect([bench.feed.isWanted, bench.submitted.length]).toEqual([true, 2]);
+    expect(bench.send()).toMatchObject({ after: { epoch: 7, sequence: 2 }, credit: 16 });
+    // whoever has it in a queue twice sends it once
+    expect(bench.feed.isWanted).toBe(false);
   });
 
   it('does not count again what was told of a group of which the rest was lost', () => {
@@ -72,18 +89,23 @@ describe('A feed', () => {
     expect(bench.deltas).toEqual([1n, 3n, 0n, 1n, 2n]);
   });
 
-  it('grants more as frames are read, and never has more than 16 that were not', () => {
+  it('says how many frames were read in all, each time that half a window was, and of each connection anew', () => {
     const bench = new Bench();
     bench.send(3);
     for (let i = 0; i < 16; i++) bench.hear({});
     for (let i = 0; i < 7; i++) bench.feed.read();
     expect(bench.submitted).toHaveLength(1);
     bench.feed.read();
-    expect(bench.send(4, bench.submitted[1] as Submission)).toEqual({ kind: 'more', feed: 3, credit: 8 });
+    expect(bench.send(4, bench.submitted[1] as Submission)).toEqual({ kind: 'more', feed: 3, taken: 8 });
     expect(bench.submitted[1]?.isWanted).toBe(true);
+    for (let i = 0; i < 8; i++) bench.feed.read();
+    expect(bench.send(5, bench.submitted[2] as Submission)).toEqual({ kind: 'more', feed: 3, taken: 16 });
     bench.feed.onLost();
     expect(bench.submitted[1]?.isWanted).toBe(false);
-    expect(bench.send(5)).toMatchObject({ credit: 8 });
+    bench.send(6);
+    for (let i = 0; i < 8; i++) bench.hear({});
+    for (let i = 0; i < 8; i++) bench.feed.read();
+    expect(bench.send(7, bench.submitted[3] as Submission)).toEqual({ kind: 'more', feed: 6, taken: 8 });
   });
 
   it('has no more frames that were not read than it may, be that one', () => {
@@ -91,7 +113,7 @@ describe('A feed', () => {
     expect(bench.send(3)).toMatchObject({ credit: 1 });
     bench.hear({});
     bench.feed.read();
-    expect(bench.send(4, bench.submitted[1] as Submission)).toEqual({ kind: 'more', feed: 3, credit: 1 });
+    expect(bench.send(4, bench.submitted[1] as Submission)).toEqual({ kind: 'more', feed: 3, taken: 1 });
   });
 
   it('says that it ends, over the connection that has it, and hears nothing more', () => {

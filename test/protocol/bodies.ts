@@ -73,7 +73,7 @@ const following = {
 const feed = fc.nat(0xffffffff);
 const tailRequest: fc.Arbitrary<tail.TailRequest> = fc.oneof(
   fc.record({ kind: fc.constant('end' as const), feed }),
-  fc.record({ kind: fc.constant('more' as const), feed, credit: following.credit }),
+  fc.record({ kind: fc.constant('more' as const), feed, taken: count }),
   fc.record(
     {
       kind: fc.constant('names' as const),

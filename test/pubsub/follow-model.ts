@@ -16,6 +16,8 @@ const PARTITIONS = [0, 1] as const;
 const HOT = 6;
 const BULK = 6_000;
 const STEPS = 120;
+/** After it nothing is kept any more for who took nothing meanwhile. */
+const LITTLE_IDLE = 1_300;
 /** After it is forgotten what nobody followed meanwhile. */
 const LONG_IDLE = 67_500;
 
@@ -110,7 +112,7 @@ class Run {
     else if (chance < 84) this.#sdk.pause();
     else if (chance < 86) this.#sdk.drop();
     else if (chance < 88) await this.#crash();
-    else if (chance < 92) await this.#world.idle(random.below(200));
+    else if (chance < 92) await this.#world.idle(random.pick([random.below(200), LITTLE_IDLE]));
     else if (chance < 93) await this.#world.idle(LONG_IDLE, 2_500);
     else await this.#world.pass(random.below(12));
   }

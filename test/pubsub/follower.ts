@@ -1,8 +1,9 @@
 import { codeOfStatus } from '../../src/errors.js';
-import { Flag, Opcode } from '../../src/protocol/opcode.js';
+import { decodeStatsAnswer, encodeStatsRequest } from '../../src/protocol/control.js';
+import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { decodeError } from '../../src/protocol/response.js';
 import { decodeTailAnswer, encodeTail, type TailAnswer, type TailRequest } from '../../src/protocol/tail.js';
-import type { TestClient } from '../lane/lane-harness.js';
+import type { LaneHarness, TestClient } from '../lane/lane-harness.js';
 
 /** Sends a TAIL; the id of the request, under which a feed tells. */
 export function tail(client: TestClient, partition: number, request: TailRequest): number {
@@ -42,6 +43,11 @@ export function framesOfFeed(client: TestClient, id: number): TailAnswer[] {
     .map(({ body }) => decodeTailAnswer(body, FOLLOWED.get(client)?.get(id)));
 }
 
+/** Says that all that a feed has told was taken; the id of the request. */
+export function taken(client: TestClient, partition: number, feed: number): number {
+  return tail(client, partition, { kind: 'more', feed, taken: framesOfFeed(client, feed).length });
+}
+
 /** The code with which a feed ended; undefined while it goes on, or where it ended as was wanted. */
 export function codeOfEnd(client: TestClient, id: number): string | undefined {
   const last = client.answers.filter(({ requestId }) => requestId === id).at(-1);
@@ -59,3 +65,22 @@ export function inShort({ begins, whole, told }: TailAnswer): string {
 }
 
 export const told = (client: TestClient, id: number): string[] => framesOfFeed(client, id).map(inShort);
+
+export interface FeedStats {
+  readonly feeds: number;
+  readonly pending: number;
+  readonly frames: number;
+  readonly cutOff: number;
+}
+
+/** What a lane says of its feeds. */
+export async function statsOf(harness: LaneHarness, client: TestClient): Promise<FeedStats> {
+  const id = client.send(Opcode.STATS, 0, LANE, (writer) => encodeStatsRequest(writer, {}));
+  await harness.pass(0);
+  return decodeStatsAnswer(client.answerOf(id).body).feeds as unknown as FeedStats;
+}
+
+/** One of each. */
+export const increments = (names: readonly string[]) => ({
+  operations: names.map((name) => ({ key: { name }, delta: 1n })),
+});

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EPOCH, LaneHarness, namesOf, type TestClient } from '../lane/lane-harness.js';
 import { nothingFound } from '../lane/replaying.js';
-import { framesOfFeed, tail, tailNames, tailPrefix, told } from './follower.js';
+import { framesOfFeed, tail, tailNames, tailPrefix, taken, told } from './follower.js';
 
 /** Readers that come back late: what has changed since is found in the log, or they are told to begin anew. */
 
@@ -55,7 +55,7 @@ describe('A reader that comes back after a restart', () => {
     expect(told(client, same)).toEqual(['.']);
   });
 
-  it('gets nothing before that is found, whatever is granted meanwhile, and ends when it wants', async () => {
+  it('gets nothing before that is found, whatever is said meanwhile, and ends when it wants', async () => {
     const { harness, client, after } = await restarted();
     const find = harness.startReplayer;
     const found: (() => void)[] = [];
@@ -67,7 +67,7 @@ describe('A reader that comes back after a restart', () => {
     const prefix = tailPrefix(client, 0, '', { after });
     const gone = tailNames(client, 0, [A], { after });
     await harness.flush();
-    for (const feed of [names, prefix, gone]) tail(client, 0, { kind: 'more', feed, credit: 1 });
+    for (const feed of [names, prefix, gone]) taken(client, 0, feed);
     tail(client, 0, { kind: 'end', feed: gone });
     client.add(0, increments([A]));
     await harness.flush();
@@ -108,7 +108,7 @@ describe('A reader that comes back after a restart', () => {
       client.delete(0, { key: { name: names[2_999 - i] as string }, reason: 'r' });
       client.delete(0, { key: { name: names[i] as string }, reason: 'r' });
       client.add(0, increments([names[2_999 - i] as string, names[1_500 + i] as string]));
-      tail(client, 0, { kind: 'more', feed, credit: 4 });
+      taken(client, 0, feed);
       await harness.pass(1);
     }
     await harness.flush();

@@ -60,16 +60,15 @@ it('A client that takes nothing of what another lane tells is cut off at some by
   const harness = await MeshHarness.start();
   const [client, writer] = [await harness.indirect(0), await harness.direct(1)];
   const names = Array.from({ length: 100 }, (_, i) => `{${NAME[1]}}${'x'.repeat(900)}${i}`);
-  const feed = tailPrefix(client, 1, '');
+  // each may be a megabyte ahead
+  for (let i = 0; i < 12; i++) tailPrefix(client, 1, '');
   await harness.flush();
   client.transport.takesAll = false;
   for (let i = 0; i < 200 && !client.transport.isDestroyed; i++) {
-    tail(client, 1, { kind: 'more', feed, credit: 64 });
     writer.add(1, { operations: names.map((name) => ({ key: { name }, delta: 1n })) });
     await harness.flush();
     expect(client.transport.unsentBytes).toBeLessThan(8 * 1_048_576 + 300_000);
   }
-  // it asks for more and more, which nobody who reads nothing can do: its own requests are not read any more at a megabyte
   expect(client.transport.unsentBytes).toBeGreaterThan(1_048_576);
   client.transport.destroy();
   await harness.flush();

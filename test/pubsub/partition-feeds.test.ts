@@ -20,6 +20,7 @@ const NOBODY = {
   isClogged: false,
   answer: () => {},
   refuse: () => {},
+  flush: () => {},
 };
 
 class Bench {

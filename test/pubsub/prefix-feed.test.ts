@@ -9,7 +9,7 @@ import { ALL_SLOTS, PrefixFeed } from '../../src/pubsub/prefix-feed.js';
 
 const NAMES = ['a', 'b', 'c', 'd'];
 const SLOTS = 6;
-const NOBODY = { identity: 'test', isClogged: false, answer: () => {}, refuse: () => {} };
+const NOBODY = { identity: 'test', isClogged: false, answer: () => {}, refuse: () => {}, flush: () => {} };
 
 /** What a reader was told last: all that it knows. */
 type Known = ReadonlyMap<string, bigint>;
@@ -24,7 +24,7 @@ class Bench {
 
   constructor(then: Known) {
     this.folded = new Map(then);
-    this.feed.resumeFrom(encoded(then));
+    this.feed.resumeFrom(1, encoded(then));
     while (this.feed.readThen());
     this.feed.open();
   }

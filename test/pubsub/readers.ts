@@ -80,6 +80,9 @@ export class Reader {
   #isResuming = false;
   #wire: Wire | undefined;
   #feed = 0;
+  /** Frames of its feed that it took, and of which it said so. */
+  #taken = 0;
+  #said = 0;
   #position: number | undefined;
   readonly #world: World;
   readonly #random: Random;
@@ -90,7 +93,7 @@ export class Reader {
     this.wish = wish;
   }
 
-  /** Does what comes next: connects, asks, grants. */
+  /** Does what comes next: connects, asks, says what it took. */
   step(): void {
     const wire = this.#wire;
     if (!wire || wire.isClosed) {
@@ -99,7 +102,10 @@ export class Reader {
     } else if (wire.isOpen && this.#feed === 0) {
       this.#ask(wire);
     } else if (wire.isOpen && !this.isStalled) {
-      this.#tell(wire, { kind: 'more', feed: this.#feed, credit: this.#random.pick([1, 1, 8]) });
+      // some of what it took, or all
+      const taken = this.#taken - (this.#random.oneIn(4) ? this.#random.below(1 + this.#taken - this.#said) : 0);
+      this.#said = taken;
+      this.#tell(wire, { kind: 'more', feed: this.#feed, taken });
     }
   }
 
@@ -137,7 +143,9 @@ export class Reader {
 
   #ask(wire: Wire): void {
     const { interval, names, prefix, partition } = this.wish;
-    const credit = 1 + this.#random.below(2);
+    const credit = this.#random.pick([1, 2, 8]);
+    this.#taken = 0;
+    this.#said = 0;
     const after = this.#position === undefined ? {} : { after: { epoch: EPOCH, sequence: this.#position } };
     const following = { interval, credit, ...after };
     const request: TailRequest = names
@@ -162,6 +170,7 @@ export class Reader {
       return;
     }
     const answer = decodeTailAnswer(body, this.wish.names);
+    this.#taken++;
     this.heard.push({ answer, flushed: this.#world.flushed(this.wish.partition) });
     if (answer.begins && this.#isResuming) this.begunAnew++;
     this.#isResuming = false;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { EPOCH, LaneHarness, NAME, namesOf } from '../lane/lane-harness.js';
 import { FLUSH_MILLISECONDS } from '../log/lane-bench.js';
-import { codeOfEnd, framesOfFeed, tail, tailNames, told } from './follower.js';
+import { codeOfEnd, framesOfFeed, tail, tailNames, taken, told } from './follower.js';
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -240,7 +240,7 @@ describe('What time brings', () => {
     await harness.flush();
     harness.clock.stepWall(MINUTE);
     const begin = tailNames(client, 0, [NAME[0]]);
-    const more = tail(client, 0, { kind: 'more', feed, credit: 1 });
+    const more = taken(client, 0, feed);
     const end = tail(client, 0, { kind: 'end', feed });
     await harness.pass(FLUSH_MILLISECONDS);
     expect(client.refusal(begin)).toBe('STORAGE_FULL refused');

@@ -9,7 +9,7 @@ import { difference, Values } from '../../src/pubsub/values.js';
 import { module } from '../kernel/fixture.js';
 
 const signed = fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.bigInt({ min: -9n, max: 9n }));
-const subscriber = { identity: 1, isClogged: false, answer: () => {}, refuse: () => {} };
+const subscriber = { identity: 1, isClogged: false, answer: () => {}, refuse: () => {}, flush: () => {} };
 
 describe('Values', () => {
   it('are those of an array of bigints, and so are their differences', () => {
