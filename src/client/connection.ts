@@ -5,6 +5,7 @@ import { decodeHelloAnswer, encodeHelloRequest, type HelloAnswer, type HelloRequ
 import { encodeFrame, FrameReader, type FrameView } from '../protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, LANE, Opcode } from '../protocol/opcode.js';
 import { decodeError, errorOf } from '../protocol/response.js';
+import { Pending } from './pending.js';
 import type { Address, Channel, ChannelEvents, Transport } from './transport.js';
 
 /** A request on its way. One of the two is called last; of a feed, `answered` comes before for each answer that has MORE behind it. */
@@ -44,7 +45,7 @@ export class Connection implements ChannelEvents {
   readonly #channel: Channel;
   readonly #hello: HelloRequest;
   readonly #reader = new FrameReader();
-  readonly #pending = new Map<number, Exchange>();
+  readonly #pending = new Pending<Exchange>();
   /** Those of them that have been answered and have MORE to come: the server does not count them. */
   readonly #feeds = new Set<number>();
   #lastId = 0;
@@ -93,9 +94,7 @@ export class Connection implements ChannelEvents {
     this.#silenceTimer?.cancel();
     this.#reader.stop();
     this.#channel.close();
-    const exchanges = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const exchange of exchanges) exchange.lost();
+    for (const exchange of this.#pending.takeAll()) exchange.lost();
   }
 
   /** Ends it and tells the owner why. */

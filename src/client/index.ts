@@ -1,23 +1,10 @@
-/** The client library for Node. Chance, time and the network enter here. */
+/** The client library for Node. */
 
-import { systemClock } from '../clock.js';
 import type { Client } from './client.js';
 import { type ConnectOptions, connectIn } from './connect.js';
-import { tcpTransport } from './tcp.js';
-import type { Address, ChannelEvents } from './transport.js';
-import { wsTransport } from './ws.js';
+import { nodeEnvironment } from './environment.js';
 
 export * from './api.js';
-
-const environment = {
-  clock: systemClock,
-  random: Math.random,
-  randomBytes: (count: number) => crypto.getRandomValues(new Uint8Array(count)),
-  transport: {
-    open: (address: Address, events: ChannelEvents) =>
-      (address.scheme === 'ws' ? wsTransport : tcpTransport).open(address, events),
-  },
-};
 
 /**
  * Connects to a server by the address of any of its lanes: `tallystick://host:port` or `host:port`, over WebSocket
@@ -32,5 +19,5 @@ export function connect(
   urls: string | readonly string[],
   options: ConnectOptions = {},
 ): Promise<Client | Client<number>> {
-  return connectIn(environment, urls, options);
+  return connectIn(nodeEnvironment, urls, options);
 }

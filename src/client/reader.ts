@@ -169,7 +169,7 @@ export class Reader<V extends bigint | number> {
         calls: [],
         indexes: [],
       };
-      if (groups === this.#groups && groups.size === 0) clock.endOfTurn(() => this.#sendAll(this.#groups));
+      if (groups === this.#groups && groups.size === 0) clock.endOfTurn(() => this.#sendTurn());
       groups.set(key, group);
     }
     writeNameBytesKey(group.keys, this.#name.buffer, 0, length);
@@ -177,10 +177,15 @@ export class Reader<V extends bigint | number> {
     group.indexes.push(index);
   }
 
+  #sendTurn(): void {
+    const groups = this.#groups;
+    // Not `clear`: from an emptied Map the engine keeps a way to what is put in later (pending.ts)
+    this.#groups = new Map();
+    this.#sendAll(groups);
+  }
+
   #sendAll(groups: Map<number, Group<V>>): void {
-    const all = [...groups.values()];
-    groups.clear();
-    for (const group of all) this.#send(group);
+    for (const group of groups.values()) this.#send(group);
   }
 
   #send(group: Group<V>): void {
@@ -203,9 +208,10 @@ export class Reader<V extends bigint | number> {
     const { position, flushed, values } = decodeGetAnswer(body);
     const { partition, flags, calls, indexes } = group;
     if (values.length !== calls.length) throw new TallystickError('BAD_REQUEST', `${values.length} values.`);
-    const asOf = new Position(this.#session.epoch, new Map([[partition, position]]));
+    const asOf = new Position(this.#session.epoch, new Map<number, number>().set(partition, position));
     const durable = (flags & Flag.LATEST) === 0 || position <= flushed;
-    for (const [i, call] of calls.entries()) {
+    for (let i = 0; i < calls.length; i++) {
+      const call = calls[i] as ReadCall<V>;
       const index = indexes[i] as number;
       const read = values[i] as ReadValue;
       const name = call.names[index] as string;

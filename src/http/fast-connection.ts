@@ -37,6 +37,7 @@ export interface FastOptions {
 const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
 /** What is read at a time, by all connections of a listener into the same bytes. */
 const READ_BYTES = 65_536;
+const NO_BODY = Buffer.alloc(0);
 
 /** All connections of a listener that are not handed over. */
 export class FastConnections {
@@ -148,6 +149,9 @@ class FastConnection {
   #since: number;
   /** That waits for its body. */
   #head: Buffer | undefined;
+  /** Of the request that is being answered. */
+  #method = '';
+  #bodyBytes = 0;
 
   /** `accepted` stands for the connection in what its server counts, and has nothing else to do. */
   constructor(all: FastConnections, accepted: Socket) {
@@ -215,33 +219,36 @@ class FastConnection {
     const { method } = head;
     const end = head.bytes + head.bodyBytes;
     if (bytes.length < end) return false;
-    const body = bytes.subarray(head.bytes, end);
-    if (!isUtf8(body) || !this.#service.admission.hasRoom(body.length)) return false;
+    const body = head.bodyBytes === 0 ? NO_BODY : bytes.subarray(head.bytes, end);
+    if (head.bodyBytes > 0 && !(isUtf8(body) && this.#service.admission.hasRoom(body.length))) return false;
     const exchange = this.#service.begin(method, head.target, head.fields);
     if ('route' in exchange && exchange.route.open) return false;
     this.#state = 'answering';
+    this.#method = method;
     if (bytes.length > end) this.#putBack(bytes.subarray(end));
-    if ('status' in exchange) this.#send(exchange, method);
-    else this.#answer(exchange, body, method);
+    if ('status' in exchange) this.#send(exchange);
+    else this.#answer(exchange, body);
     return true;
   }
 
-  #answer(exchange: Exchange, body: Buffer, method: string): void {
-    const { admission } = this.#service;
-    const { length } = body;
-    admission.takeBytes(length);
-    this.#service.answer(exchange, exchange.route.body ? body.toString() : undefined, (reply) => {
-      this.#send(reply, method);
-      admission.giveBytes(length);
-    });
+  #answer(exchange: Exchange, body: Buffer): void {
+    this.#bodyBytes = body.length;
+    this.#service.admission.takeBytes(body.length);
+    this.#service.answer(exchange, exchange.route.body ? body.toString() : undefined, this.#reply);
   }
 
-  #send(reply: Reply, method: string): void {
+  readonly #reply = (reply: Reply): void => {
+    const bytes = this.#bodyBytes;
+    this.#send(reply);
+    this.#service.admission.giveBytes(bytes);
+  };
+
+  #send(reply: Reply): void {
     const socket = this.#socket;
     if (!socket.writable) return;
     const isLast = this.#service.isDraining;
     const bytes = Buffer.byteLength(reply.body);
-    const head = this.#all.headOf(reply, bytes, method, isLast);
+    const head = this.#all.headOf(reply, bytes, this.#method, isLast);
     const hasRoom = socket.write(head + reply.body, bytes === reply.body.length ? 'latin1' : 'utf8');
     if (isLast) socket.destroySoon();
     else if (hasRoom) this.#next();

@@ -1,8 +1,13 @@
 import type { Ack, BatchOperation, Client, OperationResult, Reading } from '../client/index.js';
 import type { Clock } from '../clock.js';
 import { asTallystickError, type TallystickError } from '../errors.js';
+import type { Ending } from './route.js';
 
-type Waiter<T> = { readonly resolve: (value: T) => void; readonly reject: (error: TallystickError) => void };
+/** Who asked for an item, and what is said to them of its outcome. It may throw what then is their error. */
+interface Waiter<O> {
+  readonly tell: (outcome: O) => unknown;
+  readonly ending: Ending;
+}
 
 /** What the requests of a turn ask alike, and who waits for it. */
 interface Group<I, O> {
@@ -31,12 +36,12 @@ export class Gatherer {
     this.#increments = { durable: this.#incrementing('durable'), applied: this.#incrementing('applied') };
   }
 
-  read(name: string, mode: 'durable' | 'latest'): Promise<Reading<bigint>> {
-    return this.#reads[mode].add(name);
+  read(name: string, mode: 'durable' | 'latest', tell: (found: Reading<bigint>) => unknown, ending: Ending): void {
+    this.#reads[mode].add(name, { tell, ending });
   }
 
-  increment(operation: BatchOperation, ack: Ack): Promise<bigint> {
-    return this.#increments[ack].add(operation);
+  increment(operation: BatchOperation, ack: Ack, tell: (value: bigint) => unknown, ending: Ending): void {
+    this.#increments[ack].add(operation, { tell, ending });
   }
 
   #reading(read: 'durable' | 'latest'): Gathering<string, Reading<bigint>> {
@@ -63,11 +68,9 @@ class Gathering<I, O> {
     this.#ask = ask;
   }
 
-  add(item: I): Promise<O> {
-    return new Promise((resolve, reject) => {
-      if (this.#group.items.push(item) === 1) this.#clock.endOfTurn(() => this.#send());
-      this.#group.waiters.push({ resolve, reject });
-    });
+  add(item: I, waiter: Waiter<O>): void {
+    if (this.#group.items.push(item) === 1) this.#clock.endOfTurn(() => this.#send());
+    this.#group.waiters.push(waiter);
   }
 
   #send(): void {
@@ -83,7 +86,7 @@ class Gathering<I, O> {
       },
       (error: unknown) => {
         if (items.length > 1 && asTallystickError(error).outcome === 'refused') this.#askForEach(items, waiters);
-        else for (const { reject } of waiters) reject(asTallystickError(error));
+        else for (const { ending } of waiters) ending.failed(error);
       },
     );
   }
@@ -94,7 +97,17 @@ class Gathering<I, O> {
   }
 }
 
-function settle<O>({ resolve, reject }: Waiter<O>, outcome: O | TallystickError): void {
-  if (outcome instanceof Error) reject(outcome);
-  else resolve(outcome);
+function settle<O>({ tell, ending }: Waiter<O>, outcome: O | TallystickError): void {
+  if (outcome instanceof Error) {
+    ending.failed(outcome);
+    return;
+  }
+  let told: unknown;
+  try {
+    told = tell(outcome);
+  } catch (error) {
+    ending.failed(error);
+    return;
+  }
+  ending.answered(told);
 }

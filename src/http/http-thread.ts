@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { connect } from '../client/index.js';
+import { connectIn } from '../client/connect.js';
+import { nodeEnvironment } from '../client/environment.js';
 import { systemClock } from '../clock.js';
 import { asTallystickError, TallystickError } from '../errors.js';
 import { Backend } from './backend.js';
@@ -21,6 +22,11 @@ const options = workerData as HttpOptions;
 
 /** For the lanes to answer a request. It must end within the time that a shutdown takes. */
 const DEADLINE_MILLISECONDS = 5_000;
+/** What its client is asked was gathered in a turn (gatherer.ts): it is not to wait for the end of another one. */
+const ENVIRONMENT = {
+  ...nodeEnvironment,
+  clock: { ...systemClock, endOfTurn: (callback: () => void) => process.nextTick(callback) },
+};
 
 function tell(message: FromHttp): void {
   parentPort?.postMessage(message);
@@ -34,7 +40,7 @@ function fail(error: unknown): void {
 async function run(): Promise<void> {
   const { url, host, port, hosts, metricsNames, connections, operationIdMilliseconds } = options;
   const backend = await Backend.open(
-    () => connect(url, { timeout: DEADLINE_MILLISECONDS, resend: false }),
+    () => connectIn(ENVIRONMENT, url, { timeout: DEADLINE_MILLISECONDS, resend: false }),
     systemClock,
   );
   const keys = new IdempotencyKeys(systemClock, operationIdMilliseconds);

@@ -30,6 +30,13 @@ export interface RouteCall<Q, B> {
 
 type UncheckedCall = RouteCall<string | undefined, unknown>;
 
+/** Where the answer to a request goes. One of the two is called, once. */
+export interface Ending {
+  /** With the text of the answer, or what is to be written as JSON. */
+  answered(result: unknown): void;
+  failed(error: unknown): void;
+}
+
 interface RouteHead {
   readonly method: 'GET' | 'POST' | 'DELETE';
   /** May end in `/{name}`. */
@@ -50,10 +57,10 @@ interface RouteHead {
   readonly codes: readonly ErrorCode[];
 }
 
-/** Answered by what `run` resolves to, or by what `open` gives for as long as the client stays. */
+/** Answered by how `run` ends, or by what `open` gives for as long as the client stays. Both throw for what is wrong with the request. */
 export type Route = RouteHead &
   (
-    | { readonly run: (call: UncheckedCall) => Promise<unknown>; readonly open?: never }
+    | { readonly run: (call: UncheckedCall, ending: Ending) => void; readonly open?: never }
     | { readonly open: (call: UncheckedCall) => Source; readonly run?: never }
   );
 
@@ -64,10 +71,17 @@ interface RowHead<Q extends z.ZodRawShape> extends Omit<RouteHead, 'query' | 'bo
 
 type QueryOf<Q extends z.ZodRawShape> = z.output<z.ZodObject<Q>>;
 
-interface RouteRow<Q extends z.ZodRawShape, B extends z.ZodType> extends RowHead<Q> {
+interface AnsweredRow<Q extends z.ZodRawShape, B extends z.ZodType> extends RowHead<Q> {
   readonly body?: B;
   readonly key?: Route['key'];
+}
+
+interface RouteRow<Q extends z.ZodRawShape, B extends z.ZodType> extends AnsweredRow<Q, B> {
   readonly handle: (call: RouteCall<QueryOf<Q>, z.output<B>>) => Promise<unknown>;
+}
+
+interface GatheredRow<Q extends z.ZodRawShape, B extends z.ZodType> extends AnsweredRow<Q, B> {
+  readonly gather: (call: RouteCall<QueryOf<Q>, z.output<B>>, ending: Ending) => void;
 }
 
 interface StreamRow<Q extends z.ZodRawShape> extends RowHead<Q> {
@@ -75,8 +89,18 @@ interface StreamRow<Q extends z.ZodRawShape> extends RowHead<Q> {
 }
 
 /** Makes a route of a row: what `run` is given is checked before `handle` sees it. */
-export function route<const Q extends z.ZodRawShape, B extends z.ZodType = z.ZodUndefined>(row: RouteRow<Q, B>): Route {
-  const { handle, body, codes = [], key = 'needless', ...rest } = row;
+export function route<const Q extends z.ZodRawShape, B extends z.ZodType = z.ZodUndefined>({
+  handle,
+  ...rest
+}: RouteRow<Q, B>): Route {
+  return gatheredRoute<Q, B>({ ...rest, gather: (call, ending) => endAs(handle(call), ending) });
+}
+
+/** The same of one that many ask at a time: `gather` ends its requests itself, without a promise for each. */
+export function gatheredRoute<const Q extends z.ZodRawShape, B extends z.ZodType = z.ZodUndefined>(
+  row: GatheredRow<Q, B>,
+): Route {
+  const { gather, body, codes = [], key = 'needless', ...rest } = row;
   const { query, read } = queryOf(row.query);
   return {
     ...rest,
@@ -84,12 +108,20 @@ export function route<const Q extends z.ZodRawShape, B extends z.ZodType = z.Zod
     codes,
     query,
     body,
-    run: (call) => {
+    run: (call, ending) => {
       const asked = read(call.query);
       const sent = body === undefined ? undefined : checked(body, call.body);
-      return handle({ ...call, query: asked, body: sent as z.output<B> });
+      gather({ ...call, query: asked, body: sent as z.output<B> }, ending);
     },
   };
+}
+
+/** Ends a request as the promise ends. */
+export function endAs(promise: Promise<unknown>, ending: Ending): void {
+  promise.then(
+    (result) => ending.answered(result),
+    (error: unknown) => ending.failed(error),
+  );
 }
 
 /** The same of one that answers for as long as its client stays. */

@@ -8,7 +8,7 @@ import type { IdempotencyKeys } from './idempotency.js';
 import { problem } from './problem.js';
 import { JSON_TYPE, type Reply } from './reply.js';
 import { checkAccept, checkContent, type Fields } from './request-head.js';
-import type { Route } from './route.js';
+import type { Ending, Route, RouteCall } from './route.js';
 import { type Found, MethodError, Router } from './router.js';
 import { type Sink, Stream } from './stream.js';
 import { Streams } from './streams.js';
@@ -43,11 +43,12 @@ export class Service {
   readonly admission: Admission;
   readonly figures: Figures;
   readonly streams: Streams;
-  readonly #clock: Clock;
   readonly #backend: Backend;
   readonly #keys: IdempotencyKeys;
   readonly #router: Router;
   readonly #hosts: AllowedHosts;
+  readonly #clock: Clock;
+  readonly #parts: AnsweringParts;
   #isDraining = false;
 
   constructor({
@@ -68,6 +69,7 @@ export class Service {
     this.admission = admission;
     this.figures = figures;
     this.streams = streams;
+    this.#parts = { clock, backend, figures, admission: this.admission };
   }
 
   get isDraining(): boolean {
@@ -108,30 +110,20 @@ export class Service {
   /** Calls back once. */
   answer(exchange: Exchange, text: string | undefined, reply: (reply: Reply) => void): void {
     const { route, key } = exchange;
-    const began = this.#clock.monotonicMilliseconds();
-    const finish = (found: Reply): void => {
-      this.figures.answered(route.id, found.status, found.code);
-      this.figures.took(route.load, this.#clock.monotonicMilliseconds() - began);
-      reply(found);
-    };
+    const answering = new Answering(this.#parts, route, reply);
     try {
       if (this.#isDraining) throw new TallystickError('SHUTTING_DOWN');
       this.admission.enter(route.load);
     } catch (error) {
-      finish(problemOf(error));
+      answering.refused(error);
       return;
     }
-    (key === undefined ? this.#run(exchange, text) : this.#runOnce(exchange, text, key)).then(
-      (result) => {
-        const body = typeof result === 'string' ? result : JSON.stringify(result);
-        finish({ status: 200, type: route.type ?? JSON_TYPE, body });
-        this.admission.leave();
-      },
-      (error: unknown) => {
-        finish(problemOf(this.#backend.failed(asTallystickError(error))));
-        this.admission.leave();
-      },
-    );
+    try {
+      if (key === undefined) this.#run(exchange, text, answering);
+      else this.#runOnce(exchange, text, key, answering);
+    } catch (error) {
+      answering.failed(error);
+    }
   }
 
   /**
@@ -173,35 +165,88 @@ export class Service {
     }
   }
 
-  /** What is wrong with the request rejects, as what fails later does. */
-  #run(exchange: Exchange, text: string | undefined): Promise<unknown> {
+  /** Throws for what is wrong with the request. */
+  #run(exchange: Exchange, text: string | undefined, ending: Ending): void {
     const { route } = exchange;
-    try {
-      const body = text === undefined ? undefined : parseJson(text);
-      if (!route.run) throw new TallystickError('INTERNAL', `${route.id} is a stream.`);
-      return route.run(this.#callOf(exchange, body, nothingToClaim));
-    } catch (error) {
-      return Promise.reject(asTallystickError(error));
-    }
+    const body = text === undefined ? undefined : parseJson(text);
+    if (!route.run) throw new TallystickError('INTERNAL', `${route.id} is a stream.`);
+    route.run(this.#callOf(exchange, body, nothingToClaim), ending);
   }
 
-  #callOf({ name, query, key, lastEventId }: Exchange, body: unknown, claim: (feeds: number) => void) {
+  #callOf(
+    { name, query, key, lastEventId }: Exchange,
+    body: unknown,
+    claim: (feeds: number) => void,
+  ): RouteCall<string | undefined, unknown> {
     const { client, gatherer } = this.#backend;
     const { figures, admission } = this;
     return { client, gatherer, figures, admission, name, query, body, key, lastEventId, claim };
   }
 
-  async #runOnce(exchange: Exchange, text: string | undefined, key: string): Promise<unknown> {
-    this.#keys.begin(key, text ?? '');
-    let happened = true;
+  #runOnce(exchange: Exchange, text: string | undefined, key: string, ending: Ending): void {
+    const keys = this.#keys;
+    keys.begin(key, text ?? '');
+    const once: Ending = {
+      answered: (result) => {
+        keys.end(key, true);
+        ending.answered(result);
+      },
+      failed: (error) => {
+        keys.end(key, asTallystickError(error).outcome !== 'refused');
+        ending.failed(error);
+      },
+    };
     try {
-      return await this.#run(exchange, text);
+      this.#run(exchange, text, once);
     } catch (error) {
-      happened = asTallystickError(error).outcome !== 'refused';
-      throw error;
-    } finally {
-      this.#keys.end(key, happened);
+      once.failed(error);
     }
+  }
+}
+
+interface AnsweringParts {
+  readonly clock: Clock;
+  readonly backend: Backend;
+  readonly figures: Figures;
+  readonly admission: Admission;
+}
+
+/** A request in hand. */
+class Answering implements Ending {
+  readonly #parts: AnsweringParts;
+  readonly #route: Route;
+  readonly #reply: (reply: Reply) => void;
+  readonly #began: number;
+
+  constructor(parts: AnsweringParts, route: Route, reply: (reply: Reply) => void) {
+    this.#parts = parts;
+    this.#route = route;
+    this.#reply = reply;
+    this.#began = parts.clock.monotonicMilliseconds();
+  }
+
+  answered(result: unknown): void {
+    const body = typeof result === 'string' ? result : JSON.stringify(result);
+    this.#finish({ status: 200, type: this.#route.type ?? JSON_TYPE, body });
+    this.#parts.admission.leave();
+  }
+
+  failed(error: unknown): void {
+    this.#finish(problemOf(this.#parts.backend.failed(asTallystickError(error))));
+    this.#parts.admission.leave();
+  }
+
+  /** It was not let in. */
+  refused(error: unknown): void {
+    this.#finish(problemOf(error));
+  }
+
+  #finish(reply: Reply): void {
+    const { figures, clock } = this.#parts;
+    const { id, load } = this.#route;
+    figures.answered(id, reply.status, reply.code);
+    figures.took(load, clock.monotonicMilliseconds() - this.#began);
+    this.#reply(reply);
   }
 }
 

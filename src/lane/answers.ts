@@ -97,9 +97,11 @@ export class Answers {
     outcome: 'refused' | 'unknown',
     ended?: (isShown: boolean) => void,
   ): void {
-    const address = addressOf(frame);
     const { position, flags, answer } = result;
-    const kept = { position, flags, answer: answer.slice() };
+    // What is flushed is told at once, while both are valid
+    const isTold = this.isFlushed(frame.partition, position);
+    const address = isTold ? frame : addressOf(frame);
+    const kept = isTold ? result : { position, flags, answer: answer.slice() };
     this.#commit.waitFlushed(address.partition, position, {
       flushed: () => {
         this.now(to, address, kept);

@@ -93,11 +93,12 @@ export class Reads {
 
   /** What a body reads, a view that is valid until the next one is read. @throws TallystickError what refuses it */
   #read({ opcode, partition: number }: Address, partition: Partition, body: Uint8Array): Uint8Array {
+    if (opcode === Opcode.GET) return shown(partition, partition.read(body));
     if (opcode === Opcode.HISTORY) return this.#history.answer(number, partition, body);
     const now = this.#clock.wallMilliseconds();
     if (opcode === Opcode.WINDOW) return shown(partition, partition.window(body, now));
     if (opcode === Opcode.UNIQUES) return shown(partition, partition.uniques(body, now));
-    return shown(partition, opcode === Opcode.EXPIRY ? partition.expiries(body) : partition.read(body));
+    return shown(partition, partition.expiries(body));
   }
 
   /** Whether there is room for an answer to wait for its flush, where it has to. @throws TallystickError OVERLOADED */

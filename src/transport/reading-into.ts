@@ -24,7 +24,12 @@ export function readingInto<B extends Uint8Array>(
   const handle = holder._handle;
   if (!handle) throw new TallystickError('INTERNAL', `The sockets of Node ${process.version} have no handle to take.`);
   holder._handle = null;
-  const callback = (count: number): boolean => read(buffer.subarray(0, count) as B);
+  // Messages of a connection are mostly as long as the one before, and are shown by the same object
+  let view = buffer;
+  const callback = (count: number): boolean => {
+    if (view.length !== count) view = buffer.subarray(0, count) as B;
+    return read(view);
+  };
   const options = {
     ...{ handle, manualStart: true, readable: true, writable: true, onread: { buffer, callback } },
     allowHalfOpen: allowHalfOpen ?? false,

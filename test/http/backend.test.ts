@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { BatchOperation, Client, Reading } from '../../src/client/index.js';
 import { TallystickError } from '../../src/errors.js';
 import { Backend } from '../../src/http/backend.js';
+import type { Ending } from '../../src/http/route.js';
 import { ManualClock } from '../support/manual-clock.js';
 
 /** A client that notes what it is asked, and answers when the test says. */
@@ -37,6 +38,11 @@ async function opened() {
   const backend = await Backend.open(connect, clock);
   return { clock, clients, backend };
 }
+/** How a request ends of which is told what was found. */
+const ended = <T>(ask: (tell: (found: T) => T, ending: Ending) => void): Promise<T> =>
+  new Promise((resolve, reject) => {
+    ask((found) => found, { answered: (told) => resolve(told as T), failed: reject });
+  });
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('what is asked in one turn', () => {
@@ -44,11 +50,11 @@ describe('what is asked in one turn', () => {
     const { clock, clients, backend } = await opened();
     const { gatherer } = backend;
     const asked = [
-      gatherer.increment({ name: 'a', delta: 1 }, 'durable'),
-      gatherer.increment({ name: 'b', delta: 2 }, 'applied'),
-      gatherer.increment({ name: 'c', delta: 3 }, 'durable'),
-      gatherer.read('a', 'durable'),
-      gatherer.read('b', 'durable'),
+      ended<bigint>((tell, ending) => gatherer.increment({ name: 'a', delta: 1 }, 'durable', tell, ending)),
+      ended<bigint>((tell, ending) => gatherer.increment({ name: 'b', delta: 2 }, 'applied', tell, ending)),
+      ended<bigint>((tell, ending) => gatherer.increment({ name: 'c', delta: 3 }, 'durable', tell, ending)),
+      ended<Reading<bigint>>((tell, ending) => gatherer.read('a', 'durable', tell, ending)),
+      ended<Reading<bigint>>((tell, ending) => gatherer.read('b', 'durable', tell, ending)),
     ];
     const [client] = clients as [FakeClient];
     expect(client.asked).toEqual([]);
@@ -83,8 +89,10 @@ describe('what is asked in one turn', () => {
 
   it('is asked one by one where it was refused as a whole, and not where it may have happened', async () => {
     const { clock, clients, backend } = await opened();
-    const reads = ['a', 'bad'].map((name) => backend.gatherer.read(name, 'latest'));
-    const settled = Promise.allSettled(reads);
+    const { gatherer } = backend;
+    const read = (name: string) =>
+      ended<Reading<bigint>>((tell, ending) => gatherer.read(name, 'latest', tell, ending));
+    const settled = Promise.allSettled(['a', 'bad'].map(read));
     clock.settle();
     const [client] = clients as [FakeClient];
     client.settle[0]?.reject(new TallystickError('NAME_INVALID'));
@@ -94,11 +102,30 @@ describe('what is asked in one turn', () => {
     client.settle[2]?.reject(new TallystickError('NAME_INVALID'));
     expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
 
-    const lost = Promise.allSettled(['a', 'b'].map((name) => backend.gatherer.read(name, 'latest')));
+    const lost = Promise.allSettled(['a', 'b'].map(read));
     clock.settle();
     client.settle[3]?.reject(new TallystickError('TIMEOUT'));
     expect((await lost).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     expect(client.asked).toHaveLength(4);
+  });
+
+  it('fails alone where what was found cannot be told', async () => {
+    const { clock, clients, backend } = await opened();
+    const unsafe = new TallystickError('VALUE_UNSAFE');
+    const refuse = () => {
+      throw unsafe;
+    };
+    const asked = ['a', 'b'].map((name) =>
+      ended<Reading<bigint>>((tell, ending) =>
+        backend.gatherer.read(name, 'latest', name === 'a' ? refuse : tell, ending),
+      ),
+    );
+    clock.settle();
+    clients[0]?.settle[0]?.resolve([{ value: 1n }, { value: 2n }] as never);
+    expect(await Promise.allSettled(asked)).toEqual([
+      { status: 'rejected', reason: unsafe },
+      { status: 'fulfilled', value: { value: 2n } },
+    ]);
   });
 });
 

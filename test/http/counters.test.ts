@@ -125,12 +125,14 @@ describe('a batch', () => {
 describe('a counter', () => {
   it('is read by its path, whatever is in its name', async () => {
     const { http } = shared();
-    for (const name of ['a/b', 'ünï/code', 'per%cent', '?#&=+ ', '{name}', 'views:/']) {
+    for (const name of ['a/b', 'ünï/code', 'per%cent', '?#&=+ ', '{name}', 'views:/', '"\\\n\u0000\u2028\u{1f600}']) {
       await http.post('/v1/increment', { name, delta: 3 });
       for (const read of ['', '?read=latest', '?read=durable&numbers=false']) {
-        const { json } = await http.get(`/v1/counters/${encodeURIComponent(name)}${read}`);
-        expect(json).toEqual({ name, value: '3', exists: true, durable: true });
+        const { text } = await http.get(`/v1/counters/${encodeURIComponent(name)}${read}`);
+        expect(text).toBe(JSON.stringify({ name, value: '3', exists: true, durable: true }));
       }
+      const { text } = await http.get(`/v1/counters/${encodeURIComponent(name)}?numbers=true`);
+      expect(text).toBe(JSON.stringify({ name, value: 3, exists: true, durable: true }));
     }
     expect((await http.get('/v1/counters/a/b')).json.value).toBe('3');
     expect((await http.get('/v1/counters/nobody')).json).toEqual({
