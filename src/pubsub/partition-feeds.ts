@@ -1,4 +1,5 @@
 import type { Partition } from '../partition/partition.js';
+import { Watch } from '../partition/touched.js';
 import { DEFAULT_LIMITS } from '../protocol/opcode.js';
 import { type Feed, FRAME_BYTES } from './feed.js';
 import { Gathered } from './gathered.js';
@@ -167,6 +168,7 @@ export class PartitionFeeds {
     const isPast = isKnown && from >= floor && this.#prefixes.covers(prefix, from);
     const isPresent = isKnown && from === this.#parts.partition.sequence;
     this.#prefixes.add(feed, this.#parts.partition.sequence);
+    this.#watch();
     if (!isPast && !isPresent) {
       const followed = { kind: 'prefix', prefix } as const;
       const begin = (then?: Then) => {
@@ -210,10 +212,9 @@ export class PartitionFeeds {
     this.#topics.forget(before);
     this.#prefixes.forget(before);
     if (this.#topics.size + this.#prefixes.size > 0 || !this.#recent) return;
-    this.#parts.partition.watch(false);
+    this.#parts.partition.watch(Watch.NOT);
     this.#recent = undefined;
-    this.#gathered.clear();
-    this.#given.clear();
+    for (const each of [this.#gathered, this.#given]) each.clear();
     this.#dirtySince = undefined;
   }
 
@@ -222,8 +223,7 @@ export class PartitionFeeds {
     const { partition } = this.#parts;
     if (partition.sequence === this.#taken) return;
     this.#taken = partition.sequence;
-    const { touched } = partition;
-    const [topics, prefixes] = [this.#topics, this.#prefixes];
+    const [{ touched }, topics, prefixes] = [partition, this.#topics, this.#prefixes];
     for (let i = 0; i < touched.count; i++) {
       const slot = touched.slot(i);
       if (slot === undefined) continue;
@@ -238,7 +238,7 @@ export class PartitionFeeds {
       if (prefixes.size > 0) prefixes.touch(slot, touched, i, partition);
     }
     if (touched.isCutOff) this.#restart();
-    if (topics.dirty + prefixes.dirty > 0) this.#dirtySince ??= partition.sequence;
+    if (partition.isMarked || topics.dirty + prefixes.dirty > 0) this.#dirtySince ??= partition.sequence;
     if (prefixes.dirty >= MOST_DIRTY) this.#copy(undefined);
   }
 
@@ -414,7 +414,8 @@ export class PartitionFeeds {
     const position = partition.sequence;
     this.#dirtySince = undefined;
     const topics = this.#topics.copy(partition);
-    const changes = this.#prefixes.dirty > 0 ? this.#prefixes.copy(partition) : [];
+    const changes = this.#prefixes.copy(partition);
+    this.#watch();
     let last = this.#copies.at(-1);
     const hasNothing = !topics && changes.length === 0 && !step;
     if (hasNothing && !waits) return;
@@ -428,7 +429,6 @@ export class PartitionFeeds {
   #add(feed: Feed): void {
     const { partition, flushed } = this.#parts;
     if (!this.#recent) {
-      partition.watch(true);
       this.#taken = partition.sequence;
       this.#recent = new Recent(partition.sequence);
       this.#topics = new Topics(partition.sequence);
@@ -438,6 +438,11 @@ export class PartitionFeeds {
     this.publish();
     this.#feeds.add(feed);
     if (feed.options.interval === 0) this.#eachGroup++;
+  }
+
+  /** All that was touched so far is copied. */
+  #watch(): void {
+    this.#parts.partition.watch(this.#prefixes.size > 0 ? Watch.ENTRIES : Watch.MARKS);
   }
 
   /** Waits for what was at a position, as far as anybody knows. */
@@ -465,6 +470,7 @@ export class PartitionFeeds {
     this.#copies = [];
     this.#prefixes.restart();
     this.#topics.restart(sequence);
+    this.#watch();
     this.#recent = new Recent(sequence);
     const { names } = this.#topics;
     for (let from = 0; from < names.length; from += DEFAULT_LIMITS.batch) {
