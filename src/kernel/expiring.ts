@@ -185,7 +185,7 @@ export function stopRolling(slot: u32): void {
 function rollOver(slot: u32): void {
   const address = slotAddress(slot);
   const track = trackAt(address);
-  if (isWatched()) touch(slot + 1);
+  if (isWatched()) touch(slot + 1, 0);
   writeValue(address, 0);
   dropUniques(seenSet(track));
   dropExpiry(track);

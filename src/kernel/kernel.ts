@@ -145,7 +145,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   store<u64>(H_SEQUENCE, position);
   const answerLength = change(kind, flags);
   store<u32>(REGISTER_ANSWER_LENGTH, answerLength);
-  if (watched) settleTouched(kind);
+  if (watched) settleTouched();
   if (sequenced) conclude(producer, position, answerLength);
   return OK;
 }

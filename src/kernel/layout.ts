@@ -4,6 +4,7 @@
  *
  *   0x000000  REGISTERS   results of a call that do not fit into its return value      \
  *   0x001000  RECEIVE     the body of the request                                       |  volatile: neither
+ *   0x101000  MARKS       which counters were touched, where somebody watches           |
  *   0x110000  SCRATCH     one record for each operation of the batch at hand            |  checkpointed nor compared
  *   0x180000  ANSWER      the body of the answer                                        |
  *   0x1c0000  TOUCHED     what the body touches, where somebody watches; behind it      |
@@ -18,6 +19,7 @@ export const PAGE: u32 = 65536;
 
 export const REGISTERS: u32 = 0;
 export const RECEIVE: u32 = 0x1000;
+export const MARKS: u32 = 0x101000;
 export const SCRATCH: u32 = 0x110000;
 /** The end of SCRATCH, behind the records of the largest batch: sketches in the making (uniques.ts, uniques-query.ts). */
 export const SKETCHES: u32 = 0x172000;
@@ -29,6 +31,9 @@ export const HEADER: u32 = 0x600000;
 export const SLOT_DIRECTORY: u32 = 0x610000;
 export const NAME_INDEX_DIRECTORY: u32 = 0x620000;
 export const FIRST_PAGE: u32 = 0x63;
+
+/** Counters that MARKS has a bit for. */
+export const MARKED_SLOTS: u32 = (SCRATCH - MARKS) * 8;
 
 /** What the areas bound; HELLO states them as limits. */
 export const RECEIVE_BYTES: u32 = 1048576;
@@ -80,9 +85,10 @@ export const REGISTER_BODY: u32 = 80; // u32: where the body goes on after the p
 export const REGISTER_OPERATIONS: u32 = 84; // u32: operations of the ADD, SEE or ONCE that was applied, whose records are in SCRATCH; else 0
 export const REGISTER_EMITTED: u32 = 92; // u32: bytes of the rows in EMITTED
 export const REGISTER_STRICT: u32 = 224; // u32: whether the body changed a counter of a strict class
-export const REGISTER_WATCHED: u32 = 512; // u32: set by the host where it follows counters: the calls then tell what they touch
+export const REGISTER_WATCHED: u32 = 512; // u32: set by the host where it follows counters: WATCH_MARKS or WATCH_ENTRIES (touched.ts)
 export const REGISTER_TOUCHED: u32 = 516; // u32: entries of TOUCHED
 export const REGISTER_GONE_BYTES: u32 = 520; // u32: bytes of names that are gone; beyond GONE_NAMES_BYTES some are not told
+export const REGISTER_MARKED: u32 = 524; // u32: whether there are new ones in MARKS; cleared by the host
 export const REGISTER_VALUE: u32 = 528; // i64: of the counter that was looked at last
 export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD, SEE or ONCE at hand are those of steps.ts
 

@@ -1,5 +1,5 @@
 import { RECORD_BYTES, SLOT } from './batch';
-import { ADD, MERGE, ONCE, REGISTER_NEXT, REGISTER_STEPS, REGISTER_TOUCHED, SCRATCH, SEE, SET } from './layout';
+import { ADD, MERGE, ONCE, REGISTER_NEXT, REGISTER_STEPS, SCRATCH, SEE, SET } from './layout';
 import { STEP_BYTES, STEP_SLOT } from './steps';
 import { settle, touch } from './touched';
 
@@ -7,19 +7,19 @@ import { settle, touch } from './touched';
 export function touchBefore(kind: u32): void {
   if (kind === ADD && load<u32>(REGISTER_STEPS)) {
     const end = SCRATCH + load<u32>(REGISTER_NEXT) * STEP_BYTES;
-    for (let record = SCRATCH; record < end; record += STEP_BYTES) touch(load<u32>(record + STEP_SLOT));
+    for (let record = SCRATCH + STEP_SLOT; record < end; record += STEP_BYTES) {
+      // a step without a counter takes none
+      if (load<u32>(record)) touch(load<u32>(record), 0);
+    }
     return;
   }
-  const end = SCRATCH + recordsOf(kind) * RECORD_BYTES;
-  for (let record = SCRATCH; record < end; record += RECORD_BYTES) touch(load<u32>(record + SLOT));
+  const count = recordsOf(kind);
+  for (let index: u32 = 0; index < count; index++) touch(load<u32>(SCRATCH + index * RECORD_BYTES + SLOT), index);
 }
 
 /** The slots of names that the body has added. */
-export function settleTouched(kind: u32): void {
-  const isOfRecords =
-    kind === ADD ? !load<u32>(REGISTER_STEPS) : kind === SEE || kind === ONCE || kind === SET || kind === MERGE;
-  const count = isOfRecords ? load<u32>(REGISTER_TOUCHED) : 0;
-  for (let index: u32 = 0; index < count; index++) settle(index, load<u32>(SCRATCH + index * RECORD_BYTES + SLOT));
+export function settleTouched(): void {
+  settle(SCRATCH + SLOT, RECORD_BYTES);
 }
 
 /** The records of a checked body that changes their counters, or takes new ones. */

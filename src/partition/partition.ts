@@ -2,6 +2,7 @@ import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
 import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
 import type { KernelExports } from './kernel-exports.js';
+import { Kind } from './kind.js';
 import {
   decodeKnownProducer,
   decodeProducer,
@@ -10,32 +11,16 @@ import {
   type ProducerState,
   type TrackedCounter,
 } from './partition-state.js';
-import { Touched } from './touched.js';
+import { marksOf, Touched } from './touched.js';
 
 export type { PartitionConfiguration } from './configuration.js';
+export { DUE, Kind, REPEATED, UNCHANGED } from './kind.js';
 export type { KnownProducer, PartitionStatistics, ProducerState, TrackedCounter } from './partition-state.js';
 
 /**
  * The typed host of a kernel (src/kernel): one partition's linear memory and the calls into it. Synchronous and
  * deterministic; only the thread that owns the partition may use it.
  */
-
-/** Kinds of body that are no requests; requests have the kinds of their opcodes. */
-export const Kind = {
-  OPEN_PRODUCER: 64,
-  TICK: 65,
-  CONFIGURE: 66,
-  CLASSIFY: 67,
-  DAYS: 68,
-  KEEP: 69,
-  BRING: 70,
-} as const;
-
-/** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */
-export const UNCHANGED = 256;
-export const REPEATED = 257;
-/** A counter, or the day of a class, is past its time: TICKs come first, and DAYS; nothing has changed. */
-export const DUE = 258;
 
 export const KERNEL_VERSION = 5;
 
@@ -49,6 +34,7 @@ const REGISTER_EMITTED = 92;
 const REGISTER_WATCHED = 512;
 const REGISTER_TOUCHED = 516;
 const REGISTER_GONE_BYTES = 520;
+const REGISTER_MARKED = 524;
 const REGISTER_VALUE = 528;
 const REGISTER_STRICT = 224;
 const RECEIVE = 0x1000;
@@ -228,12 +214,24 @@ export class Partition {
     return Number.isSafeInteger(value) ? value : view.getBigInt64(REGISTER_VALUE, true);
   }
 
-  /** Whether `touched` is told from now on. */
-  watch(isWatched: boolean): void {
-    this.#view.setUint32(REGISTER_WATCHED, isWatched ? 1 : 0, true);
+  /** How it is watched from now on. Clears its marks. */
+  watch(how: number): void {
+    this.#view.setUint32(REGISTER_WATCHED, how, true);
+    this.#view.setUint32(REGISTER_MARKED, 0, true);
+    this.marks.fill(0);
   }
 
-  /** What the body touched that was applied last, valid until the next one. */
+  /** A bit for each counter that was touched since `watch`, by their slots, up to some hundred thousands. */
+  get marks(): Uint32Array {
+    return marksOf(this.#memory.buffer, this.#view.getUint32(H_SLOTS, true));
+  }
+
+  /** Whether there are any. */
+  get isMarked(): boolean {
+    return this.#view.getUint32(REGISTER_MARKED, true) > 0;
+  }
+
+  /** What the body touched that was applied last, besides what only has marks; valid until the next one. */
   get touched(): Touched {
     const count = this.#view.getUint32(REGISTER_TOUCHED, true);
     const names = this.#bytes.subarray(GONE_NAMES, EMITTED);

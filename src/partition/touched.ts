@@ -1,6 +1,6 @@
 import { ByteReader } from '../protocol/bytes.js';
 
-/** What a body touched, of the bytes that are drawn in src/kernel/touched.ts: a view of kernel memory. */
+/** What bodies touch, of the bytes that are drawn in src/kernel/touched.ts: views of kernel memory. */
 
 const ENTRY_BYTES = 16;
 /** The second word of an entry: bytes of a name, whether it existed, whether it is gone. */
@@ -10,6 +10,18 @@ const EXISTED = 0xff_0000;
 const GONE = 0xff00_0000;
 const BEFORE = 8;
 
+const MARKS = 0x101000;
+const MARKS_END = 0x110000;
+
+/** How a partition is watched: not at all, by marks, or with entries for what is marked too. */
+export const Watch = { NOT: 0, MARKS: 1, ENTRIES: 2 } as const;
+
+/** The words of the marks of the first `slots` counters, a bit each. */
+export function marksOf(memory: ArrayBufferLike, slots: number): Uint32Array {
+  return new Uint32Array(memory, MARKS, Math.min(Math.ceil(slots / 32), (MARKS_END - MARKS) / 4));
+}
+
+/** The entries of a body. */
 export class Touched {
   readonly count: number;
   readonly #view: DataView;

@@ -1,5 +1,7 @@
 import type { Partition } from '../partition/partition.js';
+import { Watch } from '../partition/touched.js';
 import { DEFAULT_LIMITS } from '../protocol/opcode.js';
+import type { Copy, Step } from './copy.js';
 import type { Feed } from './feed.js';
 import { Gatherings } from './gatherings.js';
 import type { Then, Wanted } from './hindsight.js';
@@ -8,30 +10,11 @@ import { NameFeed } from './name-feed.js';
 import { ALL_SLOTS, PrefixFeed } from './prefix-feed.js';
 import { Prefixes } from './prefixes.js';
 import { Recent } from './recent.js';
-import type { Change, Found } from './subscriber.js';
+import type { Change } from './subscriber.js';
 import { type CopiedTopics, Topics } from './topics.js';
 
 /** Counters below prefixes that are touched before they are copied, whoever waits for that. */
 const MOST_DIRTY = 16_384;
-
-/** A step of the snapshot of a feed. */
-interface Step {
-  readonly feed: PrefixFeed;
-  readonly found: readonly Found[];
-  /** Slots below have been looked at. */
-  readonly told: number;
-}
-
-/** What was copied of the memory of a partition, as of a position; it is published when that is flushed. */
-interface Copy {
-  readonly position: number;
-  readonly topics: CopiedTopics | undefined;
-  /** Of counters below prefixes. */
-  readonly changes: readonly Change[];
-  readonly step: Step | undefined;
-  /** What waits for this to be published, by who waits. */
-  readonly waits: Map<unknown, () => void>;
-}
 
 export interface PartitionFeedsParts {
   readonly partition: Partition;
@@ -163,6 +146,7 @@ export class PartitionFeeds {
     this.#add(feed);
     // Changes of a prefix that is new here are known from the present on
     this.#prefixes.add(feed, this.#parts.partition.sequence);
+    this.#watch();
     if (from !== undefined && from <= this.#published) this.#comeBack(feed, from);
     else this.#scanning.add(feed);
   }
@@ -265,7 +249,7 @@ export class PartitionFeeds {
     this.#topics.forget(before);
     this.#prefixes.forget(before);
     if (this.#topics.size + this.#prefixes.size > 0 || !this.#recent) return;
-    this.#parts.partition.watch(false);
+    this.#parts.partition.watch(Watch.NOT);
     this.#recent = undefined;
     this.#gatherings.clear();
     this.#dirtySince = undefined;
@@ -276,8 +260,7 @@ export class PartitionFeeds {
     const { partition } = this.#parts;
     if (partition.sequence === this.#taken) return;
     this.#taken = partition.sequence;
-    const { touched } = partition;
-    const [topics, prefixes] = [this.#topics, this.#prefixes];
+    const [{ touched }, topics, prefixes] = [partition, this.#topics, this.#prefixes];
     for (let i = 0; i < touched.count; i++) {
       const slot = touched.slot(i);
       if (slot === undefined) continue;
@@ -292,7 +275,7 @@ export class PartitionFeeds {
       if (prefixes.size > 0) prefixes.touch(slot, touched, i, partition);
     }
     if (touched.isCutOff) this.#restart();
-    if (topics.dirty + prefixes.dirty > 0) this.#dirtySince ??= partition.sequence;
+    if (partition.isMarked || topics.dirty + prefixes.dirty > 0) this.#dirtySince ??= partition.sequence;
     if (prefixes.dirty >= MOST_DIRTY) this.#copy(undefined);
   }
 
@@ -425,7 +408,8 @@ export class PartitionFeeds {
     const position = partition.sequence;
     this.#dirtySince = undefined;
     const topics = this.#topics.copy(partition);
-    const changes = this.#prefixes.dirty > 0 ? this.#prefixes.copy(partition) : [];
+    const changes = this.#prefixes.copy(partition);
+    this.#watch();
     let last = this.#copies.at(-1);
     const hasNothing = !topics && changes.length === 0 && !step;
     if (hasNothing && !waits) return;
@@ -439,7 +423,6 @@ export class PartitionFeeds {
   #add(feed: Feed): void {
     const { partition, flushed } = this.#parts;
     if (!this.#recent) {
-      partition.watch(true);
       this.#taken = partition.sequence;
       this.#recent = new Recent(partition.sequence);
       this.#topics = new Topics(partition.sequence);
@@ -449,6 +432,11 @@ export class PartitionFeeds {
     this.publish();
     this.#feeds.add(feed);
     if (feed.options.interval === 0) this.#eachGroup++;
+  }
+
+  /** All that was touched so far is copied. */
+  #watch(): void {
+    this.#parts.partition.watch(this.#prefixes.size > 0 ? Watch.ENTRIES : Watch.MARKS);
   }
 
   /** Waits for what was at a position, as far as anybody knows. */
@@ -476,6 +464,7 @@ export class PartitionFeeds {
     this.#copies = [];
     this.#prefixes.restart();
     this.#topics.restart(sequence);
+    this.#watch();
     this.#recent = new Recent(sequence);
     const { names } = this.#topics;
     for (let from = 0; from < names.length; from += DEFAULT_LIMITS.batch) {

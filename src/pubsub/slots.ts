@@ -1,6 +1,6 @@
 const LEAST_WORDS = 16;
 
-/** Numbers of counters, a bit each up to the highest: whether one is among them is asked of each operation that is written. */
+/** Numbers of counters, a bit each up to the highest: whether one is among them is asked of each operation that is written, or of all that were at once. */
 export class Slots {
   #words = new Uint32Array(LEAST_WORDS);
 
@@ -22,5 +22,14 @@ export class Slots {
   delete(slot: number): void {
     const at = slot >>> 5;
     if (at < this.#words.length) this.#words[at] = (this.#words[at] as number) & ~(1 << (slot & 31));
+  }
+
+  /** Visits those that are marked, by a bit each. */
+  visit(marks: Uint32Array, onSlot: (slot: number) => void): void {
+    const words = Math.min(marks.length, this.#words.length);
+    for (let at = 0; at < words; at++) {
+      let bits = (marks[at] as number) & (this.#words[at] as number);
+      for (; bits !== 0; bits &= bits - 1) onSlot(at * 32 + 31 - Math.clz32(bits & -bits));
+    }
   }
 }

@@ -40,8 +40,7 @@ export class Topics {
   readonly #names: string[] = [];
   readonly #byName = new Map<string, number>();
   readonly #bySlot = new SlotTopics();
-  /** Those of these slots whose topics are not dirty: writers touch the same ones very often between two copies. */
-  readonly #clean = new Slots();
+  readonly #followed = new Slots();
   /** The slot of its counter, and one more; 0: it has none. */
   #slots = new Float64Array(0);
   /** Changes are known behind this position. */
@@ -64,7 +63,7 @@ export class Topics {
     return this.#byName.size;
   }
 
-  /** How many have changed, or are new, since the last copy. */
+  /** How many have changed, or are new, since the last copy, besides those that are marked. */
   get dirty(): number {
     return this.#dirty;
   }
@@ -128,14 +127,13 @@ export class Topics {
     if (slot === undefined) return;
     this.#slots[topic] = slot + 1;
     this.#bySlot.set(slot, topic);
-    if (this.#isDirty[topic] === 0) this.#clean.add(slot);
+    this.#followed.add(slot);
   }
 
-  /** The counter of a slot was touched; whether that makes its topic dirty. */
+  /** The counter of a slot was touched; whether that is followed. */
   touch(slot: number): boolean {
-    if (!this.#clean.has(slot)) return false;
-    this.#clean.delete(slot);
-    this.#addDirty(this.#bySlot.get(slot));
+    if (!this.#followed.has(slot)) return false;
+    this.#soil(this.#bySlot.get(slot));
     return true;
   }
 
@@ -162,12 +160,13 @@ export class Topics {
     for (const topic of this.#byName.values()) {
       this.#unlearn(topic);
       this.#states[topic] = UNPUBLISHED;
-      if (this.#isDirty[topic] === 0) this.#soil(topic);
+      this.#soil(topic);
     }
   }
 
-  /** Copies what is dirty, which so is as of the present position of the partition. */
+  /** Copies what is dirty or marked, which so is as of the present position of the partition. */
   copy(partition: Partition): CopiedTopics | undefined {
+    this.#followed.visit(partition.marks, (slot) => this.#soil(this.#bySlot.get(slot)));
     if (this.#dirty === 0) return undefined;
     const topics = this.#dirtyTopics.slice(0, this.#dirty);
     this.#dirty = 0;
@@ -178,7 +177,6 @@ export class Topics {
       this.#isDirty[topic] = 0;
       const slot = this.#slots[topic] as number;
       if (slot === 0) continue;
-      this.#clean.add(slot - 1);
       const value = partition.valueOfSlot(slot - 1);
       if (value === undefined) continue;
       values.set(i, value);
@@ -211,17 +209,12 @@ export class Topics {
     this.#byName.set(name, topic);
     this.#since[topic] = position;
     this.values.set(topic, 0);
-    if (this.#isDirty[topic] === 0) this.#soil(topic);
+    this.#soil(topic);
     return topic;
   }
 
   #soil(topic: number): void {
-    const slot = this.#slots[topic] as number;
-    if (slot > 0) this.#clean.delete(slot - 1);
-    this.#addDirty(topic);
-  }
-
-  #addDirty(topic: number): void {
+    if (this.#isDirty[topic] !== 0) return;
     this.#isDirty[topic] = 1;
     this.#dirtyTopics[this.#dirty++] = topic;
   }
@@ -230,7 +223,7 @@ export class Topics {
     const slot = this.#slots[topic] as number;
     if (slot > 0) {
       this.#bySlot.delete(slot - 1);
-      this.#clean.delete(slot - 1);
+      this.#followed.delete(slot - 1);
     }
     this.#slots[topic] = 0;
   }

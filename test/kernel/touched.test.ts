@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { OK } from '../../src/errors.js';
 import { DUE, Kind } from '../../src/partition/partition.js';
+import { Watch } from '../../src/partition/touched.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
 import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import {
@@ -21,7 +22,7 @@ import { bodyOf, classify, Kernel, NOBODY, START } from './fixture.js';
 const EXPIRE = 16;
 const NAMES = ['a', 'b', 'c', 'likes', 'u:1', 'u:2', 'long'.repeat(100)];
 
-/** What was told of each counter: the first value before the body, and whether it is gone. */
+/** What a body tells of each counter: the first value before the body, and whether it is gone. */
 function toldOf({ partition }: Kernel): Map<string, { before: bigint | undefined; gone: boolean }> {
   const { touched } = partition;
   const told = new Map<string, { before: bigint | undefined; gone: boolean }>();
@@ -35,6 +36,14 @@ function toldOf({ partition }: Kernel): Map<string, { before: bigint | undefined
     if (name !== undefined && !told.has(name)) told.set(name, { before, gone: gone !== undefined });
   }
   return told;
+}
+
+/** The names of what is marked. */
+function markedOf({ partition }: Kernel): Set<string | undefined> {
+  const bits = [...partition.marks].flatMap((word, at) =>
+    Array.from({ length: 32 }, (_, bit) => ((word >>> bit) & 1 ? at * 32 + bit : -1)),
+  );
+  return new Set(bits.filter((slot) => slot >= 0).map((slot) => partition.nameOfSlot(slot)));
 }
 
 function expire(name: string, time: number): Uint8Array {
@@ -78,52 +87,101 @@ function anyBody(random: Random, ids: readonly Key[]): [kind: number, flags: num
 }
 
 describe('A kernel that is watched', () => {
-  test('tells each counter that a body changes, with its value before it, and keeps the memory of one that is not', () => {
-    const random = new Random(11);
-    const kinds = new Set<number>();
-    for (let run = 0; run < 30; run++) {
-      const [watched, other] = [new Kernel(), new Kernel()];
-      for (const kernel of [watched, other]) kernel.watched = false; // their memories are compared in the end
-      for (const kernel of [watched, other]) classify(kernel, [{ pattern: 'u:*', uniques: 16 } as never]);
-      watched.partition.watch(true);
-      for (let i = 0, now = START; i < 150; i++, now += random.below(20)) {
-        const ids = [0, 1, 2, 3].map((slot) => ({ slot, generation: random.below(3) }));
-        const [kind, flags, body] = anyBody(random, ids);
-        for (let status = DUE; status === DUE; ) {
-          const before = new Map(NAMES.map((name) => [name, watched.value(name)]));
-          status = watched.call(kind, flags, NOBODY, now, body);
-          expect(other.call(kind, flags, NOBODY, now, body)).toBe(status);
-          const told = toldOf(watched);
-          for (const name of NAMES) {
-            const after = watched.value(name);
-            const entry = told.get(name);
-            if (before.get(name) !== after) {
-              kinds.add(status === OK ? kind : -1);
-              expect([name, entry !== undefined]).toEqual([name, true]);
-            }
-            if (entry) expect(entry).toEqual({ before: before.get(name), gone: entry.gone && after === undefined });
+  test.each([
+    ['with entries', Watch.ENTRIES],
+    ['with marks', Watch.MARKS],
+  ])(
+    'tells each counter that a body changes %s, with its value before it, and keeps the memory of one that is not',
+    (_, how) => {
+      const random = new Random(11);
+      const kinds = new Set<number>();
+      let marked = 0;
+      for (let run = 0; run < 30; run++) {
+        const [watched, other] = [new Kernel(), new Kernel()];
+        for (const kernel of [watched, other]) kernel.watched = false; // their memories are compared in the end
+        for (const kernel of [watched, other]) classify(kernel, [{ pattern: 'u:*', uniques: 16 } as never]);
+        watched.partition.watch(how);
+        /** Whether it had a value by then. */
+        const entered = new Map<string, boolean>();
+        for (let i = 0, now = START; i < 150; i++, now += random.below(20)) {
+          if (random.oneIn(5)) {
+            watched.partition.watch(how);
+            entered.clear();
           }
-          if (status === DUE) for (const kernel of [watched, other]) tickAt(kernel, now);
+          const ids = [0, 1, 2, 3].map((slot) => ({ slot, generation: random.below(3) }));
+          const [kind, flags, body] = anyBody(random, ids);
+          for (let status = DUE; status === DUE; ) {
+            const before = new Map(NAMES.map((name) => [name, watched.value(name)]));
+            status = watched.call(kind, flags, NOBODY, now, body);
+            expect(other.call(kind, flags, NOBODY, now, body)).toBe(status);
+            const told = toldOf(watched);
+            const marks = markedOf(watched);
+            expect(watched.partition.isMarked || marks.size === 0).toBe(true);
+            for (const name of NAMES) {
+              const [was, after, entry] = [before.get(name), watched.value(name), told.get(name)];
+              if (was !== after) {
+                kinds.add(status === OK ? kind : -1);
+                // a host that had an entry of a counter without a value knows it from then on
+                const isOld = entered.has(name) || (was !== undefined && after !== undefined);
+                const isKnown = how === Watch.MARKS ? isOld && marks.has(name) : entered.has(name);
+                expect([name, entry !== undefined || isKnown]).toEqual([name, true]);
+                if (!entry) marked++;
+              }
+              if (!entry) continue;
+              expect(entry).toEqual({ before: was, gone: entry.gone && after === undefined });
+              const isRepeated =
+                !entry.gone && was !== undefined && (entered.get(name) === true || how === Watch.MARKS);
+              expect([name, isRepeated]).toEqual([name, false]);
+              if (entry.gone) entered.delete(name);
+              else entered.set(name, was !== undefined);
+            }
+            if (status === DUE) for (const kernel of [watched, other]) tickAt(kernel, now);
+          }
+          expect(toldOf(other).size).toBe(0);
         }
-        expect(toldOf(other).size).toBe(0);
+        expect(watched.partition.stateHash).toBe(other.partition.stateHash);
       }
-      expect(watched.partition.stateHash).toBe(other.partition.stateHash);
-    }
-    expect([...kinds].sort((a, b) => a - b)).toEqual([
-      Opcode.ADD,
-      Opcode.SET,
-      Opcode.DELETE,
-      Opcode.SEE,
-      Opcode.MERGE,
-      EXPIRE,
-      Kind.TICK,
-    ]);
+      expect(marked).toBeGreaterThan(100);
+      expect([...kinds].sort((a, b) => a - b)).toEqual([
+        Opcode.ADD,
+        Opcode.SET,
+        Opcode.DELETE,
+        Opcode.SEE,
+        Opcode.MERGE,
+        EXPIRE,
+        Kind.TICK,
+      ]);
+    },
+  );
+
+  test('tells those beyond the ones that it has a bit for each time', () => {
+    const kernel = new Kernel();
+    const first = (0x110000 - 0x101000) * 8 - 1;
+    const add = (names: readonly string[]) =>
+      kernel.call(
+        Opcode.ADD,
+        0,
+        NOBODY,
+        START,
+        bodyOf(encodeAdd, { operations: names.map((name) => ({ key: { name }, delta: 1n })) }),
+      );
+    const named = Array.from({ length: first + 2 }, (_, slot) => `c${slot}`);
+    for (let from = 0; from < named.length; from += 10_000) expect(add(named.slice(from, from + 10_000))).toBe(OK);
+    kernel.partition.watch(Watch.ENTRIES);
+    const slotsTold = () => {
+      add(named.slice(first));
+      const { touched } = kernel.partition;
+      return Array.from({ length: touched.count }, (_, i) => touched.slot(i));
+    };
+    expect([slotsTold(), slotsTold(), slotsTold()]).toEqual([[first, first + 1], [first + 1], [first + 1]]);
+    kernel.partition.watch(Watch.ENTRIES);
+    expect(slotsTold()).toEqual([first, first + 1]);
   });
 
   test('says where a tick ends more counters than it can name', () => {
     const kernel = new Kernel();
     kernel.watched = false;
-    kernel.partition.watch(true);
+    kernel.partition.watch(Watch.ENTRIES);
     const names = Array.from({ length: 200 }, (_, i) => `${i}`.padStart(1_000, '-'));
     for (const name of names) {
       kernel.call(Opcode.ADD, 0, NOBODY, START, bodyOf(encodeAdd, { operations: [{ key: { name }, delta: 5n }] }));

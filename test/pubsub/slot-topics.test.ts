@@ -10,7 +10,7 @@ it('Topics of slots are what a map of numbers is', () => {
     fc.nat({ max: 20 }).map((i) => i * 2 ** 20),
   );
   fc.assert(
-    fc.property(fc.array(fc.tuple(slot, fc.boolean()), { maxLength: 200 }), (steps) => {
+    fc.property(fc.array(fc.tuple(slot, fc.boolean()), { maxLength: 200, size: 'max' }), (steps) => {
       const [topics, model] = [new SlotTopics(), new Map<number, number>()];
       steps.forEach(([slot, isSet], step) => {
         if (isSet) {

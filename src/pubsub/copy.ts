@@ -1,0 +1,22 @@
+import type { PrefixFeed } from './prefix-feed.js';
+import type { Change, Found } from './subscriber.js';
+import type { CopiedTopics } from './topics.js';
+
+/** A step of the snapshot of a feed. */
+export interface Step {
+  readonly feed: PrefixFeed;
+  readonly found: readonly Found[];
+  /** Slots below have been looked at. */
+  readonly told: number;
+}
+
+/** What was copied of the memory of a partition, as of a position; it is published when that is flushed. */
+export interface Copy {
+  readonly position: number;
+  readonly topics: CopiedTopics | undefined;
+  /** Of counters below prefixes. */
+  readonly changes: readonly Change[];
+  readonly step: Step | undefined;
+  /** What waits for this to be published, by who waits. */
+  readonly waits: Map<unknown, () => void>;
+}
