@@ -33,7 +33,7 @@ export interface HistoryPoint<V> {
   readonly value: V;
   /** The coarsest of what it was added up from. */
   readonly resolution: Resolution;
-  /** False where a bucket lies across one of its ends, and counts where it begins: an hour of UTC across midnight in Kolkata. */
+  /** False where a bucket lies across one of its ends, and counts where it begins: an hour of UTC across midnight in Kolkata, a minute around an instant within it. */
   readonly exact: boolean;
 }
 

@@ -33,7 +33,7 @@ export const NAME_INDEX_DIRECTORY: u32 = 0x620000;
 export const FIRST_PAGE: u32 = 0x63;
 
 /** Counters that MARKS has a bit for. */
-export const MARKED_SLOTS: u32 = (SCRATCH - MARKS) * 8;
+export const MARKED_SLOTS: u32 = 491520;
 
 /** What the areas bound; HELLO states them as limits. */
 export const RECEIVE_BYTES: u32 = 1048576;

@@ -56,8 +56,8 @@ export function series(buckets: readonly Bucket[], steps: Steps): Point[] {
 
 /** The net sum of the deltas in `[from, to)`, or in the time around it that is kept. */
 export function range(buckets: readonly Bucket[], from: number, to: number): Point {
-  const start = Math.min(from, ...across(buckets, from).map((bucket) => bucket.start));
-  const end = Math.max(to, ...across(buckets, to).map(endOf));
+  const start = Math.min(minuteOf(from), ...across(buckets, from).map((bucket) => bucket.start));
+  const end = Math.max(minuteEnd(to), ...across(buckets, to).map(endOf));
   const within = buckets.filter((bucket) => bucket.start >= start && endOf(bucket) <= end);
   return {
     ...{ start, end, sum: total(within), resolution: coarsest(within) },
@@ -78,7 +78,7 @@ export interface ValueAt extends Answer {
  */
 export function valueAt(present: bigint, buckets: readonly Bucket[], instant: number): ValueAt {
   const unsure = across(buckets, instant);
-  const at = Math.max(instant, ...unsure.map(endOf));
+  const at = Math.max(minuteEnd(instant), ...unsure.map(endOf));
   const since = buckets.filter(({ start }) => start >= at);
   return {
     ...{ value: present - total(since), at },
@@ -86,6 +86,10 @@ export function valueAt(present: bigint, buckets: readonly Bucket[], instant: nu
     exact: at === instant,
   };
 }
+
+/** Within a minute nothing is known for sure: one whose deltas come to 0 has no bucket. */
+const minuteOf = (instant: number): number => Math.floor(instant / MILLISECONDS.minute) * MILLISECONDS.minute;
+const minuteEnd = (instant: number): number => Math.ceil(instant / MILLISECONDS.minute) * MILLISECONDS.minute;
 
 const total = (buckets: readonly Bucket[]): bigint => buckets.reduce((sum, bucket) => sum + bucket.sum, 0n);
 

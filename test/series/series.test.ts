@@ -243,17 +243,32 @@ describe('a series', () => {
 
   test('of a range, as one point, is exact for the time that it names', () => {
     fc.assert(
-      fc.property(fc.array(event, { maxLength: 30 }), asked, (events, { from, to }) => {
+      fc.property(fc.array(event, { maxLength: 30 }), asked, fc.boolean(), (events, wanted, isWhole) => {
+        const [from, to] = [wanted.from, wanted.to].map((time) => (isWhole ? time - (time % MINUTE) : time)) as [
+          number,
+          number,
+        ];
         const buckets = bucketsOf(events);
         const point = range(buckets, from, to);
         expect(point.start).toBeLessThanOrEqual(from);
         expect(point.end).toBeGreaterThanOrEqual(to);
         expect(point.sum).toBe(sumIn(events, point.start, point.end));
-        expect(point.exact).toBe(!across(buckets, from) && !across(buckets, to));
+        const areWhole = from % MINUTE === 0 && to % MINUTE === 0;
+        expect(point.exact).toBe(areWhole && !across(buckets, from) && !across(buckets, to));
         expect(point.exact).toBe(point.start === from && point.end === to);
       }),
       { numRuns: 1_000 },
     );
+  });
+});
+
+describe('Within a minute', () => {
+  // of deltas that come to 0 nothing is kept
+  test('nothing is said to be exact, also where no bucket says that anything happened', () => {
+    const inTheMiddle = NOW - (NOW % MINUTE) - 30_000;
+    expect(valueAt(5n, [], inTheMiddle)).toMatchObject({ value: 5n, at: inTheMiddle + 30_000, exact: false });
+    const point = { sum: 0n, start: inTheMiddle - 30_000, end: inTheMiddle + 90_000, exact: false };
+    expect(range([], inTheMiddle, inTheMiddle + MINUTE)).toMatchObject(point);
   });
 });
 
@@ -268,13 +283,16 @@ describe('the value at an instant', () => {
       fc.property(
         fc.array(event, { maxLength: 30 }),
         fc.integer({ min: NOW - 4 * DAY, max: NOW }),
-        (events, instant) => {
+        fc.boolean(),
+        (events, time, isWhole) => {
+          const instant = isWhole ? time - (time % MINUTE) : time;
           const buckets = bucketsOf(events);
           const present = sumIn(events, 0, Number.POSITIVE_INFINITY);
           const found = valueAt(present, buckets, instant);
           expect(found.value).toBe(sumIn(events, 0, found.at));
           expect(found.exact).toBe(found.at === instant);
-          expect(found.exact).toBe(!buckets.some((bucket) => bucket.start < instant && endOf(bucket) > instant));
+          const isKept = !buckets.some((bucket) => bucket.start < instant && endOf(bucket) > instant);
+          expect(found.exact).toBe(instant % MINUTE === 0 && isKept);
           expect(found.at).toBeGreaterThanOrEqual(instant);
         },
       ),
