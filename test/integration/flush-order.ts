@@ -183,7 +183,17 @@ export function synchronousDescriptors(pid: number): Set<number> {
   return new Set(descriptors.filter((descriptor) => (flagsOf(pid, descriptor) & O_DSYNC) !== 0));
 }
 
+/** 0 of one that was closed since it was listed, as that of a file that is looked at in passing. */
 function flagsOf(pid: number, descriptor: number): number {
-  const text = readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, 'utf8');
+  const text = fdinfoOf(pid, descriptor);
   return Number.parseInt(/^flags:\s*(\d+)/m.exec(text)?.[1] ?? '0', 8);
+}
+
+function fdinfoOf(pid: number, descriptor: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
 }
