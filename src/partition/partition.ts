@@ -217,6 +217,7 @@ export class Partition {
   /** How it is watched from now on. Clears its marks. */
   watch(how: number): void {
     this.#view.setUint32(REGISTER_WATCHED, how, true);
+    if (!this.isMarked) return;
     this.#view.setUint32(REGISTER_MARKED, 0, true);
     this.marks.fill(0);
   }

@@ -166,7 +166,7 @@ export class Topics {
 
   /** Copies what is dirty or marked, which so is as of the present position of the partition. */
   copy(partition: Partition): CopiedTopics | undefined {
-    this.#followed.visit(partition.marks, (slot) => this.#soil(this.#bySlot.get(slot)));
+    if (partition.isMarked) this.#followed.visit(partition.marks, (slot) => this.#soil(this.#bySlot.get(slot)));
     if (this.#dirty === 0) return undefined;
     const topics = this.#dirtyTopics.slice(0, this.#dirty);
     this.#dirty = 0;

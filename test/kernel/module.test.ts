@@ -86,7 +86,11 @@ function constantsOf(path: string, pattern: RegExp): Map<string, number> {
 
 describe('The constants of the kernel', () => {
   const layout = constantsOf('../../src/kernel/layout.ts', /^export const (\w+): u(?:32|64) = ([^;]+);/gm);
-  const host = constantsOf('../../src/partition/partition.ts', /^(?:export )?const ([A-Z]\w+) = ([\w +]+);/gm);
+  const host = new Map(
+    ['partition', 'touched'].flatMap((file) => [
+      ...constantsOf(`../../src/partition/${file}.ts`, /^(?:export )?const ([A-Z]\w+) = ([\w +]+);/gm),
+    ]),
+  );
   const at = (name: string) => layout.get(name) ?? Number.NaN;
 
   test('are all read as numbers', () => {
@@ -133,10 +137,13 @@ describe('The constants of the kernel', () => {
 
   test('agree with what its host has of them', () => {
     const shared = [...host].filter(([name]) => layout.has(name));
-    expect(shared.length).toBeGreaterThanOrEqual(18);
+    expect(shared.length).toBeGreaterThanOrEqual(20);
     for (const [name, value] of shared) expect([name, value]).toEqual([name, at(name)]);
     expect([at('PAGE'), at('MAX_PAGES'), at('KERNEL_VERSION')]).toEqual([PAGE_BYTES, MAXIMUM_PAGES, KERNEL_VERSION]);
-    const addresses = [...host.keys()].filter((name) => /^(REGISTER|H)_|^(HEADER|ANSWER|RECEIVE|MAGIC)/.test(name));
+    expect(at('MARKS') + at('MARKED_SLOTS') / 8).toBe(at('SCRATCH'));
+    const addresses = [...host.keys()].filter((name) =>
+      /^(REGISTER|H)_|^(HEADER|ANSWER|RECEIVE|MAGIC|MARK)/.test(name),
+    );
     expect(addresses.filter((name) => !layout.has(name))).toEqual([]);
   });
 
