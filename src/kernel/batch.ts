@@ -238,7 +238,7 @@ function decodeExtension(start: u32, record: u32): u32 {
 }
 
 /** The same where all records are by id. */
-function findIds(from: u32, to: u32): void {
+export function findIds(from: u32, to: u32): void {
   const slots = load<u32>(H_SLOTS);
   let sink: u32 = 0;
   for (let r = from; r < to; r += RECORD_BYTES) {

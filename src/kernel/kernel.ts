@@ -55,6 +55,7 @@ import {
   REGISTER_ANSWER_LENGTH,
   REGISTER_BODY,
   REGISTER_EFFECT,
+  REGISTER_LOGGED,
   REGISTER_NEXT,
   REGISTER_OPERATIONS,
   REGISTER_STEPS,
@@ -64,11 +65,13 @@ import {
   SEE,
   SEQUENCED,
   SET,
+  STEPS,
   TICK,
   UNCHANGED,
   UNKNOWN_OPCODE,
 } from './layout';
 import { listCounters } from './list';
+import { decodeLogged, writeLogged } from './logged';
 import { growTo } from './memory';
 import { applyMerge, checkMerge } from './merging';
 import { nameBytes, nameLength } from './names';
@@ -125,6 +128,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   clearTouched();
   store<u32>(REGISTER_OPERATIONS, 0);
   store<u32>(REGISTER_STRICT, 0);
+  store<u32>(REGISTER_LOGGED, 0);
   clearEmitted();
   if (kind !== TICK && kind !== DAYS && isDue(milliseconds)) return DUE;
   const sequenced = (flags & SEQUENCED) !== 0;
@@ -133,17 +137,19 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
     if (status) return status;
     body = load<u32>(REGISTER_BODY);
   }
+  const what = kind === STEPS ? ADD : kind;
   const status = check(kind, flags, body, end);
   if (status === UNCHANGED) store<u32>(REGISTER_ANSWER_LENGTH, applyOpen(load<u32>(REGISTER_NEXT)));
   if (status) return status;
 
   // From here on nothing can be refused as a whole.
+  if (kind === ADD) writeLogged(body, end, sequenced);
   const watched = isWatched();
-  if (watched) touchBefore(kind);
+  if (watched) touchBefore(what);
   pass(<i64>milliseconds);
   const position = load<u64>(H_SEQUENCE) + 1;
   store<u64>(H_SEQUENCE, position);
-  const answerLength = change(kind, flags);
+  const answerLength = change(what, flags);
   store<u32>(REGISTER_ANSWER_LENGTH, answerLength);
   if (watched) settleTouched();
   if (sequenced) conclude(producer, position, answerLength);
@@ -171,6 +177,7 @@ function check(kind: u32, flags: u32, body: u32, end: u32): u32 {
     return checkDays(body, end);
   }
   if (kind === ADD) return checkAdd(flags, body, end);
+  if (kind === STEPS) return decodeLogged(body, end, (flags & ATOMIC) !== 0);
   if (kind === SEE) return checkItems(flags, body, end, ITEMS);
   if (kind === ONCE) return checkItems(flags, body, end, COUNTED_ITEMS);
   if (kind === MERGE) return checkMerge(body, end);

@@ -90,6 +90,7 @@ export const REGISTER_TOUCHED: u32 = 516; // u32: entries of TOUCHED
 export const REGISTER_GONE_BYTES: u32 = 520; // u32: bytes of names that are gone; beyond GONE_NAMES_BYTES some are not told
 export const REGISTER_MARKED: u32 = 524; // u32: whether there are new ones in MARKS; cleared by the host
 export const REGISTER_VALUE: u32 = 528; // i64: of the counter that was looked at last
+export const REGISTER_LOGGED: u32 = 228; // u32: bytes of the form in which the log has the body that was applied, in RECEIVE; 0 = as it came
 export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD, SEE or ONCE at hand are those of steps.ts
 
 /**
@@ -186,7 +187,7 @@ export const CLASS_TABLES: u32 = HEADER + 0x7000;
 export const EXPIRY_DIRECTORY: u32 = HEADER + 0xb000;
 
 export const MAGIC: u32 = 0x6b795474; // "Ttyk"
-export const KERNEL_VERSION: u32 = 5;
+export const KERNEL_VERSION: u32 = 6;
 
 // Kinds of body. Those below 64 are the opcodes of protocol.md.
 export const OPEN: u32 = 3;
@@ -204,6 +205,7 @@ export const CLASSIFY: u32 = 67;
 export const DAYS: u32 = 68;
 export const KEEP: u32 = 69;
 export const BRING: u32 = 70;
+export const STEPS: u32 = 71;
 
 // Flags of a request (protocol.md)
 export const ATOMIC: u32 = 4;

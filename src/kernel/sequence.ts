@@ -25,10 +25,12 @@ import {
   SEQUENCE_CONFLICT,
   SEQUENCE_GAP,
   SET,
+  STEPS,
   VALUES,
   WINDOW,
   WINDOW_EXCEEDED,
 } from './layout';
+import { PAYLOAD_BYTES } from './logged';
 import { advance, canKeepCursor, checkProducer, nextSequence, producerAddress, setWindow, windowOf } from './producers';
 import { readVarint64 } from './varint';
 import { copyAnswer, createWindow, holds, keep, payloadOf, positionOf } from './windows';
@@ -48,9 +50,16 @@ export function admit(kind: u32, flags: u32, producer: u32, incarnation: u32, st
   const cursor = load<u32>(REGISTER_NEXT);
   if (!cursor || cursor >= end || unanswered >= sequence) return BAD_REQUEST;
   const cursorLength = <u32>load<u8>(cursor);
-  const body = cursor + 1 + cursorLength;
+  let body = cursor + 1 + cursorLength;
   if (cursorLength > MAX_CURSOR || body > end) return BAD_REQUEST;
-  const payload = xxh64(cursor, end - cursor, (kind << 8) | (flags & (ATOMIC | VALUES)));
+  let payload: u64;
+  if (kind === STEPS) {
+    payload = load<u64>(body);
+    body += PAYLOAD_BYTES;
+    if (body > end) return BAD_REQUEST;
+  } else {
+    payload = xxh64(cursor, end - cursor, (kind << 8) | (flags & (ATOMIC | VALUES)));
+  }
   const entry = producerAddress(producer);
   const next = nextSequence(entry);
   if (sequence < next) return repeat(windowOf(entry), sequence, payload);
@@ -67,7 +76,7 @@ export function admit(kind: u32, flags: u32, producer: u32, incarnation: u32, st
 }
 
 function isSequenced(kind: u32): bool {
-  if (kind === ADD || kind === SEE || kind === ONCE) return true;
+  if (kind === ADD || kind === STEPS || kind === SEE || kind === ONCE) return true;
   return kind === SET || kind === DELETE || kind === MERGE || kind === EXPIRE;
 }
 

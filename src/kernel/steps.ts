@@ -29,9 +29,9 @@ import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag 
  */
 export const STEP_BYTES: u32 = 16;
 export const STEP_SLOT: u32 = 4;
-const GENERATION: u32 = 0;
+export const STEP_GENERATION: u32 = 0;
+export const STEP_DELTA: u32 = 8;
 const CELL: u32 = 0;
-const DELTA: u32 = 8;
 const VALUE: u32 = 8;
 
 /** Decodes `count | operations` up to `end` into SCRATCH: whether all are of this kind. The count goes to REGISTER_NEXT. */
@@ -74,27 +74,27 @@ function decodeStep(start: u32, record: u32): u32 {
   const slot = head >> 2;
   const generation = <u32>rest & 0xff;
   if ((head & 3) !== 1 || generation >= 0x80 || slot >= load<u32>(H_SLOTS)) return 0;
-  store<u32>(record + GENERATION, generation);
+  store<u32>(record + STEP_GENERATION, generation);
   store<u32>(record + STEP_SLOT, slot + 1);
   const p = start + <u32>(headBits >> 3) + 1;
   const delta = <i64>(rest >> 8) & 0xff;
   if (delta < 0x80) {
-    store<i64>(record + DELTA, (delta >> 1) ^ -(delta & 1));
+    store<i64>(record + STEP_DELTA, (delta >> 1) ^ -(delta & 1));
     return p + 1;
   }
-  store<i64>(record + DELTA, readZigzag(p));
+  store<i64>(record + STEP_DELTA, readZigzag(p));
   return load<u32>(REGISTER_NEXT);
 }
 
 /** Finds the cells of a stage of records: whether all of their counters exist. */
-function findSteps(from: u32, to: u32): bool {
+export function findSteps(from: u32, to: u32): bool {
   // Touched in a loop of their own, as in batch.ts: the cache misses of a stage overlap.
   let sink: u32 = 0;
   for (let r = from; r < to; r += STEP_BYTES) sink += generationAt(slotAddress(load<u32>(r + STEP_SLOT) - 1));
   store<u32>(REGISTER_SINK, sink);
   for (let r = from; r < to; r += STEP_BYTES) {
     const cell = slotAddress(load<u32>(r + STEP_SLOT) - 1);
-    if (existingGeneration(cell) !== load<u32>(r + GENERATION)) return false;
+    if (existingGeneration(cell) !== load<u32>(r + STEP_GENERATION)) return false;
     store<u32>(r + CELL, cell);
   }
   return true;
@@ -107,7 +107,7 @@ export function applySteps(count: u32, flags: u32): u32 {
   let refused: u32 = 0;
   for (let record = SCRATCH; record < end; record += STEP_BYTES) {
     const cell = load<u32>(record + CELL);
-    const delta = load<i64>(record + DELTA);
+    const delta = load<i64>(record + STEP_DELTA);
     const value = load<i64>(cell);
     if (overflows(value, delta)) {
       store<u32>(record + CELL, 0);

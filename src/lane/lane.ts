@@ -3,7 +3,7 @@ import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import type { History } from '../history/history.js';
 import type { GroupCommit } from '../log/group-commit.js';
 import { RECORD_BYTES } from '../log/record.js';
-import { type Partition, REPEATED, UNCHANGED } from '../partition/partition.js';
+import { Kind, type Partition, REPEATED, UNCHANGED } from '../partition/partition.js';
 import type { StatsMap } from '../protocol/control.js';
 import type { FrameView } from '../protocol/frame.js';
 import { DEFAULT_LIMITS, Flag, Opcode } from '../protocol/opcode.js';
@@ -270,7 +270,9 @@ export class Lane implements MeshHandler {
     if (!mayApply && status === OK) throw refusal(this.#obstacle, isSpent);
     if (status === OK) {
       const tail = hasEffect(kind) ? effectOf(partition) : undefined;
-      commit.append(number, { kind, flags, producer, incarnation, milliseconds }, body, tail);
+      const steps = partition.steps;
+      const logged = steps ? Kind.STEPS : kind;
+      commit.append(number, { kind: logged, flags, producer, incarnation, milliseconds }, steps ?? body, tail);
       feed.take(number, partition);
       if (tail) this.#audit(from, frame, partition, milliseconds);
       this.#hot.take(number, partition);

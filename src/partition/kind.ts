@@ -7,6 +7,8 @@ export const Kind = {
   DAYS: 68,
   KEEP: 69,
   BRING: 70,
+  /** An ADD as the log has it where all of its counters were there (src/kernel/logged.ts). */
+  STEPS: 71,
 } as const;
 
 /** What `apply` returns besides 0 (applied) and the statuses of src/errors.ts. */

@@ -22,7 +22,7 @@ export type { KnownProducer, PartitionStatistics, ProducerState, TrackedCounter 
  * deterministic; only the thread that owns the partition may use it.
  */
 
-export const KERNEL_VERSION = 5;
+export const KERNEL_VERSION = 6;
 
 // src/kernel/layout.ts; a test holds the two together.
 const REGISTER_NEXT = 16;
@@ -37,6 +37,7 @@ const REGISTER_GONE_BYTES = 520;
 const REGISTER_MARKED = 524;
 const REGISTER_VALUE = 528;
 const REGISTER_STRICT = 224;
+const REGISTER_LOGGED = 228;
 const RECEIVE = 0x1000;
 const RECEIVE_BYTES = 1_048_576;
 const ANSWER = 0x180000;
@@ -62,7 +63,6 @@ const H_OPERATION_IDS = HEADER + 248;
 const H_MAXIMUM_OPERATION_IDS = HEADER + 252;
 const H_APPLIED = HEADER + 256;
 const H_REFUSED = HEADER + 264;
-
 const H_CLASSES = HEADER + 272;
 const H_CLASS_TABLE = HEADER + 276;
 const H_TRACKS = HEADER + 280;
@@ -162,14 +162,13 @@ export class Partition {
     this.#receive(body);
     const status = this.#kernel.history(body.length);
     if (status !== OK) throw new TallystickError(codeOfStatus(status));
-    const view = this.#view;
-    const slot = view.getUint32(ANSWER, true);
+    const slot = this.#view.getUint32(ANSWER, true);
     return {
-      counter: slot === 0 ? undefined : { slot: slot - 1, generation: view.getUint16(ANSWER + 16, true) },
-      exists: view.getUint8(ANSWER + 18) === 1,
-      value: view.getBigInt64(ANSWER + 8, true),
-      classNumber: view.getUint8(ANSWER + 19),
-      since: view.getUint32(ANSWER + 4, true) * 60_000,
+      counter: slot === 0 ? undefined : { slot: slot - 1, generation: this.#view.getUint16(ANSWER + 16, true) },
+      exists: this.#view.getUint8(ANSWER + 18) === 1,
+      value: this.#view.getBigInt64(ANSWER + 8, true),
+      classNumber: this.#view.getUint8(ANSWER + 19),
+      since: this.#view.getUint32(ANSWER + 4, true) * 60_000,
     };
   }
 
@@ -224,7 +223,7 @@ export class Partition {
 
   /** A bit for each counter that was touched since `watch`, by their slots, up to some hundred thousands. */
   get marks(): Uint32Array {
-    return marksOf(this.#memory.buffer, this.#view.getUint32(H_SLOTS, true));
+    return marksOf(this.#memory.buffer, this.slots);
   }
 
   /** Whether there are any. */
@@ -253,6 +252,12 @@ export class Partition {
   /** Whether the body that was applied last changed a counter of a strict class. */
   get isStrict(): boolean {
     return this.#view.getUint32(REGISTER_STRICT, true) > 0;
+  }
+
+  /** The body that was applied last as a STEPS, a view of kernel memory; undefined where the log needs it as it came. */
+  get steps(): Uint8Array | undefined {
+    const length = this.#view.getUint32(REGISTER_LOGGED, true);
+    return length === 0 ? undefined : this.#bytes.subarray(RECEIVE, RECEIVE + length);
   }
 
   /** The delta that the last SET or DELETE caused. */
@@ -335,8 +340,7 @@ export class Partition {
   }
 
   /**
-   * Begins the incarnations behind one: for a partition in the making that takes the place of others, so that no session of theirs
-   * is one of its own.
+   * Begins the incarnations behind one: for a partition that takes the place of others, so that no session of theirs is its own.
    */
   startIncarnations(after: number): void {
     this.#view.setUint32(H_INCARNATION, after, true);
@@ -354,8 +358,7 @@ export class Partition {
 
   /** The items that counted once under each name, in parts, as KEEP takes them (src/kernel/once-moving.ts). */
   *countedOnce(): Generator<{ readonly name: string; readonly items: Uint8Array }> {
-    const slots = this.#view.getUint32(H_SLOTS, true);
-    for (let slot = 0; slot < slots; slot++) {
+    for (let slot = 0; slot < this.slots; slot++) {
       const name = this.nameOfSlot(slot);
       for (let from = 0; name !== undefined; ) {
         const count = this.#kernel.onceItems(slot, from);
@@ -368,8 +371,7 @@ export class Partition {
 
   /** What was seen under each name in each of its hours and days, as BRING takes it (src/kernel/unique-windows-moving.ts). */
   *seenInWindows(): Generator<{ readonly name: string; readonly window: Uint8Array }> {
-    const slots = this.#view.getUint32(H_SLOTS, true);
-    for (let slot = 0; slot < slots; slot++) {
+    for (let slot = 0; slot < this.slots; slot++) {
       const name = this.nameOfSlot(slot);
       for (let index = 0; name !== undefined; index++) {
         const length = this.#kernel.uniqueWindow(slot, index);
@@ -453,8 +455,8 @@ export class Partition {
   }
 
   #requirePages(first: number, count: number): void {
-    if (Number.isInteger(first) && first >= 0 && Number.isInteger(count) && count >= 1 && first + count <= this.pages)
-      return;
+    const areWhole = Number.isInteger(first) && Number.isInteger(count);
+    if (areWhole && first >= 0 && count >= 1 && first + count <= this.pages) return;
     throw new RangeError(`There are no ${count} pages from ${first} on; the state has ${this.pages}.`);
   }
 

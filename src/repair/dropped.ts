@@ -1,7 +1,8 @@
 import { nameOfId } from '../backup/partition-counters.js';
 import { EFFECT_BYTES } from '../lane/recovery.js';
 import type { LogEntry } from '../log/record.js';
-import type { Partition } from '../partition/partition.js';
+import { Kind, type Partition } from '../partition/partition.js';
+import { decodeSteps } from '../partition/steps.js';
 import { decodeExpire } from '../protocol/expiry.js';
 import { decodeOnce } from '../protocol/once.js';
 import { Opcode } from '../protocol/opcode.js';
@@ -99,8 +100,9 @@ interface Asked {
 /** What a body asks of counters: nothing where it is no request. */
 function askedBy(kind: number, flags: number, body: Uint8Array): Asked {
   switch (kind) {
-    case Opcode.ADD: {
-      const { operations, sequence } = decodeAdd(body, flags);
+    case Opcode.ADD:
+    case Kind.STEPS: {
+      const { operations, sequence } = (kind === Opcode.ADD ? decodeAdd : decodeSteps)(body, flags);
       return { counters: operations, batch: sequence };
     }
     case Opcode.ONCE: {

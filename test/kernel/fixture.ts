@@ -112,7 +112,7 @@ export class Kernel implements Counters {
     const call = { kind, flags, session, milliseconds, body };
     const sequence = this.partition.sequence;
     const status = applyTo(this.partition, call);
-    if (status === OK) this.log.push(call);
+    if (status === OK) this.log.push(asLogged(this.partition, call));
     if (status !== OK && this.partition.sequence !== sequence) throw new Error(`Status ${status} took a sequence.`);
     if (this.watched) this.#watch(status);
     return status;
@@ -274,6 +274,11 @@ const ALREADY_APPLIED = 23;
 
 export function applyTo(partition: Partition, { kind, flags, session, milliseconds, body }: Call): number {
   return partition.apply(kind, flags, session.producer, session.incarnation, milliseconds, body);
+}
+
+/** A call that was just applied, as the log has it. */
+function asLogged({ steps }: Partition, call: Call): Call {
+  return steps ? { ...call, kind: Kind.STEPS, body: steps.slice() } : call;
 }
 
 /** A fresh partition to which the calls are applied; each must be. */

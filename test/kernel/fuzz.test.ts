@@ -42,6 +42,7 @@ class Random {
 const KINDS = [
   Opcode.ADD,
   Opcode.ADD,
+  Kind.STEPS,
   Opcode.ADD,
   Opcode.SET,
   Opcode.DELETE,

@@ -115,7 +115,7 @@ describe('The constants of the kernel', () => {
     for (const code of ['OPEN', 'ADD', 'SET', 'DELETE'] as const)
       expect([code, at(code)]).toEqual([code, Opcode[code]]);
     for (const flag of ['ATOMIC', 'VALUES', 'SEQUENCED'] as const) expect([flag, at(flag)]).toEqual([flag, Flag[flag]]);
-    for (const kind of ['OPEN_PRODUCER', 'TICK', 'CONFIGURE'] as const)
+    for (const kind of ['OPEN_PRODUCER', 'TICK', 'CONFIGURE', 'STEPS'] as const)
       expect([kind, at(kind)]).toEqual([kind, Kind[kind]]);
     expect({
       frame: at('RECEIVE_BYTES'),

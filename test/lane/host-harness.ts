@@ -23,9 +23,9 @@ import { CONFIGURATION, MAP, MODULE, namesOf, PARTITIONS, pass, SHAPE, TestClien
 import { replayersOf } from './replaying.js';
 
 export const TAIL_BYTES = 65_536;
-/** Bytes of log that `write` makes, about. */
+/** Bytes of log that `write` makes, about: seven an increment, once its counters are there. */
 export const WRITE_BYTES = 2_000;
-const NAMES = PARTITIONS.map((partition) => namesOf(partition, 230));
+const NAMES = PARTITIONS.map((partition) => namesOf(partition, 285));
 
 /** A lane as it is composed in the server, with its checkpointer, over simulated clock, disks and network. */
 export class HostHarness {
@@ -164,7 +164,7 @@ export class HostHarness {
 
 /** One request that changes many counters; its id. */
 export function write(client: TestClient, partition: number): number {
-  const operations = (NAMES[partition] ?? []).map((name) => ({ key: { name }, delta: 1n }));
+  const operations = (NAMES[partition] ?? []).map((name) => ({ key: { name }, delta: 2n ** 34n }));
   return client.add(partition, { operations });
 }
 

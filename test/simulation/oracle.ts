@@ -25,6 +25,7 @@ import { entriesOf } from './journal.js';
 import type { AddResult, Applied, ExpireResult, OnceResult, SeeResult, SetResult } from './model-results.js';
 import { PartitionModel } from './partition-model.js';
 import type { Sent } from './requests.js';
+import { isSteps, type NameOf, SentAdds } from './sent-adds.js';
 import { LANE_OF, MODEL_OPTIONS, PARTITIONS } from './shape.js';
 import type { World } from './world.js';
 
@@ -52,6 +53,7 @@ export class Oracle {
   readonly #batches = new Map<string, { readonly flags: number; readonly payload: Uint8Array }>();
   /** Writes without a sequence that may be applied, by their bytes, and how often. */
   readonly #loose = new Map<string, number>();
+  readonly #adds = new SentAdds();
   /** The last group of each lane. */
   readonly #lastGroups: { readonly life: number; readonly group: number; readonly bytes: Buffer }[] = [];
 
@@ -72,12 +74,13 @@ export class Oracle {
     const { partition, opcode, flags, body } = sent;
     const key = looseKey(partition, opcode, flags, body);
     this.#loose.set(key, (this.#loose.get(key) ?? 0) + 1);
+    if (opcode === Opcode.ADD) this.#adds.sent(partition, flags, body);
   }
 
   // --- what lanes do ---
 
   /** A lane gives a group to its log. */
-  appended(lane: number, group: SealedGroup): void {
+  appended(lane: number, group: SealedGroup, nameOf: NameOf): void {
     // On a full disk the same group comes again.
     const bytes = Buffer.concat(group.records);
     const last = this.#lastGroups[lane];
@@ -87,7 +90,7 @@ export class Oracle {
       return;
     }
     const entries = entriesOf(group);
-    for (const entry of entries) this.#apply(entry);
+    for (const entry of entries) this.#apply(isSteps(entry) ? this.#asSent(entry, nameOf) : entry);
     this.#checkAudit(entries, group);
     for (const [partition, { sequence }] of group.heads) {
       const { sequence: known } = this.#model(partition);
@@ -346,6 +349,16 @@ export class Oracle {
   }
 
   // --- the parts ---
+
+  /** What was sent where the log has its counters by their ids. */
+  #asSent(steps: LogEntry, nameOf: NameOf): LogEntry {
+    const { partition } = steps;
+    const payload = (batch: string) => this.#batches.get(`${partition}/${batch}`)?.payload;
+    const entry = this.#adds.entryOf(steps, this.#model(partition), payload, nameOf);
+    if (typeof entry !== 'string') return entry;
+    this.#wrong(`position ${steps.sequence} of ${partition}: ${entry}`);
+    return steps;
+  }
 
   #apply(entry: LogEntry): void {
     const { partition, sequence, flags, kind, body } = entry;

@@ -1,3 +1,4 @@
+import { nameOfId } from '../../src/backup/partition-counters.js';
 import type { TallystickError } from '../../src/errors.js';
 import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import { Checkpointer } from '../../src/lane/checkpointer.js';
@@ -5,6 +6,7 @@ import { LaneHost, type LaneHostParts } from '../../src/lane/lane-host.js';
 import type { Link, Rings } from '../../src/lane/link.js';
 import { createRing } from '../../src/lane/ring.js';
 import { decodeBegin } from '../../src/log/begin.js';
+import type { Partition } from '../../src/partition/partition.js';
 import { compileWasm } from '../../src/wasm.js';
 import { plannerOf } from '../history/homes.js';
 import { replayersOf } from '../lane/replaying.js';
@@ -61,7 +63,9 @@ export class SimLane {
     this.#life = life;
     this.clock = new ProcessClock(world.clock);
     this.#log = new WatchedLog(world, disk, this.clock, (group) => {
-      world.oracle.appended(number, group);
+      world.oracle.appended(number, group, (partition, id) =>
+        nameOfId(this.host.partitions.get(partition) as Partition, id),
+      );
       life.onAppend(number);
     });
     this.#checkpoints = new WatchedCheckpoints(world, disk, this.clock);
