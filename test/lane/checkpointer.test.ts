@@ -286,4 +286,18 @@ describe('A checkpointer', () => {
     expect(bench.disk.manifests.size).toBe(0);
     await expectRecovered(bench);
   });
+
+  test('gives the memory of its kernel back when it has had no order for half a second', async () => {
+    const bench = new CheckpointBench();
+    fill(bench, 0, 1_000);
+    await bench.checkpoint(0);
+    bench.clock.advance(499);
+    expect(bench.collections).toBe(0);
+    bench.clock.advance(1);
+    expect(bench.collections).toBe(1);
+    bench.clock.advance(60_000);
+    expect(bench.collections).toBe(1);
+    await bench.checkpoint(0);
+    await expectRecovered(bench);
+  });
 });
