@@ -22,7 +22,7 @@ export type { KnownProducer, PartitionStatistics, ProducerState, TrackedCounter 
  * deterministic; only the thread that owns the partition may use it.
  */
 
-export const KERNEL_VERSION = 5;
+export const KERNEL_VERSION = 6;
 
 // src/kernel/layout.ts; a test holds the two together.
 const REGISTER_NEXT = 16;

@@ -144,7 +144,7 @@ describe('A process that dies in a checkpoint', () => {
     const bench = new CheckpointBench();
     fill(bench, 0, 20_000);
     await bench.checkpoint(0);
-    fill(bench, 0, 40_000, 'more');
+    fill(bench, 0, 50_000, 'more');
     return { bench, order: await bench.order(0) };
   };
 
