@@ -57,6 +57,7 @@ import {
   operationValue,
   rememberOperation,
 } from './operations';
+import { prefixOf } from './prefixes';
 import { CHANGED, trackRecord } from './tracking';
 import { readVarint64, readZigzag, writeVarint, writeZigzag } from './varint';
 
@@ -189,18 +190,20 @@ function step(record: u32, slot: u32, low: i64, high: i64): u32 {
 function stepAbsent(record: u32, low: i64, high: i64): u32 {
   const hash = load<u64>(record + HASH);
   let status = load<u32>(record + STATUS); // ID_UNKNOWN, or ABSENT of a name
+  const name = load<u32>(record + KEY);
   const length = load<u32>(record + KEY_LENGTH);
   if (status !== ID_UNKNOWN) {
-    const otherDay = load<u32>(record + EXTENSION) && isOfOtherDay(record, classOf(load<u32>(record + KEY), length));
+    const otherDay = load<u32>(record + EXTENSION) && isOfOtherDay(record, classOf(name, length));
     status = check(0, otherDay ? 0 : load<i64>(record + DELTA), low, high);
   }
-  if (!status && !hasNameRoom(length)) status = MEMORY_FULL;
+  if (!status && !hasNameRoom(name, length)) status = MEMORY_FULL;
   if (status) {
     store<i64>(record + VALUE, 0);
     return status;
   }
-  const left = leftFor(length);
-  const slot = addName(hash, load<u32>(record + KEY), length);
+  const prefix = prefixOf(name, length);
+  const left = leftFor(length, prefix);
+  const slot = addName(hash, name, length, prefix);
   step(record, slot + 1, low, high);
   store<u32>(record + MARKS, load<u32>(record + MARKS) | NEW_NAME | (left << LEFT_SHIFT));
   return OK;

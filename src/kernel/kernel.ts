@@ -74,7 +74,7 @@ import { listCounters } from './list';
 import { decodeLogged, writeLogged } from './logged';
 import { growTo } from './memory';
 import { applyMerge, checkMerge } from './merging';
-import { nameBytes, nameLength } from './names';
+import { copyName, learnFromNames } from './names';
 import { applyOnce } from './once';
 import { applyKeep, checkKeep, tellOnce } from './once-moving';
 import { expireOperations } from './operations';
@@ -150,6 +150,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   const position = load<u64>(H_SEQUENCE) + 1;
   store<u64>(H_SEQUENCE, position);
   const answerLength = change(what, flags);
+  learnFromNames();
   store<u32>(REGISTER_ANSWER_LENGTH, answerLength);
   if (watched) settleTouched();
   if (sequenced) conclude(producer, position, answerLength);
@@ -405,9 +406,7 @@ export function classOf(slot: u32, generation: u32): u32 {
 export function nameOfSlot(slot: u32): u32 {
   const name = slot < load<u32>(H_SLOTS) ? nameAt(slotAddress(slot)) : 0;
   if (!name) return 0;
-  const length = nameLength(name);
-  memory.copy(ANSWER, nameBytes(name), length);
-  return length;
+  return copyName(name, ANSWER);
 }
 
 /** Describes the producer with a number, its id and whether it is named before that; 0 where the number is free, -1 behind the last. */

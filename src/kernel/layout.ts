@@ -91,6 +91,8 @@ export const REGISTER_GONE_BYTES: u32 = 520; // u32: bytes of names that are gon
 export const REGISTER_MARKED: u32 = 524; // u32: whether there are new ones in MARKS; cleared by the host
 export const REGISTER_VALUE: u32 = 528; // i64: of the counter that was looked at last
 export const REGISTER_LOGGED: u32 = 228; // u32: bytes of the form in which the log has the body that was applied, in RECEIVE; 0 = as it came
+export const WHOLE_NAME: u32 = 1024; // a name that is put together, and a word
+export const OTHER_NAME: u32 = 2064; // another one
 export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD, SEE or ONCE at hand are those of steps.ts
 
 /**
@@ -183,8 +185,11 @@ export const OPERATION_INDEX_DIRECTORY: u32 = HEADER + 0x4000;
 export const NAME_HOLES: u32 = HEADER + 0x5000;
 export const FREE_BLOCKS: u32 = HEADER + 0x6000;
 export const CLASS_TABLES: u32 = HEADER + 0x7000;
-/** Up to the end of the header's page, whose last 4 KiB are free: 4,096 segments. */
+/** 4,096 segments. */
 export const EXPIRY_DIRECTORY: u32 = HEADER + 0xb000;
+/** 32 of 64 bytes (prefixes.ts). The last 2 KiB of the page are free. */
+export const PREFIXES: u32 = HEADER + 0xf000;
+export const LOOKS: u32 = PREFIXES + 4;
 
 export const MAGIC: u32 = 0x6b795474; // "Ttyk"
 export const KERNEL_VERSION: u32 = 6;

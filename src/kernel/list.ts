@@ -11,7 +11,7 @@ import {
   REGISTER_ANSWER_LENGTH,
   SCRATCH,
 } from './layout';
-import { nameBytes, nameLength, nameStartsWith } from './names';
+import { copyName, nameLength, nameStartsWith } from './names';
 import { readVarint, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag } from './varint';
 
 /**
@@ -72,7 +72,7 @@ function writeAnswer(cursor: u32, end: u32): void {
     const name = nameAt(cell);
     const length = nameLength(name);
     p = writeVarint(p, length);
-    memory.copy(p, nameBytes(name), length);
+    copyName(name, p);
     p = writeZigzag(p + length, valueAt(cell));
   }
   store<u32>(REGISTER_ANSWER_LENGTH, p - ANSWER);

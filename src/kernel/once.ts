@@ -21,6 +21,7 @@ import {
 import { addName, findName, hasNameRoom, leftFor, unaddName } from './names';
 import { addOnce, hasCounted, onceCount, sweepOnce, touchOnce } from './once-items';
 import { noteOperations, writeBits, writeRefused } from './outcomes';
+import { prefixOf } from './prefixes';
 import { foldSets, onceSet, openOnceSet } from './sets';
 import { trackChange } from './tracking';
 import { openTrack } from './tracks';
@@ -141,9 +142,10 @@ function countUnderNew(record: u32): u32 {
   const name = load<u32>(record + KEY);
   const length = load<u32>(record + KEY_LENGTH);
   if (!keeps(classOf(name, length), record)) return NOT_TRACKED;
-  if (!hasNameRoom(length)) return MEMORY_FULL;
-  const left = leftFor(length);
-  const slot = addName(hash, name, length);
+  if (!hasNameRoom(name, length)) return MEMORY_FULL;
+  const prefix = prefixOf(name, length);
+  const left = leftFor(length, prefix);
+  const slot = addName(hash, name, length, prefix);
   const status = countUnder(record, slot);
   if (!status) return OK;
   unaddName(hash, slot, left);

@@ -32,6 +32,7 @@ import {
   UNCHANGED,
 } from './layout';
 import { addName, deleteName, findName, hasNameRoom, isUtf8 } from './names';
+import { prefixOf } from './prefixes';
 import { trackChange } from './tracking';
 import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag } from './varint';
 
@@ -60,7 +61,7 @@ export function checkOpen(start: u32, end: u32): u32 {
   let fresh = false;
   for (let record = SCRATCH; record < last; record += RECORD_BYTES) {
     if (!load<u32>(record + KEY_LENGTH)) return BAD_REQUEST;
-    if (!load<u32>(record + SLOT) && hasNameRoom(load<u32>(record + KEY_LENGTH))) fresh = true;
+    if (!load<u32>(record + SLOT) && hasNameRoom(load<u32>(record + KEY), load<u32>(record + KEY_LENGTH))) fresh = true;
   }
   return fresh ? OK : UNCHANGED;
 }
@@ -88,7 +89,7 @@ function openName(record: u32): u32 {
   const length = load<u32>(record + KEY_LENGTH);
   slot = findName(hash, name, length); // an item before it may have added the name
   if (slot) return slot;
-  return hasNameRoom(length) ? addName(hash, name, length) + 1 : 0;
+  return hasNameRoom(name, length) ? addName(hash, name, length, prefixOf(name, length)) + 1 : 0;
 }
 
 // A decoded SET or DELETE, in the registers behind those of the sequence
@@ -140,7 +141,8 @@ export function applySet(): u32 {
   const previous = slot ? valueAt(slotAddress(slot - 1)) : 0;
   const value = load<i64>(SET_VALUE);
   let status = statusOf(previous);
-  if (status === ABSENT) status = hasNameRoom(load<u32>(SCRATCH + KEY_LENGTH)) ? OK : MEMORY_FULL;
+  if (status === ABSENT)
+    status = hasNameRoom(load<u32>(SCRATCH + KEY), load<u32>(SCRATCH + KEY_LENGTH)) ? OK : MEMORY_FULL;
   if (!status && !hasClassRoom(slot, classOfRecord(SCRATCH, slot))) status = MEMORY_FULL;
   if (!status) {
     const slot = openName(SCRATCH) - 1;

@@ -21,7 +21,7 @@ import { minuteOfExtension, nowMinute, secondOf } from './event-time';
 import { noteChange, rollWithDay, stopRolling } from './expiring';
 import { dropExpiry } from './expiry';
 import { H_CLASSIFIED, H_TO_CLASSIFY, H_TRACKS } from './layout';
-import { nameBytes, nameLength } from './names';
+import { nameLength, wholeName } from './names';
 import {
   addToWindow,
   closeHour,
@@ -158,7 +158,7 @@ function classifySlot(slot: u32): void {
   const name = nameAt(address);
   if (!name) return;
   const old = classAt(address);
-  const fresh = classOf(nameBytes(name), nameLength(name));
+  const fresh = classOf(wholeName(name), nameLength(name));
   if (fresh === old) return;
   if (!isSameClass(old, fresh)) {
     const keeps = keepsOf(fresh);

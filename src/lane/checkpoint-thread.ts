@@ -5,6 +5,7 @@ import { KERNEL_VERSION } from '../partition/partition.js';
 import { compileWasm } from '../wasm.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import { Checkpointer } from './checkpointer.js';
+import { collecting } from './collecting.js';
 
 /** The thread of a lane's checkpointer. The lane starts and stops it; an error that it throws ends the lane. */
 
@@ -18,7 +19,10 @@ const { path, partitions } = workerData as CheckpointThreadOptions;
 const shape = { partitions, kernelVersion: KERNEL_VERSION };
 const log = openLogReader(path, shape);
 const checkpoints = await openCheckpoints(path, shape);
-const checkpointer = new Checkpointer({ log, checkpoints, kernel: compileWasm('kernel'), clock: systemClock, report });
+const checkpointer = new Checkpointer({
+  ...{ log, checkpoints, kernel: compileWasm('kernel'), clock: systemClock, report },
+  collect: collecting(),
+});
 
 function report(message: FromCheckpointer): void {
   if (message.kind === 'stopped') void end(message);

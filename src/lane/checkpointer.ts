@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock, Timer } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import {
   type CheckpointManifest,
@@ -9,7 +9,7 @@ import {
 } from '../log/checkpoint.js';
 import type { AppendOutcome, LogReader } from '../log/log.js';
 import { LOG_BEGIN } from '../log/replay.js';
-import { KERNEL_VERSION, Partition } from '../partition/partition.js';
+import { KERNEL_VERSION, PAGE_BYTES, Partition } from '../partition/partition.js';
 import type {
   CheckpointOrder,
   FromCheckpointer,
@@ -28,8 +28,13 @@ export interface CheckpointerParts {
   /** The compiled kernel. */
   readonly kernel: WebAssembly.Module;
   readonly clock: Clock;
+  /** Frees what is reached no more; memory of WebAssembly waits for that. */
+  readonly collect: () => void;
   readonly report: (message: FromCheckpointer) => void;
 }
+
+/** Without an order for so long the second kernel goes: a new one and its collection take some 10 ms. */
+const IDLE_MILLISECONDS = 500;
 
 /** The checkpoint in the making, and the pages of the one before. */
 interface NewCheckpoint {
@@ -56,8 +61,11 @@ class Stopped extends Error {}
  */
 export class Checkpointer {
   readonly #parts: CheckpointerParts;
-  /** One instance for all checkpoints: its memory is that of the largest partition, and never twice that. */
+  /** One instance for checkpoints that follow each other: its memory is that of the largest partition, and never twice that. */
   #kernel: Partition | undefined;
+  #idle: Timer | undefined;
+  /** Of the pages that are being written, for all transactions: what lies outside of the heap is collected late. */
+  readonly #copies = Array.from({ length: PAGES_PER_WRITE }, () => new Uint8Array(PAGE_BYTES));
   #working = false;
   #stopping = false;
   #gate: { open: () => void; stop: (reason: Stopped) => void } | undefined;
@@ -74,6 +82,7 @@ export class Checkpointer {
 
   #stop(): void {
     this.#stopping = true;
+    this.#idle?.cancel();
     this.#gate?.stop(new Stopped());
     if (!this.#working) this.#parts.report({ kind: 'stopped' });
   }
@@ -81,13 +90,20 @@ export class Checkpointer {
   /** Never rejects. */
   async #work(order: CheckpointOrder): Promise<void> {
     this.#working = true;
+    this.#idle?.cancel();
     const last = await this.#make(order).then(
       (checkpoint): FromCheckpointer => ({ kind: 'made', checkpoint }),
       (error: unknown) => reportOf(error),
     );
     this.#working = false;
+    if (!this.#stopping) this.#idle = this.#parts.clock.setTimer(IDLE_MILLISECONDS, () => this.#forget());
     if (last.kind !== 'stopped') this.#parts.report(last);
     if (this.#stopping) this.#parts.report({ kind: 'stopped' });
+  }
+
+  #forget(): void {
+    this.#kernel = undefined;
+    this.#parts.collect();
   }
 
   async #make(order: CheckpointOrder): Promise<MadeCheckpoint> {
@@ -146,7 +162,7 @@ export class Checkpointer {
       const isUnchanged = before?.hash === hash;
       pages.push(isUnchanged ? before : { generation, hash });
       if (isUnchanged) continue;
-      batch.push({ index, bytes: kernel.page(index) });
+      batch.push({ index, bytes: kernel.page(index, this.#copies[batch.length]) });
       if (batch.length === PAGES_PER_WRITE) await write();
     }
     if (batch.length > 0) await write();

@@ -9,6 +9,7 @@ import { distribution, LATENCY_BOUNDS, SIZE_BOUNDS } from '../log/histogram.js';
 import type { LaneStorage } from '../log/lane-storage.js';
 import { KERNEL_VERSION, Partition, SLOT_BYTES } from '../partition/partition.js';
 import { preHelloFrameBytes, type StatsMap } from '../protocol/control.js';
+import { FrameStock } from '../protocol/frame.js';
 import { Connection, DEFAULT_CONNECTION_LIMITS, noTraffic } from '../transport/connection.js';
 import { Outputs } from '../transport/outputs.js';
 import type { Transport } from '../transport/transport.js';
@@ -92,6 +93,7 @@ export class LaneHost {
   readonly #traffic = noTraffic();
   readonly #unread = { bytes: 0 };
   readonly #outputs = new Outputs();
+  readonly #frames = new FrameStock();
   readonly #connections = new Set<LaneConnection>();
   #lane: Lane | undefined;
   #rollUps: RollUps | undefined;
@@ -159,6 +161,7 @@ export class LaneHost {
       traffic: this.#traffic,
       unread: this.#unread,
       outputs: this.#outputs,
+      frames: this.#frames,
       limits: { ...DEFAULT_CONNECTION_LIMITS, preHelloFrame },
       handler: {
         request: (from, frame) => {

@@ -12,7 +12,7 @@ import {
   PageVerifier,
 } from './checkpoint.js';
 import { type BinaryDatabase, LmdbEnvironment } from './lmdb.js';
-import { LmdbReader } from './lmdb-reader.js';
+import { LmdbReader, ValueRoom } from './lmdb-reader.js';
 import type { AppendOutcome, LogShape } from './log.js';
 
 /**
@@ -28,6 +28,8 @@ import type { AppendOutcome, LogShape } from './log.js';
  * ```
  */
 const PAGE_KEY_BYTES = 10;
+/** A page, and what stands before a value. */
+const PAGE_ROOM_BYTES = CHECKPOINT_PAGE_BYTES + 64;
 /** Pages that are read in one turn of the event loop: 16 MiB. */
 const PAGES_PER_TURN = 256;
 /** Keys that are read, or removed, at a time. */
@@ -55,9 +57,10 @@ export class LmdbCheckpointReader implements CheckpointReader {
   }
 
   async readPages(manifest: CheckpointManifest, visit: (index: number, bytes: Uint8Array) => void): Promise<void> {
+    const room = new ValueRoom(PAGE_ROOM_BYTES);
     for (let index = manifest.pages.length - 1; index >= 0; index--) {
       const key = pageKey(manifest.partition, index, manifest.pages[index]?.generation ?? 0);
-      visit(index, this.#verifier.verify(manifest, index, this.#reader.get(PAGES, key)));
+      visit(index, this.#verifier.verify(manifest, index, this.#reader.get(PAGES, key, room)));
       if (index % PAGES_PER_TURN === 0) await nextTurn();
     }
   }

@@ -55,6 +55,10 @@ export const MAXIMUM_DEPTH = 16;
 /** The meta page must fit the smallest page, whose size is not known before it is read. */
 const SMALLEST_PAGE_BYTES = 512;
 
+/** Gives so many bytes. */
+export type Room = (length: number) => Buffer;
+const ROOM_OF_ITS_OWN: Room = (length) => Buffer.allocUnsafeSlow(length);
+
 export interface Tree {
   readonly depth: number;
   readonly branches: number;
@@ -119,17 +123,18 @@ export class LmdbPages {
    * A page, or as much as is wanted of a value's pages.
    *
    * @param name of the tree that has the page
+   * @param room gives what it is read into
    */
-  page(name: string, number: number, kind: number, length = this.pageBytes): Buffer {
-    const page = this.bytes(number * this.pageBytes, length);
+  page(name: string, number: number, kind: number, length = this.pageBytes, room = ROOM_OF_ITS_OWN): Buffer {
+    const page = this.bytes(number * this.pageBytes, length, room);
     if (Number(page.readBigUInt64LE(0)) !== number) throw this.fail(`page ${number} of ${name} has another number`);
     if (page.readUInt16LE(18) !== kind) throw this.fail(`page ${number} of ${name} is of another kind`);
     return page;
   }
 
-  bytes(position: number, length: number): Buffer {
+  bytes(position: number, length: number, room = ROOM_OF_ITS_OWN): Buffer {
     const isThere = this.#reaches(position + length);
-    const bytes = Buffer.allocUnsafeSlow(isThere ? length : 0);
+    const bytes = room(isThere ? length : 0);
     if (!isThere || readSync(this.#file, bytes, 0, length, position) !== length)
       throw this.fail(`it ends before ${position + length}`);
     return bytes;

@@ -36,6 +36,36 @@ export interface LmdbRange {
   readonly start: Uint8Array;
   readonly end?: Uint8Array | undefined;
   readonly limit: number;
+  /** Values may be in it, and then are valid until the next read into it. When it is full the range ends. */
+  readonly room?: ValueRoom | undefined;
+}
+
+/**
+ * Where large values are put that are done with before others are read: memory outside of the heap is collected late, and a log is read
+ * 64 KiB at a time.
+ */
+export class ValueRoom {
+  readonly #bytes: Buffer;
+  #used = 0;
+
+  constructor(length: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(length);
+  }
+
+  /** What was taken is given again. */
+  empty(): void {
+    this.#used = 0;
+  }
+
+  has(length: number): boolean {
+    return this.#used + length <= this.#bytes.length;
+  }
+
+  take(length: number): Buffer {
+    if (!this.has(length)) return Buffer.allocUnsafeSlow(length);
+    this.#used += length;
+    return this.#bytes.subarray(this.#used - length, this.#used);
+  }
 }
 
 /** Named trees, and where they stand. */
@@ -88,10 +118,10 @@ export class LmdbReader {
     this.#pages.close();
   }
 
-  /** The value under a key in the tree of the name at that index. @throws TallystickError LOG_CORRUPT */
-  get(index: number, key: Uint8Array): Uint8Array | undefined {
+  /** The value under a key in the tree of the name at that index; `room` as in a range. @throws TallystickError LOG_CORRUPT */
+  get(index: number, key: Uint8Array, room?: ValueRoom): Uint8Array | undefined {
     return this.#read(({ trees }) => {
-      const [row] = this.#rows(index, trees[index] as Tree, { start: key, limit: 1 });
+      const [row] = this.#rows(index, trees[index] as Tree, { start: key, limit: 1, room });
       return row && Buffer.compare(row.key, key) === 0 ? row.value : undefined;
     });
   }
@@ -152,13 +182,15 @@ export class LmdbReader {
     return { metaBytes, meta, trees };
   }
 
-  #rows(index: number, tree: Tree, { start, end, limit }: LmdbRange): LmdbRow[] {
+  #rows(index: number, tree: Tree, { start, end, limit, room }: LmdbRange): LmdbRow[] {
     const name = `the tree ${this.#names[index]}`;
     const rows: LmdbRow[] = [];
+    room?.empty();
     this.#visit(name, tree, start, (node) => {
       const key = keyOf(node);
       if (rows.length === limit || (end && Buffer.compare(key, end) >= 0)) return false;
-      rows.push({ key, value: this.#value(name, node) });
+      if (room && rows.length > 0 && !room.has(bytesOf(node))) return false;
+      rows.push({ key, value: this.#value(name, node, room) });
       return rows.length < limit;
     });
     return rows;
@@ -206,11 +238,16 @@ export class LmdbReader {
     return node;
   }
 
-  #value(name: string, node: Buffer): Buffer {
+  #value(name: string, node: Buffer, room: ValueRoom | undefined): Buffer {
     const held = heldOf(node);
     if (flagsOf(node) !== IN_OVERFLOW) return held;
     const number = Number(held.readBigUInt64LE(0));
-    const length = PAGE_HEADER_BYTES + valueLength(node);
-    return this.#pages.page(name, number, OVERFLOW, length).subarray(PAGE_HEADER_BYTES);
+    const take = room && ((length: number) => room.take(length));
+    return this.#pages.page(name, number, OVERFLOW, bytesOf(node), take).subarray(PAGE_HEADER_BYTES);
   }
+}
+
+/** What is read of the pages of a value. */
+function bytesOf(node: Buffer): number {
+  return PAGE_HEADER_BYTES + valueLength(node);
 }

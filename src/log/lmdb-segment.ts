@@ -5,7 +5,7 @@ import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.j
 import { decodeBegin, encodeBegin } from './begin.js';
 import { ChecksummedBuffer } from './checksum.js';
 import { LmdbEnvironment } from './lmdb.js';
-import { LmdbReader, type LmdbRow } from './lmdb-reader.js';
+import { LmdbReader, type LmdbRow, ValueRoom } from './lmdb-reader.js';
 import type { AppendOutcome, LogPlace, SealedGroup } from './log.js';
 import type { AuditItem } from './record.js';
 import { corrupt } from './replay.js';
@@ -16,8 +16,9 @@ const DATABASES = ['begin', 'records', 'audit'];
 const [BEGIN, RECORDS, AUDIT] = [0, 1, 2] as const;
 const BEGIN_KEY = Buffer.alloc(1);
 
-/** Records that are read at a time. */
+/** Records that are read at a time, and their bytes. */
 const ROW = 64;
+const ROW_BYTES = 16 * 65_536;
 
 /** A segment that is an LMDB environment. A group is one transaction, so it is there whole or not at all. */
 export class LmdbSegment implements Segment {
@@ -30,6 +31,8 @@ export class LmdbSegment implements Segment {
   #lastRecord: number;
   /** Records that were read together, and the number of the first. */
   #row: { readonly first: number; readonly rows: readonly LmdbRow[] } = { first: 0, rows: [] };
+  /** Of the records of the row. */
+  #room: ValueRoom | undefined;
 
   private constructor(reader: LmdbReader, environment: LmdbEnvironment | undefined, isGrowing: boolean) {
     this.#reader = reader;
@@ -103,7 +106,9 @@ export class LmdbSegment implements Segment {
   record(number: number): Uint8Array | undefined {
     const at = number - this.#row.first;
     if (at >= 0 && at < this.#row.rows.length) return this.#row.rows[at]?.value;
-    const rows = this.#reader.range(RECORDS, { start: recordKey(number), limit: ROW });
+    this.#row = { first: 0, rows: [] }; // should the range throw, what was in the room is gone
+    this.#room ??= new ValueRoom(ROW_BYTES);
+    const rows = this.#reader.range(RECORDS, { start: recordKey(number), limit: ROW, room: this.#room });
     const isNext = ({ key }: LmdbRow, index: number) => Buffer.compare(key, recordKey(number + index)) === 0;
     const gap = rows.findIndex((row, index) => !isNext(row, index));
     this.#row = { first: number, rows: gap < 0 ? rows : rows.slice(0, gap) };

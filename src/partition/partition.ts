@@ -448,10 +448,11 @@ export class Partition {
     return BigInt.asUintN(64, this.#kernel.hashPages(first, count));
   }
 
-  /** A copy of one page of the persistent state. @throws RangeError where there is none */
-  page(index: number): Uint8Array {
+  /** A copy of one page of the persistent state, in `into`. @throws RangeError where there is none */
+  page(index: number, into = new Uint8Array(PAGE_BYTES)): Uint8Array {
     this.#requirePages(index, 1);
-    return new Uint8Array(this.#memory.buffer, HEADER + index * PAGE_BYTES, PAGE_BYTES).slice();
+    into.set(new Uint8Array(this.#memory.buffer, HEADER + index * PAGE_BYTES, PAGE_BYTES));
+    return into;
   }
 
   #requirePages(first: number, count: number): void {

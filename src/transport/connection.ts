@@ -10,7 +10,14 @@
 import type { Clock, Timer } from '../clock.js';
 import { type ErrorCode, type Outcome, TallystickError } from '../errors.js';
 import type { ByteWriter } from '../protocol/bytes.js';
-import { FrameReader, type FrameView, FramingError, finishFrame, writeHeader } from '../protocol/frame.js';
+import {
+  FrameReader,
+  type FrameStock,
+  type FrameView,
+  FramingError,
+  finishFrame,
+  writeHeader,
+} from '../protocol/frame.js';
 import { ANSWER, DEFAULT_LIMITS, Flag, LANE, Opcode, requestRule } from '../protocol/opcode.js';
 import { encodeError, errorAnswer } from '../protocol/response.js';
 import { InFlight } from './in-flight.js';
@@ -91,9 +98,10 @@ export interface ConnectionOptions<Session> {
   readonly handler: ConnectionHandler<Session>;
   readonly limits?: ConnectionLimits;
   readonly traffic?: Traffic;
-  /** Of all connections of the lane, both. */
+  /** Of all connections of the lane, all three. */
   readonly unread?: Unread;
   readonly outputs?: Outputs;
+  readonly frames?: FrameStock;
 }
 
 /** What an ERROR says beyond its code. */
@@ -151,7 +159,8 @@ export class Connection<Session = unknown> implements TransportHandler {
   #stalledTimer: Timer | undefined;
   #closeTimer: Timer | undefined;
 
-  constructor({ session, transport, clock, handler, limits, traffic, unread, outputs }: ConnectionOptions<Session>) {
+  constructor(options: ConnectionOptions<Session>) {
+    const { session, transport, clock, handler, limits, traffic, unread, outputs, frames } = options;
     this.session = session;
     this.#transport = transport;
     this.#clock = clock;
@@ -160,7 +169,7 @@ export class Connection<Session = unknown> implements TransportHandler {
     this.traffic = traffic ?? noTraffic();
     this.#unread = unread ?? { bytes: 0 };
     this.#outputs = outputs ?? new Outputs();
-    this.#reader = new FrameReader(this.#limits.preHelloFrame);
+    this.#reader = new FrameReader(this.#limits.preHelloFrame, frames);
     this.#awaitHello();
   }
 

@@ -45,6 +45,8 @@ export class CheckpointBench {
   readonly logDisk = new SimDisk();
   readonly disk = new SimCheckpointDisk();
   readonly mark = new MemoryMark();
+  /** How often a checkpointer has given memory back. */
+  collections = 0;
   readonly #log = new SimLog(this.logDisk, SHAPE, setImmediate);
   readonly #group = new Group(new Chain(SHAPE, firstPlace(SHAPE)), 64 * 1_048_576);
   readonly #probes = new Map<number, Probes>();
@@ -119,6 +121,9 @@ export class CheckpointBench {
     return new Promise((resolve) => {
       const checkpointer = new Checkpointer({
         ...{ log: this.#log, checkpoints, kernel: module, clock: this.clock },
+        collect: () => {
+          this.collections++;
+        },
         report: (message) => {
           if (message.kind === 'ready') checkpointer.hear({ kind: 'go' });
           else resolve(message);
@@ -149,7 +154,13 @@ export class CheckpointBench {
     const told: string[] = [];
     return new Promise((resolve) => {
       const checkpointer = new Checkpointer({
-        ...{ log: this.#log, checkpoints: this.openCheckpoints(), kernel: module, clock: this.clock },
+        ...{
+          log: this.#log,
+          checkpoints: this.openCheckpoints(),
+          kernel: module,
+          clock: this.clock,
+          collect: () => {},
+        },
         report: ({ kind }) => {
           told.push(kind);
           if (kind === 'ready') checkpointer.hear({ kind: 'go' });

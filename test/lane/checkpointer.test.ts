@@ -144,7 +144,7 @@ describe('A process that dies in a checkpoint', () => {
     const bench = new CheckpointBench();
     fill(bench, 0, 20_000);
     await bench.checkpoint(0);
-    fill(bench, 0, 40_000, 'more');
+    fill(bench, 0, 50_000, 'more');
     return { bench, order: await bench.order(0) };
   };
 
@@ -284,6 +284,20 @@ describe('A checkpointer', () => {
     expect(messages).not.toContain('made');
     expect(bench.disk.pages.size).toBe(PAGES_PER_WRITE);
     expect(bench.disk.manifests.size).toBe(0);
+    await expectRecovered(bench);
+  });
+
+  test('gives the memory of its kernel back when it has had no order for half a second', async () => {
+    const bench = new CheckpointBench();
+    fill(bench, 0, 1_000);
+    await bench.checkpoint(0);
+    bench.clock.advance(499);
+    expect(bench.collections).toBe(0);
+    bench.clock.advance(1);
+    expect(bench.collections).toBe(1);
+    bench.clock.advance(60_000);
+    expect(bench.collections).toBe(1);
+    await bench.checkpoint(0);
     await expectRecovered(bench);
   });
 });

@@ -101,7 +101,7 @@ export class HostHarness {
   #connect(hear: (message: FromCheckpointer) => void): (message: ToCheckpointer) => void {
     const { log, checkpoints, clock } = this;
     this.#checkpointer = new Checkpointer({
-      ...{ log, checkpoints, kernel: MODULE, clock },
+      ...{ log, checkpoints, kernel: MODULE, clock, collect: () => {} },
       report: (message) => {
         this.heard.push(message);
         hear(message);

@@ -98,7 +98,14 @@ export class MeshHarness {
       kernel: MODULE,
       clock,
       connectCheckpointer: (report) => {
-        const checkpointer = new Checkpointer({ log: lane.log, checkpoints, kernel: MODULE, clock, report });
+        const checkpointer = new Checkpointer({
+          log: lane.log,
+          checkpoints,
+          kernel: MODULE,
+          clock,
+          collect: () => {},
+          report,
+        });
         return (message) => checkpointer.hear(message);
       },
       startReplayer: replayersOf({ log: lane.log, checkpoints, kernel: MODULE }, clock),

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TallystickError } from '../../src/errors.js';
 import { ByteWriter } from '../../src/protocol/bytes.js';
-import { encodeFrame, FrameReader, finishFrame, writeHeader } from '../../src/protocol/frame.js';
+import { encodeFrame, FrameReader, FrameStock, finishFrame, writeHeader } from '../../src/protocol/frame.js';
 
 interface Frame {
   opcode: number;
@@ -70,6 +70,36 @@ describe('A reader of frames', () => {
       expect(body.buffer).toBe(bytes.buffer);
       expect(body.byteOffset).toBe(bytes.byteOffset + 12);
     });
+  });
+
+  test('reads long frames that come in parts into arrays that are used again, by one reader after the other', () => {
+    const stock = new FrameStock();
+    const readers = [new FrameReader(undefined, stock), new FrameReader(undefined, stock)];
+    const buffers = new Set<ArrayBufferLike>();
+    for (let i = 0; i < 10; i++) {
+      const bytes = encodeFrame(4, 0, 0, i, new Uint8Array(100_000).fill(i + 1));
+      const read: boolean[] = [];
+      for (const part of [bytes.subarray(0, 90_000), bytes.subarray(90_000)])
+        readers[i % 2]?.push(part, ({ body }) => {
+          buffers.add(body.buffer);
+          read.push(body.length === 100_000 && body.every((byte) => byte === i + 1));
+        });
+      expect(read).toEqual([true]);
+    }
+    expect(buffers.size).toBeLessThanOrEqual(3);
+    // Two that are in the making at the same time have two.
+    const bytes = encodeFrame(4, 0, 0, 1, new Uint8Array(100_000).fill(7));
+    const other = encodeFrame(4, 0, 0, 1, new Uint8Array(100_000).fill(9));
+    const seen: number[] = [];
+    const see = ({ body }: { body: Uint8Array }) => seen.push(...new Set(body));
+    for (const [from, to] of [
+      [0, 70_000],
+      [70_000, 110_000],
+    ]) {
+      readers[0]?.push(bytes.subarray(from, to), see);
+      readers[1]?.push(other.subarray(from, to), see);
+    }
+    expect(seen).toEqual([7, 9]);
   });
 
   test('says whether it keeps the start of a frame', () => {

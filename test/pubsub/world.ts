@@ -242,7 +242,7 @@ export class World {
       planner: plannerOf(history),
       retention: DEFAULT_RETENTION,
       connectCheckpointer: (report) => {
-        const checkpointer = new Checkpointer({ log, checkpoints, kernel: MODULE, clock, report });
+        const checkpointer = new Checkpointer({ log, checkpoints, kernel: MODULE, clock, collect: () => {}, report });
         return (message) => checkpointer.hear(message);
       },
       startReplayer: (order, hear) => {

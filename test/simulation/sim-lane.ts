@@ -159,6 +159,7 @@ export class SimLane {
       checkpoints: this.#checkpoints,
       kernel: KERNEL,
       clock: this.clock,
+      collect: () => {},
       report: (message) => {
         if (message.kind === 'made') this.#world.checkpointsMade++;
         toLane(message);
