@@ -69,6 +69,7 @@ import {
   UNKNOWN_OPCODE,
 } from './layout';
 import { listCounters } from './list';
+import { readMarked } from './marked';
 import { growTo } from './memory';
 import { applyMerge, checkMerge } from './merging';
 import { nameBytes, nameLength } from './names';
@@ -99,7 +100,7 @@ import { answerUniques, checkUniques } from './uniques-query';
 import { settleTouched, touchBefore } from './watching';
 import { answerWindow, beginWindow, checkWindowKeys } from './window-query';
 
-export { growTo };
+export { growTo, readMarked };
 
 /**
  * The kernel of a partition: pure, synchronous, deterministic. Bodies come in at RECEIVE, answers go out at ANSWER. The same
