@@ -72,6 +72,7 @@ import {
 } from './layout';
 import { listCounters } from './list';
 import { decodeLogged, writeLogged } from './logged';
+import { readMarked } from './marked';
 import { growTo } from './memory';
 import { applyMerge, checkMerge } from './merging';
 import { copyName, learnFromNames } from './names';
@@ -102,7 +103,7 @@ import { answerUniques, checkUniques } from './uniques-query';
 import { settleTouched, touchBefore } from './watching';
 import { answerWindow, beginWindow, checkWindowKeys } from './window-query';
 
-export { growTo };
+export { growTo, readMarked };
 
 /**
  * The kernel of a partition: pure, synchronous, deterministic. Bodies come in at RECEIVE, answers go out at ANSWER. The same

@@ -34,6 +34,8 @@ export const FIRST_PAGE: u32 = 0x63;
 
 /** Counters that MARKS has a bit for. */
 export const MARKED_SLOTS: u32 = 491520;
+/** Those of them that readMarked() tells in one call. */
+export const MARKS_OF_A_CALL: u32 = 16384;
 
 /** What the areas bound; HELLO states them as limits. */
 export const RECEIVE_BYTES: u32 = 1048576;

@@ -22,6 +22,7 @@ export interface KernelExports {
   slotOfOperation(index: number): number;
   slotOfKey(index: number): number;
   lookAt(slot: number): number;
+  readMarked(words: number, from: number): number;
   classOf(slot: number, generation: number): number;
   nameOfSlot(slot: number): number;
   uniqueWindow(slot: number, index: number): number;

@@ -3,6 +3,7 @@ import { ByteReader } from '../protocol/bytes.js';
 import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
 import type { KernelExports } from './kernel-exports.js';
 import { Kind } from './kind.js';
+import { Marks } from './marks.js';
 import {
   decodeKnownProducer,
   decodeProducer,
@@ -11,7 +12,7 @@ import {
   type ProducerState,
   type TrackedCounter,
 } from './partition-state.js';
-import { marksOf, Touched } from './touched.js';
+import { Touched } from './touched.js';
 
 export type { PartitionConfiguration } from './configuration.js';
 export { DUE, Kind, REPEATED, UNCHANGED } from './kind.js';
@@ -34,7 +35,6 @@ const REGISTER_EMITTED = 92;
 const REGISTER_WATCHED = 512;
 const REGISTER_TOUCHED = 516;
 const REGISTER_GONE_BYTES = 520;
-const REGISTER_MARKED = 524;
 const REGISTER_VALUE = 528;
 const REGISTER_STRICT = 224;
 const REGISTER_LOGGED = 228;
@@ -83,6 +83,8 @@ export const SLOT_BYTES = 16;
 const ONCE_ITEM_BYTES = 12;
 
 export class Partition {
+  /** What was touched since `watch`. */
+  readonly marks: Marks;
   readonly #memory: WebAssembly.Memory;
   readonly #kernel: KernelExports;
   /** The first 12 MiB, in which everything lies that the host touches; memory that grows keeps it valid. */
@@ -95,6 +97,7 @@ export class Partition {
     this.#kernel = instance.exports as unknown as KernelExports;
     this.#bytes = new Uint8Array(this.#memory.buffer);
     this.#view = new DataView(this.#memory.buffer);
+    this.marks = new Marks(this.#memory, this.#kernel, this.#view);
   }
 
   /**
@@ -216,19 +219,7 @@ export class Partition {
   /** How it is watched from now on. Clears its marks. */
   watch(how: number): void {
     this.#view.setUint32(REGISTER_WATCHED, how, true);
-    if (!this.isMarked) return;
-    this.#view.setUint32(REGISTER_MARKED, 0, true);
-    this.marks.fill(0);
-  }
-
-  /** A bit for each counter that was touched since `watch`, by their slots, up to some hundred thousands. */
-  get marks(): Uint32Array {
-    return marksOf(this.#memory.buffer, this.slots);
-  }
-
-  /** Whether there are any. */
-  get isMarked(): boolean {
-    return this.#view.getUint32(REGISTER_MARKED, true) > 0;
+    this.marks.clear();
   }
 
   /** What the body touched that was applied last, besides what only has marks; valid until the next one. */

@@ -10,17 +10,8 @@ const EXISTED = 0xff_0000;
 const GONE = 0xff00_0000;
 const BEFORE = 8;
 
-// src/kernel/layout.ts; a test holds the two together.
-const MARKS = 0x101000;
-const MARKED_SLOTS = 491_520;
-
 /** How a partition is watched: not at all, by marks, or with entries for what is marked too. */
 export const Watch = { NOT: 0, MARKS: 1, ENTRIES: 2 } as const;
-
-/** The words of the marks of the first `slots` counters, a bit each. */
-export function marksOf(memory: ArrayBufferLike, slots: number): Uint32Array {
-  return new Uint32Array(memory, MARKS, Math.ceil(Math.min(slots, MARKED_SLOTS) / 32));
-}
 
 /** The entries of a body. */
 export class Touched {

@@ -144,6 +144,12 @@ export class ByteWriter {
       else this.varintBig(BigInt.asUintN(64, (value << 1n) ^ (value >> 63n)));
       return;
     }
+    // most values and their changes are small
+    if ((value << 1) >> 1 === value) {
+      this.#reserve(MAX_VARINT_BYTES);
+      this.#varint((value << 1) ^ (value >> 31));
+      return;
+    }
     if (!Number.isSafeInteger(value)) throw unwritable(value);
     this.#reserve(MAX_VARINT_BYTES);
     // the doubled number may pass 2^53, so the byte that holds its lowest bit goes first

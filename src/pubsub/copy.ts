@@ -13,7 +13,7 @@ export interface Step {
 /** What was copied of the memory of a partition, as of a position; it is published when that is flushed. */
 export interface Copy {
   readonly position: number;
-  readonly topics: CopiedTopics | undefined;
+  readonly topics: readonly CopiedTopics[];
   /** Of counters below prefixes. */
   readonly changes: readonly Change[];
   readonly step: Step | undefined;

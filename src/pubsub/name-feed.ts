@@ -1,11 +1,9 @@
 import type { ByteWriter } from '../protocol/bytes.js';
 import { TOLD_KIND, writeToldIndex } from '../protocol/tail.js';
 import { Feed, FRAME_BYTES, type Items } from './feed.js';
-import { ABSENT, PRESENT, type Topics } from './topics.js';
-import { difference, Values } from './values.js';
+import type { Topics } from './topics.js';
+import { ABSENT, difference, UNKNOWN, Values } from './values.js';
 
-/** It has not been told of a topic yet. */
-const UNTOLD = 2;
 /** How often its topics are looked through in an interval: once more where some changed while the others were sent. */
 const MOST_PASSES = 2;
 
@@ -16,9 +14,8 @@ const MOST_PASSES = 2;
 export class NameFeed extends Feed {
   #topics: Topics | undefined;
   #own: Int32Array = new Int32Array(0);
-  /** What it was told last of each. */
-  #values = new Values(0);
-  #states = new Uint8Array(0);
+  /** What it was told last of each; UNKNOWN where nothing yet. */
+  #told = new Values(0);
   /** Up to where all changes have been told. */
   #toldTo = -1;
   /** Where the pass goes on, and the last change that there was when it began. */
@@ -35,8 +32,8 @@ export class NameFeed extends Feed {
   /** Its names have these indexes; nothing is told before `begin`, `resume`, `resumeFrom` or `adopt`. */
   bind(own: Int32Array): void {
     this.#own = own;
-    this.#values = new Values(own.length);
-    this.#states = new Uint8Array(own.length).fill(UNTOLD);
+    this.#told = new Values(own.length);
+    this.#told.fill(UNKNOWN);
   }
 
   /** Everything is published that its snapshot needs. */
@@ -48,7 +45,7 @@ export class NameFeed extends Feed {
   /** What was told before is void: waits for `begin`. */
   override restart(): void {
     this.#topics = undefined;
-    this.#states.fill(UNTOLD);
+    this.#told.fill(UNKNOWN);
     this.#toldTo = -1;
     this.#at = 0;
     this.owes = true;
@@ -58,13 +55,11 @@ export class NameFeed extends Feed {
   /** Goes on from a position, from which on the past of its topics is known. */
   resume(topics: Topics, position: number): void {
     this.adopt(topics);
-    if (!this.#own.some((topic) => topics.changed(topic) > position)) return;
+    if (topics.lastChange <= position) return;
     const places = new Map(Array.from(this.#own, (topic, i) => [topic, i]));
-    topics.past.visit(position, (topic, value, state) => {
+    topics.past.visit(position, (topic, values, at) => {
       const i = places.get(topic);
-      if (i === undefined) return;
-      this.#values.set(i, value);
-      this.#states[i] = state;
+      if (i !== undefined) this.#told.setFrom(i, values, at);
     });
     this.#toldTo = -1;
   }
@@ -74,8 +69,7 @@ export class NameFeed extends Feed {
     this.begin(topics);
     this.begins = false;
     then.forEach((value, i) => {
-      this.#values.set(i, value ?? 0);
-      this.#states[i] = value === undefined ? ABSENT : PRESENT;
+      this.#told.set(i, value ?? ABSENT);
     });
   }
 
@@ -84,8 +78,7 @@ export class NameFeed extends Feed {
     this.begin(topics);
     this.begins = false;
     this.#own.forEach((topic, i) => {
-      this.#values.setFrom(i, topics.values, topic);
-      this.#states[i] = topics.stateOf(topic);
+      this.#told.setFrom(i, topics.values, topic);
     });
     this.#toldTo = topics.lastChange;
   }
@@ -112,7 +105,8 @@ export class NameFeed extends Feed {
 
   override countWaiting(): number {
     const topics = this.#topics;
-    return topics ? this.#own.reduce((count, topic, i) => count + (this.#isTold(topics, topic, i) ? 0 : 1), 0) : 0;
+    if (!topics) return 0;
+    return this.#own.reduce((count, topic, i) => count + (this.#told.isSame(i, topics.values, topic) ? 0 : 1), 0);
   }
 
   protected override write(items: ByteWriter): Items {
@@ -122,8 +116,7 @@ export class NameFeed extends Feed {
     let count = 0;
     while (this.#at < own.length && items.length < FRAME_BYTES) {
       const i = this.#at++;
-      const topic = own[i] as number;
-      if (topics.changed(topic) > this.#toldTo && this.#tell(items, topics, topic, i)) count++;
+      if (this.#tell(items, topics.values, own[i] as number, i)) count++;
     }
     if (this.#at < own.length) return { count, whole: false };
     this.#at = 0;
@@ -134,34 +127,28 @@ export class NameFeed extends Feed {
     return { count, whole };
   }
 
-  #isTold(topics: Topics, topic: number, i: number): boolean {
-    return this.#states[i] === topics.stateOf(topic) && this.#values.isSame(i, topics.values, topic);
-  }
-
   /** Tells of a topic what its reader does not know; whether there was anything. */
-  #tell(items: ByteWriter, topics: Topics, topic: number, i: number): boolean {
-    const exists = topics.stateOf(topic) === PRESENT;
-    const number = topics.values.numberAt(topic);
-    const by = number - this.#values.numberAt(i);
-    if (exists && this.#states[i] === PRESENT && Number.isSafeInteger(by)) {
-      if (by === 0) return false;
+  #tell(items: ByteWriter, values: Values, topic: number, i: number): boolean {
+    const told = this.#told;
+    const number = values.numberAt(topic);
+    const by = number - told.numberAt(i);
+    if (by === 0) return false;
+    if (Number.isSafeInteger(by)) {
       // nearly all that is ever told
       writeToldIndex(items, i, TOLD_KIND.CHANGE);
       items.zigzag(number);
       items.zigzag(by);
-      this.#values.set(i, number);
+      told.setFrom(i, values, topic);
       return true;
     }
-    if (this.#isTold(topics, topic, i)) return false;
-    const value = topics.values.at(topic);
+    if (told.isSame(i, values, topic)) return false;
+    const exists = values.isPresent(topic);
+    const isFirst = told.numberAt(i) === UNKNOWN;
     const { ABSENT: absent, VALUE, CHANGE, DELETED } = TOLD_KIND;
-    const isFirst = this.#states[i] === UNTOLD;
     writeToldIndex(items, i, isFirst ? (exists ? VALUE : absent) : exists ? CHANGE : DELETED);
-    if (exists) items.zigzag(value);
-    // what is absent has the value 0
-    if (!isFirst) items.zigzag(difference(value, this.#values.at(i)));
-    this.#states[i] = exists ? PRESENT : ABSENT;
-    this.#values.set(i, value);
+    if (exists) items.zigzag(values.at(topic));
+    if (!isFirst) items.zigzag(difference(values.at(topic), told.at(i)));
+    told.setFrom(i, values, topic);
     return true;
   }
 }

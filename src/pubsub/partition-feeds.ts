@@ -275,7 +275,7 @@ export class PartitionFeeds {
       if (prefixes.size > 0) prefixes.touch(slot, touched, i, partition);
     }
     if (touched.isCutOff) this.#restart();
-    if (partition.isMarked || topics.dirty + prefixes.dirty > 0) this.#dirtySince ??= partition.sequence;
+    if (partition.marks.any || topics.dirty + prefixes.dirty > 0) this.#dirtySince ??= partition.sequence;
     if (prefixes.dirty >= MOST_DIRTY) this.#copy(undefined);
   }
 
@@ -362,7 +362,7 @@ export class PartitionFeeds {
 
   #publish({ position, topics, changes, step, waits }: Copy): void {
     this.#published = position;
-    if (topics) this.#publishTopics(position, topics);
+    if (topics.length > 0) this.#publishTopics(position, topics);
     if (changes.length > 0) this.#publishChanges(position, changes);
     if (step && this.#feeds.has(step.feed)) {
       step.feed.takeFound(step.found, step.told);
@@ -375,12 +375,12 @@ export class PartitionFeeds {
     for (const each of waits.values()) each();
   }
 
-  #publishTopics(position: number, copied: CopiedTopics): void {
+  #publishTopics(position: number, copied: readonly CopiedTopics[]): void {
     const told = new Set<NameFeed>();
-    this.#topics.publish(position, copied, (topic) => {
-      const eager = this.#eager.get(topic);
-      if (eager) for (const feed of eager) told.add(feed);
-    });
+    const tell = (topic: number) => {
+      for (const feed of this.#eager.get(topic) ?? []) told.add(feed);
+    };
+    this.#topics.publish(position, copied, this.#eager.size > 0 ? tell : undefined);
     for (const feed of told) {
       feed.open();
       this.#parts.onNews(feed, true);
@@ -411,7 +411,7 @@ export class PartitionFeeds {
     const changes = this.#prefixes.copy(partition);
     this.#watch();
     let last = this.#copies.at(-1);
-    const hasNothing = !topics && changes.length === 0 && !step;
+    const hasNothing = topics.length + changes.length === 0 && !step;
     if (hasNothing && !waits) return;
     if (!last || !hasNothing || last.position < position) {
       last = { position, topics, changes, step, waits: new Map() };

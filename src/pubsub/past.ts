@@ -1,14 +1,13 @@
 import { Values } from './values.js';
 
 /** Changes of followed names that a partition keeps for readers that come back. */
-const MOST_CHANGES = 16_384;
+export const MOST_CHANGES = 16_384;
 
 /** What topics were before they last changed: the last changes of a partition, all behind `floor`. */
 export class Past {
   readonly #positions = new Float64Array(MOST_CHANGES);
   readonly #topics = new Int32Array(MOST_CHANGES);
   readonly #values = new Values(MOST_CHANGES);
-  readonly #states = new Uint8Array(MOST_CHANGES);
   /** Of all changes that ever were, how many; the last ones lie at their numbers modulo the length. */
   #pushed = 0;
   #first = 0;
@@ -23,13 +22,14 @@ export class Past {
     return this.#floor;
   }
 
+  /** Nothing is known of what was before a position. */
   restart(floor: number): void {
     this.#floor = floor;
     this.#first = this.#pushed;
   }
 
   /** A topic changed at a position, not below the last one; this is what it is before that. */
-  push(position: number, topic: number, values: Values, state: number): void {
+  push(position: number, topic: number, values: Values): void {
     const at = this.#pushed % MOST_CHANGES;
     if (this.#pushed - this.#first === MOST_CHANGES) {
       this.#floor = this.#positions[at] as number;
@@ -38,16 +38,15 @@ export class Past {
     this.#positions[at] = position;
     this.#topics[at] = topic;
     this.#values.setFrom(at, values, topic);
-    this.#states[at] = state;
     this.#pushed++;
   }
 
   /** Visits what changed behind a position, which is not below the floor, the last change first: what is visited last of a topic is what it was there. */
-  visit(position: number, visit: (topic: number, value: number | bigint, state: number) => void): void {
+  visit(position: number, visit: (topic: number, values: Values, at: number) => void): void {
     for (let number = this.#pushed - 1; number >= this.#first; number--) {
       const at = number % MOST_CHANGES;
       if ((this.#positions[at] as number) <= position) return;
-      visit(this.#topics[at] as number, this.#values.at(at), this.#states[at] as number);
+      visit(this.#topics[at] as number, this.#values, at);
     }
   }
 }

@@ -1,74 +1,78 @@
-const LEAST_CELLS = 16;
-/** 2^32 divided by the golden ratio: slots that follow each other are spread evenly. */
-const SPREAD = 0x9e3779b1;
+/** Slots that follow each other have their topics beside each other, so many in a row. */
+const ROW = 8;
+const ROW_BITS = 3;
+const LEAST_ROWS = 16;
+const NONE = -1;
 
 /**
- * Which topic the counter of a slot is. It is asked very often, of slots at random, so it is open addressing with linear probing (Knuth, The Art of Computer Programming 3, 6.4,
- * algorithms L and R), at most half full: what is found lies in one cache line most of the time.
+ * Which topic the counter of a slot is. It is asked very often, mostly of slots in their order: a table of rows, of which there are those that have any topic.
  *
- *   cell: slot + 1, 0 where it is free | topic
+ *   slot  ─► #rows: number of its row + 1, 0 where it has none ─► #topics: topic of each of its slots
+ *         └► words: whether it has a topic, a bit each
  */
 export class SlotTopics {
-  #cells = new Uint32Array(2 * LEAST_CELLS);
-  /** Of the numbers of cells, which are a power of 2. */
-  #mask = LEAST_CELLS - 1;
-  #shift = 32 - Math.log2(LEAST_CELLS);
-  #size = 0;
+  #rows = new Uint32Array(LEAST_ROWS);
+  #topics = new Int32Array(ROW * LEAST_ROWS).fill(NONE);
+  /** Rows that were taken, and those of them that are free again. */
+  #taken = 0;
+  readonly #free: number[] = [];
+  #words = new Uint32Array((ROW * LEAST_ROWS) / 32);
+
+  /** A bit for each slot, up to the highest that had a topic: whether it has one. */
+  get words(): Uint32Array {
+    return this.#words;
+  }
 
   /** -1 where a slot has none. */
   get(slot: number): number {
-    const at = 2 * this.#find(slot);
-    return this.#cells[at] === 0 ? -1 : (this.#cells[at + 1] as number);
+    const at = slot >>> ROW_BITS;
+    const row = at < this.#rows.length ? (this.#rows[at] as number) : 0;
+    return row === 0 ? NONE : (this.#topics[placeOf(row, slot)] as number);
   }
 
   set(slot: number, topic: number): void {
-    let at = 2 * this.#find(slot);
-    if (this.#cells[at] === 0) {
-      if (2 * ++this.#size > this.#mask) {
-        this.#grow();
-        at = 2 * this.#find(slot);
-      }
-      this.#cells[at] = slot + 1;
-    }
-    this.#cells[at + 1] = topic;
+    const at = slot >>> ROW_BITS;
+    if (at >= this.#rows.length) this.#grow(at + 1);
+    const row = (this.#rows[at] as number) || this.#takeRow();
+    this.#rows[at] = row;
+    this.#topics[placeOf(row, slot)] = topic;
+    this.#words[slot >>> 5] = (this.#words[slot >>> 5] as number) | (1 << (slot & 31));
   }
 
   delete(slot: number): void {
-    const [cells, mask] = [this.#cells, this.#mask];
-    let free = this.#find(slot);
-    if (cells[2 * free] === 0) return;
-    this.#size--;
-    for (let at = (free + 1) & mask; cells[2 * at] !== 0; at = (at + 1) & mask) {
-      const home = this.#home((cells[2 * at] as number) - 1);
-      // a cell whose search begins behind the free one is found without it
-      if (((at - home) & mask) < ((at - free) & mask)) continue;
-      cells.copyWithin(2 * free, 2 * at, 2 * at + 2);
-      free = at;
+    if (this.get(slot) === NONE) return;
+    const at = slot >>> ROW_BITS;
+    const row = this.#rows[at] as number;
+    const word = (this.#words[slot >>> 5] as number) & ~(1 << (slot & 31));
+    this.#topics[placeOf(row, slot)] = NONE;
+    this.#words[slot >>> 5] = word;
+    const isEmpty = ((word >>> (slot & 31 & -ROW)) & (2 ** ROW - 1)) === 0;
+    if (!isEmpty) return;
+    this.#rows[at] = 0;
+    this.#free.push(row);
+  }
+
+  #takeRow(): number {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    if (this.#taken * ROW === this.#topics.length) {
+      const grown = new Int32Array(2 * this.#topics.length).fill(NONE);
+      grown.set(this.#topics);
+      this.#topics = grown;
     }
-    cells[2 * free] = 0;
+    return ++this.#taken;
   }
 
-  /** The cell of a slot, or the free one that it would have. */
-  #find(slot: number): number {
-    const [cells, mask] = [this.#cells, this.#mask];
-    let at = this.#home(slot);
-    while (cells[2 * at] !== 0 && cells[2 * at] !== slot + 1) at = (at + 1) & mask;
-    return at;
+  #grow(rows: number): void {
+    const length = Math.max(Math.ceil(rows / 4) * 4, 2 * this.#rows.length);
+    const [grownRows, words] = [new Uint32Array(length), new Uint32Array((length * ROW) / 32)];
+    grownRows.set(this.#rows);
+    words.set(this.#words);
+    this.#rows = grownRows;
+    this.#words = words;
   }
+}
 
-  #home(slot: number): number {
-    return Math.imul(slot, SPREAD) >>> this.#shift;
-  }
-
-  #grow(): void {
-    const cells = this.#cells;
-    this.#cells = new Uint32Array(2 * cells.length);
-    this.#mask = cells.length - 1;
-    this.#shift--;
-    for (let at = 0; at < cells.length; at += 2) {
-      if (cells[at] === 0) continue;
-      const to = 2 * this.#find((cells[at] as number) - 1);
-      this.#cells.set(cells.subarray(at, at + 2), to);
-    }
-  }
+function placeOf(row: number, slot: number): number {
+  return (row - 1) * ROW + (slot & (ROW - 1));
 }

@@ -1,46 +1,29 @@
 import type { Partition } from '../partition/partition.js';
-import { Past } from './past.js';
+import { MOST_CHANGES, Past } from './past.js';
 import { SlotTopics } from './slot-topics.js';
-import { Slots } from './slots.js';
-import { Values } from './values.js';
-
-/** Whether a counter is there, as of what is published. A topic is UNPUBLISHED until the first copy of it is. */
-export const ABSENT = 0;
-export const PRESENT = 1;
-const UNPUBLISHED = 2;
-
-/**
- * A topic's record, two numbers that lie together since readers look at them one topic after the other, all over:
- *
- *   position of the copy that changed it last | value
- */
-const RECORD = 2;
-const VALUE = 1;
+import { ABSENT, UNKNOWN, Values } from './values.js';
 
 /** Values of topics, copied at one position. */
 export interface CopiedTopics {
   readonly topics: Int32Array;
   readonly values: Values;
-  readonly states: Uint8Array;
 }
 
 /**
  * The names of a partition that are followed, each under an index: what its counter is, as of what is published. Who follows names looks here
  * for what has changed, so that a change costs the same however many follow it.
  *
- *   touched ──► dirty ── copy ──► CopiedTopics ── flushed ──► publish: states, values, changed;  past: what they were before
+ *   touched ──► dirty ── copy ──► CopiedTopics ── flushed ──► publish: values;  past: what they were before
  */
 export class Topics {
   readonly past: Past;
-  #records = new Float64Array(0);
-  #states = new Uint8Array(0);
-  readonly values = new Values(this.#records, RECORD, VALUE);
+  /** As of what is published; UNKNOWN until the first copy of it is. */
+  readonly values = new Values(0);
   /** The position of the last copy that changed any. */
   lastChange = -1;
   readonly #names: string[] = [];
   readonly #byName = new Map<string, number>();
   readonly #bySlot = new SlotTopics();
-  readonly #followed = new Slots();
   /** The slot of its counter, and one more; 0: it has none. */
   #slots = new Float64Array(0);
   /** Changes are known behind this position. */
@@ -71,15 +54,6 @@ export class Topics {
   /** All names. */
   get names(): string[] {
     return [...this.#byName.keys()];
-  }
-
-  /** The position of the copy that changed a topic last. */
-  changed(topic: number): number {
-    return this.#records[topic * RECORD] as number;
-  }
-
-  stateOf(topic: number): number {
-    return this.#states[topic] as number;
   }
 
   /** Which of some names are none of these. */
@@ -127,13 +101,13 @@ export class Topics {
     if (slot === undefined) return;
     this.#slots[topic] = slot + 1;
     this.#bySlot.set(slot, topic);
-    this.#followed.add(slot);
   }
 
   /** The counter of a slot was touched; whether that is followed. */
   touch(slot: number): boolean {
-    if (!this.#followed.has(slot)) return false;
-    this.#soil(this.#bySlot.get(slot));
+    const topic = this.#bySlot.get(slot);
+    if (topic < 0) return false;
+    this.#soil(topic);
     return true;
   }
 
@@ -159,56 +133,64 @@ export class Topics {
     this.past.restart(floor);
     for (const topic of this.#byName.values()) {
       this.#unlearn(topic);
-      this.#states[topic] = UNPUBLISHED;
+      this.values.set(topic, UNKNOWN);
       this.#soil(topic);
     }
   }
 
   /** Copies what is dirty or marked, which so is as of the present position of the partition. */
-  copy(partition: Partition): CopiedTopics | undefined {
-    if (partition.isMarked) this.#followed.visit(partition.marks, (slot) => this.#soil(this.#bySlot.get(slot)));
-    if (this.#dirty === 0) return undefined;
+  copy(partition: Partition): CopiedTopics[] {
+    const copied: CopiedTopics[] = [];
+    partition.marks.read(this.#bySlot.words, (slots, numbers) => {
+      const topics = new Int32Array(slots.length);
+      const values = new Values(numbers.slice());
+      for (let i = 0; i < slots.length; i++) {
+        const slot = slots[i] as number;
+        topics[i] = this.#bySlot.get(slot);
+        if (Number.isNaN(values.numberAt(i))) values.set(i, partition.valueOfSlot(slot) ?? ABSENT);
+      }
+      copied.push({ topics, values });
+    });
+    if (this.#dirty > 0) copied.push(this.#copyDirty(partition));
+    return copied;
+  }
+
+  #copyDirty(partition: Partition): CopiedTopics {
     const topics = this.#dirtyTopics.slice(0, this.#dirty);
     this.#dirty = 0;
     const values = new Values(topics.length);
-    const states = new Uint8Array(topics.length);
-    for (let i = 0; i < topics.length; i++) {
-      const topic = topics[i] as number;
+    topics.forEach((topic, i) => {
       this.#isDirty[topic] = 0;
       const slot = this.#slots[topic] as number;
-      if (slot === 0) continue;
-      const value = partition.valueOfSlot(slot - 1);
-      if (value === undefined) continue;
-      values.set(i, value);
-      states[i] = PRESENT;
-    }
-    return { topics, values, states };
+      values.set(i, (slot > 0 ? partition.valueOfSlot(slot - 1) : undefined) ?? ABSENT);
+    });
+    return { topics, values };
   }
 
-  /** What was copied at a position is flushed. Tells of each topic that is not as it was. */
-  publish(position: number, copied: CopiedTopics, onChange: (topic: number) => void): void {
-    const { topics, values, states } = copied;
-    for (let i = 0; i < topics.length; i++) {
-      const topic = topics[i] as number;
-      const state = this.stateOf(topic);
-      if (state === states[i] && this.values.isSame(topic, values, i)) continue;
-      if (state !== UNPUBLISHED) this.past.push(position, topic, this.values, state);
-      this.#states[topic] = states[i] as number;
-      this.values.setFrom(topic, values, i);
-      this.#records[topic * RECORD] = position;
-      this.lastChange = position;
-      onChange(topic);
+  /** What was copied at a position is flushed. Tells of each topic that is not as it was, where somebody is to hear of it. */
+  publish(position: number, copied: readonly CopiedTopics[], onChange?: (topic: number) => void): void {
+    // of more than the past has room for all that is in it would be of this position, and nobody could go on from one before
+    const isKept = copied.reduce((count, { topics }) => count + topics.length, 0) <= MOST_CHANGES;
+    for (const { topics, values } of copied) {
+      for (let i = 0; i < topics.length; i++) {
+        const topic = topics[i] as number;
+        if (this.values.isSame(topic, values, i)) continue;
+        if (isKept && this.values.numberAt(topic) !== UNKNOWN) this.past.push(position, topic, this.values);
+        this.values.setFrom(topic, values, i);
+        this.lastChange = position;
+        onChange?.(topic);
+      }
     }
+    if (!isKept) this.past.restart(position);
   }
 
   #create(name: string, position: number): number {
     const topic = this.#free.pop() ?? this.#names.length;
     if (topic >= this.#slots.length) this.#grow(Math.max(16, 2 * this.#slots.length));
     this.#names[topic] = name;
-    this.#states[topic] = UNPUBLISHED;
     this.#byName.set(name, topic);
     this.#since[topic] = position;
-    this.values.set(topic, 0);
+    this.values.set(topic, UNKNOWN);
     this.#soil(topic);
     return topic;
   }
@@ -221,10 +203,7 @@ export class Topics {
 
   #unlearn(topic: number): void {
     const slot = this.#slots[topic] as number;
-    if (slot > 0) {
-      this.#bySlot.delete(slot - 1);
-      this.#followed.delete(slot - 1);
-    }
+    if (slot > 0) this.#bySlot.delete(slot - 1);
     this.#slots[topic] = 0;
   }
 
@@ -233,9 +212,7 @@ export class Topics {
       wider.set(column);
       return wider;
     };
-    this.#records = grown(this.#records, new Float64Array(length * RECORD));
-    this.values.moved(this.#records);
-    this.#states = grown(this.#states, new Uint8Array(length));
+    this.values.grow(length);
     this.#slots = grown(this.#slots, new Float64Array(length));
     this.#since = grown(this.#since, new Float64Array(length));
     this.#followers = grown(this.#followers, new Uint32Array(length));

@@ -1,27 +1,36 @@
-/** Signed 64-bit values by index: those that a number holds exactly as numbers, which are compared and subtracted without an object for each. */
+/** What stands where there is no counter, and where nothing is known: both are 0 as values. The first is what Marks reads. */
+export const ABSENT = Number.POSITIVE_INFINITY;
+export const UNKNOWN = Number.NEGATIVE_INFINITY;
+
+/**
+ * Signed 64-bit values of counters by index, ABSENT or UNKNOWN: those that a number holds exactly as numbers, which are compared and subtracted without an object for
+ * each. All is one number, so that where very many are looked at, all over, each is one load.
+ */
 export class Values {
   /** NaN where the value is beyond 2^53 - 1. */
   #numbers: Float64Array;
-  readonly #stride: number;
-  readonly #offset: number;
   readonly #large = new Map<number, bigint>();
 
-  /** So many, or the fields of records: at `offset` of each `stride` numbers. */
-  constructor(numbers: number | Float64Array, stride = 1, offset = 0) {
+  /** So many that are 0, or these numbers, which are its own from now on: where one is NaN, the value is to be set. */
+  constructor(numbers: number | Float64Array) {
     this.#numbers = typeof numbers === 'number' ? new Float64Array(numbers) : numbers;
-    this.#stride = stride;
-    this.#offset = offset;
   }
 
   /** As a number where it is one, else as a bigint. */
   at(index: number): number | bigint {
-    const number = this.#numbers[index * this.#stride + this.#offset] as number;
-    return Number.isNaN(number) ? (this.#large.get(index) as bigint) : number;
+    const number = this.numberAt(index);
+    if (Number.isNaN(number)) return this.#large.get(index) as bigint;
+    return Number.isFinite(number) ? number : 0;
   }
 
-  /** As a number, else NaN: without an object for it, where very many are looked at. */
+  /** As a number, ABSENT, UNKNOWN, else NaN: without an object for it, where very many are looked at. */
   numberAt(index: number): number {
-    return this.#numbers[index * this.#stride + this.#offset] as number;
+    return this.#numbers[index] as number;
+  }
+
+  /** Whether there is a counter. */
+  isPresent(index: number): boolean {
+    return Math.abs(this.numberAt(index)) !== ABSENT;
   }
 
   /** Whether a value is that of others. */
@@ -30,11 +39,17 @@ export class Values {
     return a === b || (Number.isNaN(a) && Number.isNaN(b) && this.#large.get(index) === others.#large.get(other));
   }
 
+  /** A number may be ABSENT or UNKNOWN. */
   set(index: number, value: number | bigint): void {
     const number = Number(value);
-    const isSafe = Number.isSafeInteger(number);
-    this.#setNumber(index, isSafe ? number : Number.NaN);
-    if (!isSafe) this.#large.set(index, BigInt(value));
+    const isLarge = Number.isFinite(number) && !Number.isSafeInteger(number);
+    this.#setNumber(index, isLarge ? Number.NaN : number);
+    if (isLarge) this.#large.set(index, BigInt(value));
+  }
+
+  fill(value: number): void {
+    this.#numbers.fill(value);
+    this.#large.clear();
   }
 
   /** Sets a value to that of others. */
@@ -44,15 +59,16 @@ export class Values {
     if (Number.isNaN(number)) this.#large.set(index, others.#large.get(other) as bigint);
   }
 
-  #setNumber(index: number, number: number): void {
-    const at = index * this.#stride + this.#offset;
-    if (Number.isNaN(this.#numbers[at])) this.#large.delete(index);
-    this.#numbers[at] = number;
+  /** There are so many of them from now on, not less than before. */
+  grow(length: number): void {
+    const numbers = new Float64Array(length);
+    numbers.set(this.#numbers);
+    this.#numbers = numbers;
   }
 
-  /** Its numbers have been moved. */
-  moved(numbers: Float64Array): void {
-    this.#numbers = numbers;
+  #setNumber(index: number, number: number): void {
+    if (Number.isNaN(this.#numbers[index])) this.#large.delete(index);
+    this.#numbers[index] = number;
   }
 }
 

@@ -5,7 +5,7 @@ import { ByteWriter } from '../../src/protocol/bytes.js';
 import { decodeTailAnswer } from '../../src/protocol/tail.js';
 import { NameFeed } from '../../src/pubsub/name-feed.js';
 import { Topics } from '../../src/pubsub/topics.js';
-import { difference, Values } from '../../src/pubsub/values.js';
+import { ABSENT, difference, UNKNOWN, Values } from '../../src/pubsub/values.js';
 import { module } from '../kernel/fixture.js';
 
 const signed = fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.bigInt({ min: -9n, max: 9n }));
@@ -36,6 +36,42 @@ describe('Values', () => {
   });
 });
 
+describe('Values of counters that are not there, or not known', () => {
+  it('are 0, and the same as none but their own kind', () => {
+    const values = new Values(4);
+    [ABSENT, UNKNOWN, 0, 2n ** 60n].forEach((value, index) => {
+      values.set(index, value);
+    });
+    expect([0, 1, 2, 3].map((index) => values.at(index))).toEqual([0, 0, 0, 2n ** 60n]);
+    expect([0, 1, 2, 3].map((index) => values.isPresent(index))).toEqual([false, false, true, true]);
+    for (let a = 0; a < 4; a++) for (let b = 0; b < 4; b++) expect(values.isSame(a, values, b)).toBe(a === b);
+    values.setFrom(3, values, 0);
+    values.set(0, 7);
+    expect([values.isPresent(3), values.at(3), values.isPresent(0), values.at(0)]).toEqual([false, 0, true, 7]);
+  });
+});
+
+describe('The past of names that are followed', () => {
+  it('reaches no further than a position of which more changes are published than it has room for', () => {
+    const topics = new Topics(0);
+    const own = Int32Array.from({ length: 20_000 }, (_, i) => topics.follow(`n-${i}`, 0));
+    const publish = (position: number, count: number) => {
+      const values = new Values(count);
+      for (let i = 0; i < count; i++) values.set(i, position);
+      topics.publish(position, [{ topics: own.slice(0, count), values }]);
+    };
+    publish(1, own.length);
+    publish(2, 10);
+    expect(topics.past.floor).toBe(1);
+    publish(3, own.length);
+    publish(4, 10);
+    expect(topics.past.floor).toBe(3);
+    const known: [number, number | bigint][] = [];
+    topics.past.visit(3, (topic, values, at) => known.push([topic, values.at(at)]));
+    expect(known.reverse()).toEqual([...own.slice(0, 10)].map((topic) => [topic, 3]));
+  });
+});
+
 describe('Names that are followed', () => {
   it('are told as they are, whichever of them are forgotten in between', () => {
     const names = fc.uniqueArray(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 300 }), { maxLength: 40 });
@@ -48,8 +84,7 @@ describe('Names that are followed', () => {
           const own = wanted.map((name) => topics.follow(name, step));
           for (const topic of followed) topics.unfollow(topic, step);
           followed = own;
-          const copied = topics.copy(partition);
-          if (copied) topics.publish(step, copied, () => {});
+          topics.publish(step, topics.copy(partition));
           if (forgets) topics.forget(step);
           if (wanted.length === 0) return;
           const feed = new NameFeed({ subscriber, requestId: 1, interval: 0, credit: 64 });
