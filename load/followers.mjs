@@ -21,7 +21,7 @@ import { threadCpuSeconds } from './process-figures.mjs';
 const { followers, interval, probe } = workerData;
 const AT_A_TIME = 200;
 const CREDIT = 64;
-/** The server is told of each so many frames that were taken. */
+/** The server is told of the first frame that was taken, and of each so many. */
 const TAKEN = 32;
 
 /** Kinds of what is told, and bits of a frame: see TAIL in protocol.md. */
@@ -72,7 +72,7 @@ async function follow({ host, port, partition, names, follower }) {
         if (frame.opcode === Opcode.ERROR) throw new Error(`A feed ended: ${JSON.stringify(decodeError(frame.body))}`);
         if (frame.requestId !== 2 || (frame.flags & Flag.MORE) === 0) return;
         if (take(frame.body, follower, probeIndex)) resolve();
-        if (++taken % TAKEN > 0) return;
+        if (++taken > 1 && taken % TAKEN > 0) return;
         socket.write(
           encode(Opcode.TAIL, partition, ++id, (body) => encodeTail(body, { kind: 'more', feed: 2, taken })),
         );

@@ -155,8 +155,8 @@ export class Feed implements Submission {
       if (this.#unread === 0) this.#options.lane.submit(this);
       return;
     }
-    // With half of what may wait read the server is told so
-    if (++this.#taken % Math.ceil(this.#options.frames / 2) > 0) return;
+    // With half of what may wait read the server is told so, and of the first frame at once: until then it holds back
+    if (++this.#taken > 1 && this.#taken % Math.ceil(this.#options.frames / 2) > 0) return;
     this.#ask((feed) => ({ kind: 'more', feed, taken: this.#taken }));
   }
 

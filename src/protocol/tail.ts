@@ -152,8 +152,13 @@ export function writeToldIndex(writer: ByteWriter, index: number, kind: number):
 
 /** The head of what a feed of a prefix tells of a counter, and its name. `kind`: of TOLD_KIND. */
 export function writeToldName(writer: ByteWriter, name: string, kind: number): void {
-  writer.varint(requireUtf8(name) * 4 + kind);
+  writeToldLength(writer, requireUtf8(name), kind);
   writer.name(name);
+}
+
+/** The same before the bytes of the name, of which there are so many. */
+export function writeToldLength(writer: ByteWriter, length: number, kind: number): void {
+  writer.varint(length * 4 + kind);
 }
 
 export function writeTold(writer: ByteWriter, told: Told, names?: readonly string[]): void {

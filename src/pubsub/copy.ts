@@ -1,11 +1,12 @@
+import type { Piece } from './piece.js';
 import type { PrefixFeed } from './prefix-feed.js';
-import type { Change, Found } from './subscriber.js';
+import type { Change } from './subscriber.js';
 import type { CopiedTopics } from './topics.js';
 
 /** A step of the snapshot of a feed. */
 export interface Step {
   readonly feed: PrefixFeed;
-  readonly found: readonly Found[];
+  readonly pieces: readonly Piece[];
   /** Slots below have been looked at. */
   readonly told: number;
 }

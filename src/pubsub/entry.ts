@@ -1,5 +1,6 @@
 import type { Feed } from './feed.js';
 import type { PartitionFeeds } from './partition-feeds.js';
+import { PrefixFeed } from './prefix-feed.js';
 
 /** A feed, and what it is fed by. */
 export interface Entry {
@@ -21,6 +22,11 @@ export interface Entry {
 /** Whether its reader may be sent something now. */
 export function canTake({ feed }: Entry): boolean {
   return feed.credit > 0 && !feed.options.subscriber.isClogged;
+}
+
+/** Whether its snapshot begins, for a reader that has said nothing yet. */
+export function isNew({ feed }: Entry): boolean {
+  return feed instanceof PrefixFeed && feed.isNew;
 }
 
 export function bySource(entries: Iterable<Entry>): Map<PartitionFeeds, Entry[]> {

@@ -5,6 +5,8 @@ import type { Subscriber } from './subscriber.js';
 
 /** Bytes of counters that a frame takes before the next one is begun. */
 export const FRAME_BYTES = 16_384;
+/** What is sent to a reader before it says the first time that it has taken anything: there may be very many that never will. A client with the default window says so by then. */
+const FIRST_BYTES = 8 * FRAME_BYTES;
 
 export interface FeedOptions {
   readonly subscriber: Subscriber;
@@ -25,6 +27,8 @@ export interface Items {
   readonly count: number;
   /** Whether everything has been told with them. */
   readonly whole: boolean;
+  /** What they are as of, where that is not up to where the feed has been given all. */
+  readonly position?: number;
 }
 
 /** One reader of one partition, and what it was told. */
@@ -33,6 +37,8 @@ export abstract class Feed {
   /** Frames that were sent, and those of them that its reader says it has taken. */
   #sent = 0;
   #taken = 0;
+  /** Bytes of them that were sent before it said so the first time. */
+  #firstBytes = 0;
   /** The position that it was told last. */
   position = 0;
   /** The position that its reader is at: it was told everything up to there, and nothing since. */
@@ -45,8 +51,19 @@ export abstract class Feed {
     this.options = options;
   }
 
+  /** Whether its reader has said that it has taken anything. */
+  get hasSaid(): boolean {
+    return this.#taken > 0;
+  }
+
+  /** Whether it is sent nothing more before its reader says something. */
+  get waitsForWord(): boolean {
+    return !this.hasSaid && this.#firstBytes >= FIRST_BYTES;
+  }
+
   /** Frames that may be sent. An absolute figure, as QUIC has it (RFC 9000, section 4.1): nobody is ahead by more than its window, whatever was said how often. */
   get credit(): number {
+    if (this.waitsForWord) return 0;
     return this.options.credit - (this.#sent - this.#taken);
   }
 
@@ -82,14 +99,15 @@ export abstract class Feed {
   /** Writes what is to be told next. */
   protected abstract write(items: ByteWriter): Items;
 
-  /** The next frame, of what waits, valid until another one is made; undefined where nothing does. The writers are for the meantime. */
-  frame({ items, body }: FrameWriters, position: number): Uint8Array | undefined {
+  /** The next frame, of what waits, valid until another one is made; undefined where nothing does. `given`: up to where the feed has been given all. The writers are for the meantime. */
+  frame({ items, body }: FrameWriters, given: number): Uint8Array | undefined {
     items.reset();
-    const { count, whole } = this.write(items);
+    const { count, whole, position = given } = this.write(items);
     if (count === 0 && !(whole && this.owes)) return undefined;
     body.reset();
     writeTailHeader(body, { begins: this.begins, whole, position }, count);
     body.bytes(items.view());
+    if (!this.hasSaid) this.#firstBytes += body.length;
     this.begins = false;
     this.position = position;
     this.wholeAt = whole ? position : undefined;

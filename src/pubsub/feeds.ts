@@ -5,7 +5,7 @@ import { ByteWriter } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { decodeTail, encodeTailAnswer, type TailRequest } from '../protocol/tail.js';
-import { bySource, canTake, type Entry } from './entry.js';
+import { bySource, canTake, type Entry, isNew } from './entry.js';
 import { type Feed, FRAME_BYTES } from './feed.js';
 import { MOST_GATHERED } from './gathered.js';
 import type { Hindsight } from './hindsight.js';
@@ -21,6 +21,8 @@ const FRAMES_OF_A_TURN = 64;
 const BYTES_OF_A_TURN = 2 * FRAME_BYTES;
 /** When a turn for the others has taken so long, what is left of it comes in the next one. */
 const MOST_MILLISECONDS = 1;
+/** What is done for readers whose snapshots begin, and that have said nothing yet, counts so many times: there may be very many, and some may never read. */
+const TIMES_OF_NEW = 3;
 /** About what a name takes when it is told first. */
 const FIRST_BYTES = 8;
 /** A lane counts as written to for so long after each write. */
@@ -305,28 +307,39 @@ export class Feeds {
   /** Sends to some of whoever else is due, makes a step of a snapshot of each partition, and gives out some of what was gathered: in turns, where one of them takes long. */
   #serveMuch(): void {
     const { clock } = this.#parts;
-    const until = clock.monotonicMilliseconds() + MOST_MILLISECONDS;
+    const from = clock.monotonicMilliseconds();
     const sources = [...this.#watched];
+    let isForNew = false;
     const parts = [
-      // what the system takes for that is a part of what it takes to tell much
-      () => this.#sendSome(this.#dueLater).forEach((subscriber) => void subscriber.flush()),
-      () => sources.map((source) => source.step()),
+      () => {
+        const told = this.#sendSome(this.#dueLater);
+        // what the system takes for that is a part of what it takes to tell much
+        for (const { feed } of told) feed.options.subscriber.flush();
+        if (told.some(isNew)) isForNew = true;
+      },
+      () => {
+        for (const source of sources) if (source.step()?.isNew) isForNew = true;
+      },
       () => sources.map((source) => source.give()),
     ];
-    for (let done = 0; done < parts.length && (done === 0 || clock.monotonicMilliseconds() < until); done++)
+    let now = from;
+    for (let done = 0; done < parts.length && (done === 0 || now < from + MOST_MILLISECONDS); done++) {
       parts[this.#next++ % parts.length]?.();
+      now = clock.monotonicMilliseconds();
+    }
+    if (isForNew) for (let times = 1; times < TIMES_OF_NEW; times++) this.#much.count(from, now);
     if (this.#dueLater.size > 0 || sources.some((source) => source.hasSteps || source.isGiving)) this.#much.schedule();
   }
 
   /** To whom it has sent. */
-  #sendSome(due: Set<Entry>): Set<Subscriber> {
-    const told = new Set<Subscriber>();
+  #sendSome(due: Set<Entry>): Entry[] {
+    const told: Entry[] = [];
     let [frames, bytes] = [0, 0];
     for (const entry of due) {
       if (frames++ === FRAMES_OF_A_TURN || bytes >= BYTES_OF_A_TURN) break;
       due.delete(entry);
       const sent = this.#send(entry);
-      if (sent > 0) told.add(entry.feed.options.subscriber);
+      if (sent > 0) told.push(entry);
       bytes += sent;
     }
     return told;
@@ -359,13 +372,15 @@ export class Feeds {
       bytes += frame.length;
       subscriber.answer(Opcode.TAIL, Flag.MORE, number, requestId, frame);
     }
-    this.#count(entry);
     // the rest of much is little, and is told with it
     if (bytes > 0) entry.bytes = Math.max(bytes, entry.bytes / 2);
     if (!canTake(entry)) this.#stall(entry);
+    // changes are not folded for whoever may never read
+    if (feed.waitsForWord && feed instanceof PrefixFeed) entry.isParked = source.park(feed);
+    this.#count(entry);
     if (bytes >= BYTES_OF_A_TURN && feed.hasNews) this.#makeDue(entry);
     if (!(feed instanceof PrefixFeed) || feed.cursor === undefined) return bytes;
-    if (feed.pending >= Math.min(STEP_BELOW, feed.stepNames)) return bytes;
+    if (feed.credit === 0 || feed.pending >= Math.min(STEP_BELOW, feed.stepNames)) return bytes;
     if (subscriber.isClogged) {
       this.#waitForRoom(entry);
       return bytes;

@@ -13,6 +13,8 @@ import { Recent } from './recent.js';
 import type { Change } from './subscriber.js';
 import { type CopiedTopics, Topics } from './topics.js';
 
+/** Of so many steps one is of whichever snapshot has waited the longest, where others are begun: the fewer these are, the less is folded for them. */
+const STEPS_OF_BEGUN = 16;
 /** Counters below prefixes that are touched before they are copied, whoever waits for that. */
 const MOST_DIRTY = 16_384;
 
@@ -148,7 +150,10 @@ export class PartitionFeeds {
     this.#prefixes.add(feed, this.#parts.partition.sequence);
     this.#watch();
     if (from !== undefined && from <= this.#published) this.#comeBack(feed, from);
-    else this.#scanning.add(feed);
+    else {
+      this.#prefixes.park(feed, true);
+      this.#scanning.add(feed);
+    }
   }
 
   /** Its reader is at a position, and has nothing waiting. */
@@ -291,33 +296,36 @@ export class PartitionFeeds {
     this.publish();
   }
 
-  /** Makes one step of one snapshot. */
-  step(): void {
+  /** Makes one step of one snapshot, and tells of which. */
+  step(): PrefixFeed | undefined {
     const feed = this.#nextToStep();
-    if (!feed) return;
+    if (!feed) return undefined;
     this.#scanning.delete(feed);
+    // before its first step no change concerns it, and there may be very many that wait for theirs
+    if (!this.#begun.has(feed)) this.#prefixes.park(feed, false);
     this.#begun.add(feed);
-    if (feed.cursor === undefined) return;
+    if (feed.cursor === undefined) return feed;
     if (feed.readThen()) {
       this.#scanning.add(feed);
-      return;
+      return feed;
     }
     // the dirty are told as of before the step, which shows them as they are now
     this.#copy(undefined);
-    const { found, cursor } = listBelow(this.#parts.partition, feed.prefix, feed.cursor, feed.stepNames);
-    feed.stepped(found);
+    const { pieces, cursor } = listBelow(this.#parts.partition, feed.prefix, feed.cursor, feed.stepNames);
+    feed.stepped(pieces);
     feed.cursor = cursor === 0 ? undefined : cursor;
-    this.#copy({ feed, found, told: cursor === 0 ? ALL_SLOTS : cursor });
+    this.#copy({ feed, pieces, told: cursor === 0 ? ALL_SLOTS : cursor });
     this.publish();
+    return feed;
   }
 
   /**
    * Snapshots are brought to their ends one after the other, since each change of what one has told is to be folded into what waits for it. So that a large one does not
-   * keep all others waiting, one step of four is of whichever has waited the longest for its turn.
+   * keep all others waiting, one step of some is of whichever has waited the longest for its turn.
    */
   #nextToStep(): PrefixFeed | undefined {
     const [next] = this.#scanning;
-    if (this.#steps++ % 4 === 0) return next;
+    if (this.#steps++ % STEPS_OF_BEGUN === 0) return next;
     for (const feed of this.#begun) if (this.#scanning.has(feed)) return feed;
     return next;
   }
@@ -365,7 +373,7 @@ export class PartitionFeeds {
     if (topics.length > 0) this.#publishTopics(position, topics);
     if (changes.length > 0) this.#publishChanges(position, changes);
     if (step && this.#feeds.has(step.feed)) {
-      step.feed.takeFound(step.found, step.told);
+      step.feed.takeStep(step.pieces, position, step.told);
       if (step.feed.isComplete) {
         this.#begun.delete(step.feed);
         this.#gatherings.begin(step.feed);

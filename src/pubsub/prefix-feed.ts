@@ -1,7 +1,8 @@
 import type { ByteWriter } from '../protocol/bytes.js';
 import { Feed, type FeedOptions, FRAME_BYTES, type Items } from './feed.js';
 import type { Then } from './hindsight.js';
-import { type Change, type Found, wrapped } from './subscriber.js';
+import { countersOf, type Piece, release } from './piece.js';
+import { type Change, wrapped } from './subscriber.js';
 import { ThenBelow } from './then-below.js';
 import { Waiting } from './waiting.js';
 
@@ -31,6 +32,9 @@ export class PrefixFeed extends Feed {
   /** The interval from which on they are. */
   gatheredFrom = 0;
   #isOpen = false;
+  /** What its snapshot found, to be told before all else, and what each is as of. */
+  readonly #pieces: { readonly piece: Piece; readonly position: number }[] = [];
+  #inPieces = 0;
   readonly #pending = new Waiting();
   /** What its reader knows of what the snapshot has not come to, where it goes on from a position that is long past. */
   #then: ThenBelow | undefined;
@@ -40,13 +44,18 @@ export class PrefixFeed extends Feed {
     this.prefix = prefix;
   }
 
+  /** Whether its snapshot began, and its reader has said nothing yet. */
+  get isNew(): boolean {
+    return !this.hasSaid && !this.isComplete;
+  }
+
   get pending(): number {
-    return this.#pending.size;
+    return this.#inPieces + this.#pending.size;
   }
 
   /** Counters that take memory: those that wait, and those that its snapshot is held against. */
   get held(): number {
-    return this.#pending.size + (this.#then?.size ?? 0);
+    return this.pending + (this.#then?.size ?? 0);
   }
 
   /** Whether more waits than is kept for it. */
@@ -59,11 +68,11 @@ export class PrefixFeed extends Feed {
   }
 
   override get hasNews(): boolean {
-    return this.#isOpen && (this.#pending.size > 0 || (this.owes && this.isComplete));
+    return this.#isOpen && (this.pending > 0 || (this.owes && this.isComplete));
   }
 
   override get isUpToDate(): boolean {
-    return this.isComplete && this.#pending.size === 0;
+    return this.isComplete && this.pending === 0;
   }
 
   override open(): void {
@@ -71,7 +80,7 @@ export class PrefixFeed extends Feed {
   }
 
   override countWaiting(): number {
-    return this.#pending.size;
+    return this.pending;
   }
 
   /** Goes on where it was, at a position, instead of with a snapshot. */
@@ -102,6 +111,8 @@ export class PrefixFeed extends Feed {
     this.owes = true;
     this.begins = true;
     this.wholeAt = undefined;
+    for (const { piece } of this.#pieces.splice(0)) release(piece);
+    this.#inPieces = 0;
     this.#pending.clear();
   }
 
@@ -115,31 +126,66 @@ export class PrefixFeed extends Feed {
   }
 
   /** A step found these: the next one is to be of as many names as fill a frame. */
-  stepped(found: readonly Found[]): void {
-    if (found.length === 0) return;
-    const bytes = found.reduce((sum, { name }) => sum + name.length, 0);
-    this.stepNames = Math.max(1, Math.min(MOST_STEP_NAMES, Math.floor((FRAME_BYTES * found.length) / bytes)));
+  stepped(pieces: readonly Piece[]): void {
+    if (pieces.length === 0) return;
+    const [bytes, count] = [bytesIn(pieces), countIn(pieces)];
+    this.stepNames = Math.max(1, Math.min(MOST_STEP_NAMES, Math.floor((FRAME_BYTES * count) / bytes)));
   }
 
-  /** Takes what a snapshot found; slots below `told` have been looked at. */
-  takeFound(found: readonly Found[], told: number): void {
+  /** Takes what a step of its snapshot found, as of a position; slots below `told` have been looked at. */
+  takeStep(pieces: readonly Piece[], position: number, told: number): void {
     this.told = told;
-    if (!this.#then) {
-      for (const each of found) this.#pending.find(each);
-      return;
+    if (this.#then) this.#hold(this.#then, pieces);
+    else if (!this.#pending.hasGone) this.#pass(pieces, position);
+    // one that is gone may be there again, where the step came to it: what waits must not be told after that
+    else this.#find(pieces);
+  }
+
+  #find(pieces: readonly Piece[]): void {
+    for (const piece of pieces) {
+      for (const found of countersOf(piece)) this.#pending.find(found);
+      release(piece);
     }
+  }
+
+  #pass(pieces: readonly Piece[], position: number): void {
+    for (const piece of pieces) this.#pieces.push({ piece, position });
+    this.#inPieces += countIn(pieces);
+  }
+
+  /** Holds what was found against what its reader knows. */
+  #hold(then: ThenBelow, pieces: readonly Piece[]): void {
     // one that it does not know by then was not there, or is gone since and told of
-    for (const { name, value } of found) this.take({ name, value, exists: true, delta: value });
-    if (told !== ALL_SLOTS) return;
-    for (const [name, before] of this.#then.left())
+    for (const piece of pieces) {
+      for (const { name, value } of countersOf(piece)) this.take({ name, value, exists: true, delta: value });
+      release(piece);
+    }
+    if (!this.isComplete) return;
+    for (const [name, before] of then.left())
       this.#pending.fold({ name, value: 0n, exists: false, delta: wrapped(-before) });
     this.#then = undefined;
   }
 
   protected override write(items: ByteWriter): Items {
-    const count = this.#pending.write(items, FRAME_BYTES);
-    const whole = this.#pending.size === 0 && this.isComplete;
+    const next = this.#pieces.shift();
+    const count = next ? next.piece.count : this.#pending.write(items, FRAME_BYTES);
+    if (next) {
+      items.bytes(next.piece.items.view());
+      this.#inPieces -= count;
+      release(next.piece);
+    }
+    const whole = this.pending === 0 && this.isComplete;
     if (whole) this.#isOpen = false;
-    return { count, whole };
+    if (!next || this.#pending.size === 0) return { count, whole };
+    // something has changed since, and is told later
+    return { count, whole, position: Math.max(next.position, this.position) };
   }
+}
+
+function bytesIn(pieces: readonly Piece[]): number {
+  return pieces.reduce((sum, { items }) => sum + items.length, 0);
+}
+
+function countIn(pieces: readonly Piece[]): number {
+  return pieces.reduce((sum, { count }) => sum + count, 0);
 }

@@ -8,6 +8,7 @@ const LEAST_ROOM = 16;
 const MOST_KEPT_ROOM = 1_024;
 
 const { ABSENT, VALUE, CHANGE, DELETED } = TOLD_KIND;
+const isGone = (kind: number): boolean => kind === ABSENT || kind === DELETED;
 
 /**
  * What is to be told of counters, folded together by name, in the order in which they came first. Readers that take nothing may be very many, so that each counter
@@ -19,6 +20,8 @@ const { ABSENT, VALUE, CHANGE, DELETED } = TOLD_KIND;
 export class Waiting {
   readonly #numbers = new Map<string, number>();
   #next = 0;
+  /** How many are not there any more. */
+  #gone = 0;
   #room = LEAST_ROOM;
   #values = new Values(LEAST_ROOM);
   #deltas = new Values(LEAST_ROOM);
@@ -28,9 +31,15 @@ export class Waiting {
     return this.#numbers.size;
   }
 
+  /** Whether counters wait that are not there any more. */
+  get hasGone(): boolean {
+    return this.#gone > 0;
+  }
+
   clear(): void {
     this.#numbers.clear();
     this.#next = 0;
+    this.#gone = 0;
     if (this.#room > MOST_KEPT_ROOM) this.#make(LEAST_ROOM);
   }
 
@@ -42,13 +51,17 @@ export class Waiting {
     this.#values.set(at, value);
     // of what was never told only the value means anything
     if (!isFound) this.#deltas.set(at, known === undefined ? delta : sum(this.#deltas.at(at), narrowed(delta)));
+    if (known !== undefined && isGone(this.#kinds[at] as number)) this.#gone--;
+    if (!exists) this.#gone++;
     this.#kinds[at] = isFound ? (exists ? VALUE : ABSENT) : exists ? CHANGE : DELETED;
   }
 
   /** A counter is told for the first time, whatever else of its name waits. */
   find({ name, value }: Found): void {
-    const at = (this.#numbers.get(name) ?? this.#add(name)) % this.#room;
+    const known = this.#numbers.get(name);
+    const at = (known ?? this.#add(name)) % this.#room;
     this.#values.set(at, value);
+    if (known !== undefined && isGone(this.#kinds[at] as number)) this.#gone--;
     this.#kinds[at] = VALUE;
   }
 
@@ -62,6 +75,7 @@ export class Waiting {
       writeToldName(items, name, kind);
       if (kind === VALUE || kind === CHANGE) items.zigzag(this.#values.at(at));
       if (kind === CHANGE || kind === DELETED) items.zigzag(this.#deltas.at(at));
+      if (isGone(kind)) this.#gone--;
       this.#numbers.delete(name);
       count++;
     }

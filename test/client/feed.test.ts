@@ -89,23 +89,26 @@ describe('A feed', () => {
     expect(bench.deltas).toEqual([1n, 3n, 0n, 1n, 2n]);
   });
 
-  it('says how many frames were read in all, each time that half a window was, and of each connection anew', () => {
+  it('says how many frames were read in all, with the first and each time that half a window was, and of each connection anew', () => {
     const bench = new Bench();
     bench.send(3);
     for (let i = 0; i < 16; i++) bench.hear({});
-    for (let i = 0; i < 7; i++) bench.feed.read();
-    expect(bench.submitted).toHaveLength(1);
     bench.feed.read();
-    expect(bench.send(4, bench.submitted[1] as Submission)).toEqual({ kind: 'more', feed: 3, taken: 8 });
-    expect(bench.submitted[1]?.isWanted).toBe(true);
+    expect(bench.send(4, bench.submitted[1] as Submission)).toEqual({ kind: 'more', feed: 3, taken: 1 });
+    for (let i = 0; i < 6; i++) bench.feed.read();
+    expect(bench.submitted).toHaveLength(2);
+    bench.feed.read();
+    expect(bench.send(5, bench.submitted[2] as Submission)).toEqual({ kind: 'more', feed: 3, taken: 8 });
+    expect(bench.submitted[2]?.isWanted).toBe(true);
     for (let i = 0; i < 8; i++) bench.feed.read();
-    expect(bench.send(5, bench.submitted[2] as Submission)).toEqual({ kind: 'more', feed: 3, taken: 16 });
+    expect(bench.send(6, bench.submitted[3] as Submission)).toEqual({ kind: 'more', feed: 3, taken: 16 });
     bench.feed.onLost();
-    expect(bench.submitted[1]?.isWanted).toBe(false);
-    bench.send(6);
+    expect(bench.submitted[2]?.isWanted).toBe(false);
+    bench.send(7);
     for (let i = 0; i < 8; i++) bench.hear({});
     for (let i = 0; i < 8; i++) bench.feed.read();
-    expect(bench.send(7, bench.submitted[3] as Submission)).toEqual({ kind: 'more', feed: 6, taken: 8 });
+    expect(bench.send(8, bench.submitted[4] as Submission)).toEqual({ kind: 'more', feed: 7, taken: 1 });
+    expect(bench.send(9, bench.submitted[5] as Submission)).toEqual({ kind: 'more', feed: 7, taken: 8 });
   });
 
   it('has no more frames that were not read than it may, be that one', () => {

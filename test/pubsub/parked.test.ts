@@ -120,6 +120,8 @@ describe('A feed of a prefix that takes nothing for a second', () => {
     const { harness, client, change, follow, values } = await parked();
     await change(1);
     const reader = follow();
+    await harness.pass(100);
+    await change(1);
     await harness.pass(1_500);
     expect((await statsOf(harness, client)).pending).toBeGreaterThan(0);
     await change(3);

@@ -82,6 +82,7 @@ describe('A feed without credit', () => {
     const healthy = tailPrefix(client, 0, '');
     const stuck = Array.from({ length: 34 }, () => tailPrefix(client, 0, '', { credit: 1 }));
     await harness.flush();
+    taken(client, 0, healthy);
     for (const from of [0, 8_000]) client.add(0, increments(names.slice(from, from + 8_000)));
     await harness.flush();
     expect(codeOfEnd(client, healthy)).toBeUndefined();
@@ -111,6 +112,65 @@ describe('A feed without credit', () => {
     expect(new Set(frames.flatMap((frame) => frame.told.map(({ name }) => name))).size).toBe(6_000);
     expect(frames.map(({ whole }) => whole)).toEqual([...new Array(frames.length - 1).fill(false), true]);
     expect(frames.map(({ begins }) => begins).indexOf(true)).toBe(0);
+  });
+});
+
+describe('A feed whose client has said nothing yet', () => {
+  const FIRST_BYTES = 8 * 16_384;
+
+  /** One of 1,000 counters with long names, which are more than it is sent before it says something. */
+  async function begun() {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const names = Array.from({ length: 1_000 }, (_, i) => `{${NAME[0]}}${i}`.padEnd(500, '.'));
+    client.add(0, increments(names));
+    await harness.flush();
+    const feed = tailPrefix(client, 0, '');
+    await harness.pass(500);
+    const sent = () => client.answers.filter(({ requestId }) => requestId === feed);
+    const bytes = () => sent().reduce((sum, { body }) => sum + body.length, 0);
+    return { harness, client, names, feed, sent, bytes };
+  }
+
+  it('is sent eight frames of a window of 64, and all others when it does', async () => {
+    const { harness, client, names, feed, sent, bytes } = await begun();
+    expect(sent().length).toBeGreaterThanOrEqual(8);
+    expect(bytes()).toBeGreaterThanOrEqual(FIRST_BYTES);
+    expect(bytes()).toBeLessThan(FIRST_BYTES + 2 * 16_384);
+    taken(client, 0, feed);
+    await harness.pass(500);
+    const frames = framesOfFeed(client, feed);
+    expect(new Set(frames.flatMap((frame) => frame.told.map(({ name }) => name)))).toEqual(new Set(names));
+    expect(frames.at(-1)?.whole).toBe(true);
+    expect(frames.filter(({ begins }) => begins)).toHaveLength(1);
+  });
+
+  it('has nothing folded for it meanwhile, and goes on without a gap', async () => {
+    const { harness, client, names, feed, bytes } = await begun();
+    const before = bytes();
+    client.add(0, increments(names));
+    await harness.flush();
+    expect(await statsOf(harness, client)).toMatchObject({ feeds: 1, pending: 0 });
+    expect(bytes()).toBe(before);
+    taken(client, 0, feed);
+    await harness.pass(500);
+    const values = new Map<string, bigint>();
+    for (const { begins, told: all } of framesOfFeed(client, feed)) {
+      expect(begins).toBe(values.size === 0);
+      for (const each of all) if ('value' in each) values.set(each.name, each.value);
+    }
+    expect(values).toEqual(new Map(names.map((name) => [name, 2n])));
+  });
+
+  it('is told of each group all the same, where that is little', async () => {
+    const harness = await LaneHarness.start();
+    const client = await harness.client();
+    const feed = tailNames(client, 0, [NAME[0]]);
+    for (let i = 0; i < 60; i++) {
+      client.add(0, {});
+      await harness.flush();
+    }
+    expect(framesOfFeed(client, feed)).toHaveLength(61);
   });
 });
 
@@ -184,6 +244,7 @@ describe('A feed of an interval', () => {
     const names = namesOf(0, 16_400);
     const feed = tailPrefix(client, 0, '', { interval: 60_000 });
     await harness.flush();
+    taken(client, 0, feed);
     for (let from = 0; from < names.length; from += 8_200) {
       client.add(0, increments(names.slice(from, from + 8_200)));
       await harness.flush();
