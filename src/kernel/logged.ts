@@ -8,6 +8,7 @@ import {
   RECEIVE,
   REGISTER_LOGGED,
   REGISTER_NEXT,
+  REGISTER_OPERATION_IDS,
   REGISTER_PAYLOAD,
   REGISTER_STEPS,
   SCRATCH,
@@ -85,6 +86,7 @@ function writeStep(p: u32, slot: u32, delta: i64): u32 {
 export function decodeLogged(start: u32, end: u32, atomic: bool): u32 {
   let count = decodeAll(start, end);
   if (count < 0) return BAD_REQUEST;
+  store<u32>(REGISTER_OPERATION_IDS, 0);
   const isSteps = !atomic && findAll(count);
   store<u32>(REGISTER_STEPS, isSteps ? 1 : 0);
   if (!isSteps) {

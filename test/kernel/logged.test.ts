@@ -99,6 +99,25 @@ describe('The log has an ADD', () => {
   });
 });
 
+describe('A replay of the other form', () => {
+  test('forgets as many operation ids as the first one did, whatever was replayed before', () => {
+    const kernel = new Kernel();
+    const [later, flags] = [START + 700_000, Flag.ATOMIC];
+    const ids = (from: number, count: number) =>
+      Array.from({ length: count }, (_, i) => ({
+        key: { name: NAMES[0] as string },
+        delta: 1n,
+        operationId: idOf(from + i),
+      }));
+    kernel.add({ operations });
+    kernel.add({ operations: ids(0, 200) });
+    kernel.add({ operations: ids(1_000, 8) }, 0, NOBODY, later);
+    kernel.add({ operations }, flags, NOBODY, later);
+    expect(kernel.log.at(-1)?.kind).toBe(Kind.STEPS);
+    expect(replay(kernel.log).stateHash).toBe(kernel.partition.stateHash);
+  });
+});
+
 describe('A sequence that was replayed from the other form', () => {
   /** A kernel that has applied the sequence, and one that has replayed it. */
   function replayed(flags: number) {
