@@ -92,7 +92,8 @@ describe('more than a group of the log takes', () => {
   const batches = 60;
   const names = Array.from({ length: operations }, (_, i) => `group:${i.toString(36).padStart(14, '0')}`);
   const body = new ByteWriter();
-  encodeAdd(body, { operations: names.map((name) => ({ key: { name }, delta: 1n })) });
+  // With a bound, which the log must have as it came
+  encodeAdd(body, { operations: names.map((name) => ({ key: { name }, delta: 1n, max: LARGEST_VALUE })) });
 
   /** @param rounds how often it has been called for this server */
   async function send(server: ServerProcess, rounds = 1): Promise<StatsAnswer> {

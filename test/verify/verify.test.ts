@@ -50,7 +50,10 @@ beforeAll(async () => {
   const client = await connect(server.url, { timeout: TIMEOUT_MILLISECONDS });
   for (let round = 0; round < 40; round++) {
     await client.batch(
-      Array.from({ length: 500 }, (_, i) => ({ name: `counter:${(i * 7 + round * 13) % 3_000}`, delta: i })),
+      // With a bound, so that the log has their names
+      Array.from({ length: 500 }, (_, i) => ({
+        ...{ name: `counter:${(i * 7 + round * 13) % 3_000}`, delta: i, max: 1_000_000 },
+      })),
     );
     // One that is there already emits what is late at once.
     await client.increment('counter:1', 1, { time: round * 3_600_000 });
