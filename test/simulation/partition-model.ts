@@ -226,6 +226,8 @@ export class PartitionModel {
       const { undo } = this.applied.pop() as Applied;
       for (const step of undo.reverse()) step();
     }
+    // What was made after it was not made, and another may get its id.
+    for (const [id, { position: known }] of this.#ids) if (known > position) this.#ids.delete(id);
   }
 
   /** Exactly once, and only by the newest session: what the log holds must be the next sequence of the newest incarnation. */
