@@ -297,14 +297,20 @@ export class Oracle {
     });
   }
 
-  /** What is shown from memory is of no counter that was past its time already when it was asked for; the clock may have been set since. */
+  /**
+   * What is shown from memory is of no counter that was past its time already when it was asked for; the clock may have been set since. A
+   * read that waited for a position shows what came with it, be it an end in the past.
+   */
   #mustLast({ partition, flags, wallAt }: Sent, position: number, names: readonly (string | undefined)[]): void {
     if (!(flags & Flag.LATEST)) return;
     const now = Math.min(this.#world.clock.wall, wallAt);
     this.judgeAt(partition, position, () => {
       for (const name of names) {
-        const end = name === undefined ? 0 : this.#model(partition).endAt(name, position);
-        if (end !== 0 && end <= now) this.#wrong(`${name} is shown at ${now} and was to end at ${end}`);
+        if (name === undefined) continue;
+        const model = this.#model(partition);
+        const end = model.endAt(name, position);
+        if (end !== 0 && end <= now && model.changedAt(name, position) <= now)
+          this.#wrong(`${name} is shown at ${now} and was to end at ${end}`);
       }
     });
   }

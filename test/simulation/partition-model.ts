@@ -130,6 +130,11 @@ export class PartitionModel {
     return version?.expires || version?.rolls || 0;
   }
 
+  /** When the change came that left a counter as it was at a position. */
+  changedAt(name: string, position: number): number {
+    return this.applied[(this.#versionAt(name, position)?.position ?? 0) - 1]?.entry.milliseconds ?? 0;
+  }
+
   #versionAt(name: string, position: number): Version | undefined {
     const versions = this.#versions.get(name) ?? [];
     for (let i = versions.length - 1; i >= 0; i--) {
