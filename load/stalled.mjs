@@ -47,11 +47,14 @@ const LIMIT = 30_000;
 /** After it everyone shall be gone. */
 const LONGEST = 120_000;
 const PROBE_MILLISECONDS = 20;
+/** So little of a log that the writers come to a checkpoint within a minute. */
+const TAIL_BYTES = 1_048_576;
 /** For the first checkpoints to be made, at the rate of the writers. */
 const CHECKPOINT_MILLISECONDS = 180_000;
 const LOOK_MILLISECONDS = 250;
 const LANES = 2;
 process.env.TALLYSTICK_CONNECTIONS ??= String(READERS + HEALTHY + 100);
+process.env.TALLYSTICK_CHECKPOINT_TAIL_BYTES ??= String(TAIL_BYTES);
 
 const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
