@@ -15,7 +15,7 @@ import {
   STAGE,
 } from './layout';
 import { findSteps, STEP_BYTES, STEP_DELTA, STEP_GENERATION, STEP_SLOT } from './steps';
-import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint } from './varint';
+import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag } from './varint';
 
 /**
  * How the log has an ADD whose operations all step counters that are there, by deltas alone. The kernel has looked their names up; a replay need not
@@ -34,8 +34,8 @@ const HAS_GENERATION: u32 = 2;
 const HAS_DELTA: u32 = 1;
 
 /**
- * Writes a checked ADD as a STEPS over it, where it is shorter; its length, from RECEIVE on, goes to REGISTER_LOGGED. By now only records refer to each
- * other: an operation that needs the bytes of the body leaves it as it is.
+ * Writes a checked ADD as a STEPS over it, where that is shorter; its length, from RECEIVE on, goes to REGISTER_LOGGED. Where a record still needs
+ * the bytes of the body, a new name or an extension, the body stays as it is.
  *
  * @param body where the two differ: behind the prefix
  */
@@ -79,7 +79,7 @@ function writeStep(p: u32, slot: u32, delta: i64): u32 {
     p = writeVarint(p, head);
   }
   if (generation) p = writeVarint(p, generation);
-  return delta === 1 ? p : writeVarint(p, <u64>((delta << 1) ^ (delta >> 63)));
+  return delta === 1 ? p : writeZigzag(p, delta);
 }
 
 /** Decodes `count | steps` up to `end` into SCRATCH, as the records of steps.ts or of batch.ts, and finds their counters: OK, or BAD_REQUEST. */
