@@ -22,6 +22,9 @@ export async function runJob<Job, Findings>(main: string, job: Job): Promise<Fin
   let stderr = '';
   child.once('message', (message) => {
     answer = message as Answer<Findings>;
+    // What it was to do is done and flushed. By itself it may never end: where Node ends, it waits for compilations, and one of
+    // these may wait for a garbage collection (nodejs/node#54918).
+    child.kill('SIGKILL');
   });
   child.stderr?.on('data', (text) => {
     stderr += text;
@@ -38,7 +41,7 @@ export async function runJob<Job, Findings>(main: string, job: Job): Promise<Fin
   throw new TallystickError('INTERNAL', `The process that read it said nothing: ${stderr}`);
 }
 
-/** The other side: takes one job, says what it found, and ends. */
+/** The other side: takes one job and says what it found; then it is ended. */
 export function answerJob<Job, Findings>(run: (job: Job) => Promise<Findings>): void {
   process.once('message', (job: Job) => {
     run(job)
@@ -49,6 +52,6 @@ export function answerJob<Job, Findings>(run: (job: Job) => Promise<Findings>): 
             ? { code: error.code, detail: error.detail }
             : { code: 'INTERNAL', detail: error instanceof Error ? (error.stack ?? error.message) : String(error) },
       )
-      .then((answer) => process.send?.(answer, () => process.disconnect()));
+      .then((answer) => process.send?.(answer));
   });
 }
