@@ -14,8 +14,8 @@ import {
   SCRATCH,
   STAGE,
 } from './layout';
-import { findSteps, STEP_BYTES, STEP_DELTA, STEP_GENERATION, STEP_SLOT } from './steps';
-import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag } from './varint';
+import { findSteps, STEP_BYTES, STEP_CELL, STEP_DELTA, STEP_GENERATION, STEP_SLOT } from './steps';
+import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag, zigzagOf } from './varint';
 
 /**
  * How the log has an ADD whose operations all step counters that are there, by deltas alone. The kernel has looked their names up; a replay need not
@@ -32,6 +32,8 @@ import { readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag 
 export const PAYLOAD_BYTES: u32 = 8;
 const HAS_GENERATION: u32 = 2;
 const HAS_DELTA: u32 = 1;
+/** The heads of those before it have 28 bits. */
+const SHORT_SLOTS: u32 = 67108864;
 
 /**
  * Writes a checked ADD as a STEPS over it, where that is shorter; its length, from RECEIVE on, goes to REGISTER_LOGGED. Where a record still needs
@@ -49,12 +51,18 @@ export function writeLogged(body: u32, end: u32, sequenced: bool): void {
     p += PAYLOAD_BYTES;
   }
   p = writeVarint(p, count);
-  const bytes = isSteps ? STEP_BYTES : RECORD_BYTES;
-  const slotAt = isSteps ? STEP_SLOT : SLOT;
-  const records = SCRATCH + count * bytes;
-  for (let record = SCRATCH; record < records; record += bytes) {
-    // The delta has the same place in both.
-    p = writeStep(p, load<u32>(record + slotAt) - 1, load<i64>(record + DELTA));
+  if (isSteps) {
+    const records = SCRATCH + count * STEP_BYTES;
+    for (let record = SCRATCH; record < records; record += STEP_BYTES) {
+      const generation = generationAt(load<u32>(record + STEP_CELL));
+      p = writeStep(p, load<u32>(record + STEP_SLOT) - 1, generation, load<i64>(record + STEP_DELTA));
+    }
+  } else {
+    const records = SCRATCH + count * RECORD_BYTES;
+    for (let record = SCRATCH; record < records; record += RECORD_BYTES) {
+      const slot = load<u32>(record + SLOT) - 1;
+      p = writeStep(p, slot, generationAt(slotAddress(slot)), load<i64>(record + DELTA));
+    }
   }
   if (p < end) store<u32>(REGISTER_LOGGED, p - RECEIVE);
 }
@@ -68,16 +76,22 @@ function areSteps(count: u32): bool {
   return true;
 }
 
-function writeStep(p: u32, slot: u32, delta: i64): u32 {
-  const generation = generationAt(slotAddress(slot));
-  const head = (slot << 2) | (generation ? HAS_GENERATION : 0) | (delta === 1 ? 0 : HAS_DELTA);
-  if (head >> 14 && !(head >> 21)) {
-    // Most have three bytes, written at once.
-    store<u32>(p, (head & 0x7f) | ((head & 0x3f80) << 1) | ((head >> 14) << 16) | 0x8080);
-    p += 3;
-  } else {
-    p = writeVarint(p, head);
-  }
+function writeStep(p: u32, slot: u32, generation: u32, delta: i64): u32 {
+  const hasDelta = <u32>(delta !== 1);
+  const zigzag = zigzagOf(delta);
+  if (generation || zigzag >= 0x80 || slot >= SHORT_SLOTS) return writeLongStep(p, slot, generation, delta);
+  // Most steps: a head of up to four bytes, and one of the delta or none. Which of them it is is not foreseeable, so nothing
+  // depends on it but how far to go on; what is written beyond that the next step writes over.
+  const head = (slot << 2) | (hasDelta * HAS_DELTA);
+  const more = ((31 - clz<u32>(head | 1)) * 37) >> 8; // bytes behind the first: by seven bits
+  const bits = (head & 0x7f) | ((head & 0x3f80) << 1) | ((head & 0x1fc000) << 2) | ((head & 0xfe00000) << 3);
+  store<u32>(p, bits | (0x808080 & ((1 << (more << 3)) - 1)));
+  store<u8>(p + more + 1, <u8>zigzag);
+  return p + more + 1 + hasDelta;
+}
+
+function writeLongStep(start: u32, slot: u32, generation: u32, delta: i64): u32 {
+  let p = writeVarint(start, ((<u64>slot) << 2) | (generation ? HAS_GENERATION : 0) | (delta === 1 ? 0 : HAS_DELTA));
   if (generation) p = writeVarint(p, generation);
   return delta === 1 ? p : writeZigzag(p, delta);
 }

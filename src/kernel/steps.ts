@@ -31,7 +31,7 @@ export const STEP_BYTES: u32 = 16;
 export const STEP_SLOT: u32 = 4;
 export const STEP_GENERATION: u32 = 0;
 export const STEP_DELTA: u32 = 8;
-const CELL: u32 = 0;
+export const STEP_CELL: u32 = 0;
 const VALUE: u32 = 8;
 
 /** Decodes `count | operations` up to `end` into SCRATCH: whether all are of this kind. The count goes to REGISTER_NEXT. */
@@ -95,7 +95,7 @@ export function findSteps(from: u32, to: u32): bool {
   for (let r = from; r < to; r += STEP_BYTES) {
     const cell = slotAddress(load<u32>(r + STEP_SLOT) - 1);
     if (existingGeneration(cell) !== load<u32>(r + STEP_GENERATION)) return false;
-    store<u32>(r + CELL, cell);
+    store<u32>(r + STEP_CELL, cell);
   }
   return true;
 }
@@ -106,11 +106,11 @@ export function applySteps(count: u32, flags: u32): u32 {
   expireOperations(EXPIRE_STEP);
   let refused: u32 = 0;
   for (let record = SCRATCH; record < end; record += STEP_BYTES) {
-    const cell = load<u32>(record + CELL);
+    const cell = load<u32>(record + STEP_CELL);
     const delta = load<i64>(record + STEP_DELTA);
     const value = load<i64>(cell);
     if (overflows(value, delta)) {
-      store<u32>(record + CELL, 0);
+      store<u32>(record + STEP_CELL, 0);
       store<i64>(record + VALUE, value);
       refused++;
       continue;
@@ -127,7 +127,7 @@ export function applySteps(count: u32, flags: u32): u32 {
 function writeAnswer(end: u32, refused: u32, values: bool): u32 {
   let p = writeVarint(ANSWER, refused);
   for (let record = SCRATCH; refused; record += STEP_BYTES) {
-    if (load<u32>(record + CELL)) continue;
+    if (load<u32>(record + STEP_CELL)) continue;
     p = writeVarint(p, (record - SCRATCH) / STEP_BYTES);
     store<u8>(p++, <u8>OVERFLOW);
     refused--;

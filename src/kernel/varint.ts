@@ -62,5 +62,9 @@ export function writeVarint(p: u32, value: u64): u32 {
 }
 
 export function writeZigzag(p: u32, value: i64): u32 {
-  return writeVarint(p, <u64>((value << 1) ^ (value >> 63)));
+  return writeVarint(p, zigzagOf(value));
+}
+
+export function zigzagOf(value: i64): u64 {
+  return <u64>((value << 1) ^ (value >> 63));
 }

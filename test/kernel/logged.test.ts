@@ -87,13 +87,26 @@ describe('The log has an ADD', () => {
     ]);
   });
 
-  test.each([0, 1, 31, 32, 4_095, 4_096, 4_100])('that steps counter %i, and a replay finds it', (slot) => {
+  test('whatever the number of the counter and the delta, and a replay comes to the same', () => {
     const kernel = new Kernel();
     kernel.watched = false;
-    kernel.add({ operations: Array.from({ length: 4_101 }, (_, i) => ({ key: { name: `counter ${i}` }, delta: 1n })) });
-    for (const delta of [1n, 0n, -1n, 2n ** 62n]) {
-      const { call } = logged(kernel, [{ key: { name: `counter ${slot}` }, delta }]);
-      expect(decodeSteps(call?.body as Uint8Array, 0).operations).toEqual([{ key: { slot, generation: 0 }, delta }]);
+    const [counters, batch] = [524_290, 10_000];
+    for (let from = 0; from < counters; from += batch) {
+      const names = Array.from({ length: Math.min(batch, counters - from) }, (_, i) => `counter ${from + i}`);
+      kernel.add({ operations: names.map((name) => ({ key: { name }, delta: 1n })) });
+    }
+    // On both sides of where the varint of a number gets longer.
+    const slots = [0, 1, 31, 32, 4_095, 4_096, 524_287, 524_288];
+    const steps = slots.flatMap((slot) =>
+      [1n, 0n, -1n, 63n, -64n, 64n, 2n ** 62n, 1n].map((delta) => ({ slot, delta })),
+    );
+    const byId = steps.map(({ slot, delta }) => ({ key: { slot, generation: 0 }, delta }));
+    const byName = steps.map(({ slot, delta }) => ({ key: { name: `counter ${slot}` }, delta: -delta }));
+    for (const wanted of [byId, byName]) {
+      const { call } = logged(kernel, wanted);
+      expect(decodeSteps(call?.body as Uint8Array, 0).operations).toEqual(
+        wanted.map(({ delta }, i) => ({ key: byId[i]?.key, delta })),
+      );
     }
     expect(replay(kernel.log).stateHash).toBe(kernel.partition.stateHash);
   });
