@@ -22,6 +22,8 @@ export class Acks {
   readonly #durable = { count: 0, latency: microseconds() };
   readonly #applied = { count: 0, latency: microseconds() };
   readonly #refusals = new Map<ErrorCode, number>();
+  /** Of all whose time is not taken. */
+  readonly #untimed = (isShown: boolean): void => this.#durableEnded(isShown, undefined);
   #skip = 0;
   readonly #distances = new SampleDistances(SAMPLE);
 
@@ -36,8 +38,9 @@ export class Acks {
     return this.#clock.monotonicMilliseconds();
   }
 
-  durable(began: number | undefined): void {
-    this.#count(this.#durable, began);
+  /** Is to be told of a durable write when it has ended, and whether that was shown. */
+  whenDurable(began: number | undefined): (isShown: boolean) => void {
+    return began === undefined ? this.#untimed : (isShown) => this.#durableEnded(isShown, began);
   }
 
   applied(began: number | undefined): void {
@@ -66,6 +69,10 @@ export class Acks {
       },
       operationsRefused: Object.fromEntries(this.#refusals),
     };
+  }
+
+  #durableEnded(isShown: boolean, began: number | undefined): void {
+    if (isShown) this.#count(this.#durable, began);
   }
 
   #count(kind: { count: number; readonly latency: ReturnType<typeof microseconds> }, began: number | undefined): void {

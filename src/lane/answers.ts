@@ -1,5 +1,5 @@
 import type { ErrorCode, TallystickError } from '../errors.js';
-import type { GroupCommit } from '../log/group-commit.js';
+import type { FlushWaiter, GroupCommit } from '../log/group-commit.js';
 import { ByteWriter } from '../protocol/bytes.js';
 import type { FrameView } from '../protocol/frame.js';
 import { ANSWER, Opcode } from '../protocol/opcode.js';
@@ -97,21 +97,10 @@ export class Answers {
     outcome: 'refused' | 'unknown',
     ended?: (isShown: boolean) => void,
   ): void {
-    const { position, flags, answer } = result;
-    // What is flushed is told at once, while both are valid
-    const isTold = this.isFlushed(frame.partition, position);
-    const address = isTold ? frame : addressOf(frame);
-    const kept = isTold ? result : { position, flags, answer: answer.slice() };
-    this.#commit.waitFlushed(address.partition, position, {
-      flushed: () => {
-        this.now(to, address, kept);
-        ended?.(true);
-      },
-      unknown: (error) => {
-        this.refuse(to, address, error, { outcome });
-        ended?.(false);
-      },
-    });
+    const waiting = new WaitingAnswer(this, to, frame, result, outcome, ended);
+    // What is flushed is told at once, while the answer is valid
+    if (!this.isFlushed(frame.partition, result.position)) waiting.keep();
+    this.#commit.waitFlushed(frame.partition, result.position, waiting);
   }
 
   /** Calls back when everything that was applied on this lane is flushed; else refuses. `ended` is told either way. */
@@ -144,6 +133,55 @@ export class Answers {
       },
       unknown: (error) => this.refuse(to, address, error),
     });
+  }
+}
+
+/** An answer that waits for its flush: one object, as there is one for each durable write. */
+class WaitingAnswer implements FlushWaiter, Address, Result {
+  readonly #answers: Answers;
+  readonly #to: Requester;
+  readonly #outcome: 'refused' | 'unknown';
+  readonly #ended: ((isShown: boolean) => void) | undefined;
+  readonly opcode: number;
+  readonly partition: number;
+  readonly requestId: number;
+  readonly position: number;
+  readonly flags: number;
+  answer: Uint8Array;
+
+  constructor(
+    answers: Answers,
+    to: Requester,
+    { opcode, partition, requestId }: Address,
+    { position, answer, flags }: Result,
+    outcome: 'refused' | 'unknown',
+    ended: ((isShown: boolean) => void) | undefined,
+  ) {
+    this.#answers = answers;
+    this.#to = to;
+    this.#outcome = outcome;
+    this.#ended = ended;
+    this.opcode = opcode;
+    this.partition = partition;
+    this.requestId = requestId;
+    this.position = position;
+    this.flags = flags;
+    this.answer = answer;
+  }
+
+  /** Takes a copy of the answer, which is valid until the kernel is called again. */
+  keep(): void {
+    this.answer = this.answer.slice();
+  }
+
+  flushed(): void {
+    this.#answers.now(this.#to, this, this);
+    this.#ended?.(true);
+  }
+
+  unknown(error: TallystickError): void {
+    this.#answers.refuse(this.#to, this, error, { outcome: this.#outcome });
+    this.#ended?.(false);
   }
 }
 

@@ -93,6 +93,7 @@ export class Lane implements MeshHandler {
   /** Whoever is not read from until the open group has room. */
   readonly #held = new Set<Source>();
   readonly #ticks: Ticks;
+  readonly #anyPartition: number;
   #draining = false;
   #repeated = 0;
 
@@ -109,6 +110,7 @@ export class Lane implements MeshHandler {
     });
     this.#mesh = new Mesh(parts.links, parts.clock, this);
     const { partitions, clock, hotPerSecond, onHot } = parts;
+    this.#anyPartition = [...partitions.keys()][0] as number;
     const hot = new HotNames({ partitions, clock, threshold: hotPerSecond, warn: onHot });
     this.#hot = hot;
     this.#large = new LargeValues(partitions, clock);
@@ -144,20 +146,26 @@ export class Lane implements MeshHandler {
 
   /** Handles one request of a client; its body is valid during the call only. */
   request(connection: LaneConnection, frame: FrameView): void {
-    this.#answering(connection, frame, () => {
+    try {
+      if (this.#draining) throw new TallystickError('SHUTTING_DOWN');
       if (frame.opcode === Opcode.PING) this.#answers.send(connection, frame, 0, frame.body);
       else if (isOfLanes(frame)) this.#shares.request(connection, frame);
       else if (this.#isElsewhere(connection, frame)) this.#forward(connection, frame);
       else this.#apply(connection, frame);
-    });
+    } catch (error) {
+      this.#refuse(connection, frame, error);
+    }
   }
 
   /** Handles one request of a client of another lane; its body is valid during the call only. */
   forwarded(from: Requester, frame: FrameView): void {
-    this.#answering(from, frame, () => {
+    try {
+      if (this.#draining) throw new TallystickError('SHUTTING_DOWN');
       if (isOfLanes(frame)) this.#shares.share(from, frame);
       else this.#apply(from, frame);
-    });
+    } catch (error) {
+      this.#refuse(from, frame, error);
+    }
   }
 
   /** Answers a client with what another lane answered. */
@@ -167,10 +175,9 @@ export class Lane implements MeshHandler {
 
   /** Whether no more requests are taken from there until the group that collects has room again. */
   isFull(source: Source): boolean {
-    const { commit, partitions, feed } = this.#parts;
-    const [first] = partitions.keys();
+    const { commit, feed } = this.#parts;
     if (this.#draining || this.#obstacle) return false;
-    const hasRoom = commit.canAppend(first as number, LARGEST_ENTRY);
+    const hasRoom = commit.canAppend(this.#anyPartition, LARGEST_ENTRY);
     if (hasRoom && !feed.isFull) return false;
     if (this.#held.size === 0) (hasRoom ? feed : commit).whenRoom(() => this.#release());
     this.#held.add(source);
@@ -213,15 +220,10 @@ export class Lane implements MeshHandler {
     this.#mesh.close();
   }
 
-  #answering(from: Requester, frame: FrameView, handle: () => void): void {
-    try {
-      if (this.#draining) throw new TallystickError('SHUTTING_DOWN');
-      handle();
-    } catch (error) {
-      // What cannot be decoded or is refused before it is applied. Anything else is a defect, and ends the lane.
-      if (!(error instanceof TallystickError)) throw error;
-      this.#answers.refuse(from, frame, error);
-    }
+  /** What cannot be decoded or is refused before it is applied. Anything else is a defect, and ends the lane. */
+  #refuse(from: Requester, frame: FrameView, error: unknown): void {
+    if (!(error instanceof TallystickError)) throw error;
+    this.#answers.refuse(from, frame, error);
   }
 
   #apply(from: Requester, frame: FrameView): void {
@@ -308,7 +310,7 @@ export class Lane implements MeshHandler {
     }
     const result = { position, answer: partition.answer, flags: isRepeat ? Flag.REPEATED : 0 };
     if (!isRepeat) this.#acks.take(frame.opcode, result.answer);
-    const ended = isRepeat ? undefined : (isShown: boolean) => isShown && this.#acks.durable(began);
+    const ended = isRepeat ? undefined : this.#acks.whenDurable(began);
     // What was applied before may have been strict: its group is flushed by now, or soon
     const isApplied = (frame.flags & Flag.APPLIED) !== 0 && !isRepeat && !partition.isStrict;
     if (isApplied) {

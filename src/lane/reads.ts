@@ -69,6 +69,7 @@ export class Reads {
 
   /** To be called when a partition has moved on. */
   moved(number: number, partition: Partition): void {
+    if (this.#waiters.size === 0) return;
     const waiters = this.#waiters.get(number);
     if (!waiters) return;
     for (const waiter of waiters) {

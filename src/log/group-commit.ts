@@ -85,8 +85,9 @@ interface Flight {
  */
 export class GroupCommit {
   readonly #options: GroupCommitOptions;
-  readonly #appended = new Map<number, number>();
-  readonly #flushed = new Map<number, number>();
+  /** By partition, the last sequence. */
+  readonly #appended: (number | undefined)[] = [];
+  readonly #flushed: (number | undefined)[] = [];
   readonly #latency = microseconds();
   readonly #groupSizes = histogram(1_073_741_824);
   #flushedPlace: LogPlace;
@@ -120,8 +121,8 @@ export class GroupCommit {
     this.#spare = new Group(chain, options.groupBytes);
     for (const partition of options.shape.partitions) {
       const sequence = options.start.heads.get(partition)?.sequence ?? 0;
-      this.#appended.set(partition, sequence);
-      this.#flushed.set(partition, sequence);
+      this.#appended[partition] = sequence;
+      this.#flushed[partition] = sequence;
     }
   }
 
@@ -183,7 +184,7 @@ export class GroupCommit {
     if (this.#failure) throw this.#failure;
     const sequence = this.appendedSequence(partition) + 1;
     this.#open.append(partition, sequence, header, body, tail);
-    this.#appended.set(partition, sequence);
+    this.#appended[partition] = sequence;
     this.#delay.came();
     this.#schedule();
     return sequence;
@@ -358,7 +359,7 @@ export class GroupCommit {
     }
     this.#count(sealed);
     this.#flushedPlace = sealed.end;
-    for (const [partition, { sequence }] of sealed.heads) this.#flushed.set(partition, sequence);
+    for (const [partition, { sequence }] of sealed.heads) this.#flushed[partition] = sequence;
     group.reset();
     this.#spare = group;
     this.#flight = undefined;
@@ -416,8 +417,8 @@ export class GroupCommit {
 
 const NO_TIMER: Timer = { cancel: () => {} };
 
-function sequenceOf(sequences: ReadonlyMap<number, number>, partition: number): number {
-  const sequence = sequences.get(partition);
+function sequenceOf(sequences: readonly (number | undefined)[], partition: number): number {
+  const sequence = sequences[partition];
   if (sequence === undefined) {
     throw new TallystickError('INVALID_ARGUMENT', `Partition ${partition} is not one of this lane.`);
   }

@@ -63,7 +63,8 @@ export class Group {
   readonly #buffer: ChecksummedBuffer;
   readonly #chunks: number;
   readonly #chain: Chain;
-  readonly #open = new Map<number, OpenRecord>();
+  /** By partition. */
+  readonly #open: (OpenRecord | undefined)[] = [];
   #records: Uint8Array[] = [];
   #audit: AuditItem[] = [];
   #chunksUsed = 0;
@@ -92,7 +93,7 @@ export class Group {
 
   /** Whether an entry with a body of that many bytes has room. */
   fits(partition: number, bodyBytes: number): boolean {
-    const open = this.#open.get(partition);
+    const open = this.#open[partition];
     const room = open ? RECORD_PAYLOAD_BYTES - open.payloadLength : 0;
     const usable = room < ENTRY_HEADER_BYTES ? 0 : room;
     const free = (this.#chunks - this.#chunksUsed) * RECORD_PAYLOAD_BYTES;
@@ -110,7 +111,7 @@ export class Group {
     if (!this.fits(partition, bodyLength)) {
       throw new TallystickError('OVERLOADED', 'The open group of the log is full.');
     }
-    let record = this.#open.get(partition);
+    let record = this.#open[partition];
     if (record && RECORD_PAYLOAD_BYTES - record.payloadLength < ENTRY_HEADER_BYTES) {
       this.#seal(record, 0);
       record = undefined;
@@ -134,8 +135,10 @@ export class Group {
 
   /** Finishes its records. It must have entries, and takes no more until it is reset. */
   seal(): SealedGroup {
-    let left = this.#open.size;
-    for (const record of this.#open.values()) this.#seal(record, --left === 0 ? LAST_OF_GROUP : 0);
+    const open = this.#open.filter((record) => record !== undefined);
+    open.forEach((record, index) => {
+      this.#seal(record, index === open.length - 1 ? LAST_OF_GROUP : 0);
+    });
     this.#chain.group++;
     const end = this.#chain.place;
     return {
@@ -150,7 +153,7 @@ export class Group {
   }
 
   reset(): void {
-    this.#open.clear();
+    this.#open.fill(undefined);
     this.#records = [];
     this.#audit = [];
     this.#chunksUsed = 0;
@@ -176,7 +179,7 @@ export class Group {
   #begin(partition: number, firstSequence: number, flags: number): OpenRecord {
     const offset = this.#chunksUsed++ * CHUNK_BYTES;
     const record = { offset, partition, firstSequence, payloadLength: 0, entries: 0, flags };
-    this.#open.set(partition, record);
+    this.#open[partition] = record;
     return record;
   }
 
@@ -196,7 +199,7 @@ export class Group {
     chain.heads.set(partition, { sequence: firstSequence + entries - 1, hash });
     chain.records++;
     chain.bytes += RECORD_HEADER_BYTES + payloadLength;
-    this.#open.delete(partition);
+    this.#open[partition] = undefined;
     this.#records.push(this.#buffer.bytes.subarray(offset, offset + RECORD_HEADER_BYTES + payloadLength));
   }
 }

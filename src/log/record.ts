@@ -152,7 +152,9 @@ export function writeEntryHeader(view: DataView, offset: number, header: EntryHe
   view.setUint32(offset + 4, bodyLength, true);
   view.setUint32(offset + 8, producer, true);
   view.setUint32(offset + 12, incarnation, true);
-  view.setBigInt64(offset + 16, BigInt(milliseconds), true);
+  // A bigint would cost as much as all the rest
+  view.setUint32(offset + 16, milliseconds >>> 0, true);
+  view.setInt32(offset + 20, Math.floor(milliseconds / 2 ** 32), true);
 }
 
 /** Reads an entry's header; the reserved bytes must be 0, else undefined. */

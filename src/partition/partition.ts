@@ -13,6 +13,7 @@ import {
   type TrackedCounter,
 } from './partition-state.js';
 import { Touched } from './touched.js';
+import { Views } from './views.js';
 
 export type { PartitionConfiguration } from './configuration.js';
 export { DUE, Kind, REPEATED, UNCHANGED } from './kind.js';
@@ -90,6 +91,8 @@ export class Partition {
   /** The first 12 MiB, in which everything lies that the host touches; memory that grows keeps it valid. */
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  readonly #received: Views;
+  readonly #answers: Views;
 
   constructor(module: WebAssembly.Module) {
     this.#memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES, shared: true });
@@ -97,6 +100,8 @@ export class Partition {
     this.#kernel = instance.exports as unknown as KernelExports;
     this.#bytes = new Uint8Array(this.#memory.buffer);
     this.#view = new DataView(this.#memory.buffer);
+    this.#received = new Views(this.#bytes, RECEIVE);
+    this.#answers = new Views(this.#bytes, ANSWER);
     this.marks = new Marks(this.#memory, this.#kernel, this.#view);
   }
 
@@ -183,7 +188,7 @@ export class Partition {
 
   /** The answer of the last call, a view of kernel memory: copy it before the next call. */
   get answer(): Uint8Array {
-    return this.#bytes.subarray(ANSWER, ANSWER + this.#view.getUint32(REGISTER_ANSWER_LENGTH, true));
+    return this.#answers.of(this.#view.getUint32(REGISTER_ANSWER_LENGTH, true));
   }
 
   /** The position at which a REPEATED (or ALREADY_APPLIED) body was applied; 0 if that is no longer known. */
@@ -248,7 +253,7 @@ export class Partition {
   /** The body that was applied last as a STEPS, a view of kernel memory; undefined where the log needs it as it came. */
   get steps(): Uint8Array | undefined {
     const length = this.#view.getUint32(REGISTER_LOGGED, true);
-    return length === 0 ? undefined : this.#bytes.subarray(RECEIVE, RECEIVE + length);
+    return length === 0 ? undefined : this.#received.of(length);
   }
 
   /** The delta that the last SET or DELETE caused. */

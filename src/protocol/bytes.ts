@@ -54,6 +54,7 @@ function decodeUtf8(bytes: Uint8Array, code: ErrorCode): string {
 export class ByteWriter {
   #bytes: Uint8Array;
   #length = 0;
+  #view: Uint8Array | undefined;
 
   constructor(capacity = 256) {
     this.#bytes = new Uint8Array(capacity);
@@ -73,8 +74,11 @@ export class ByteWriter {
     this.#length = 0;
   }
 
+  /** What was written; the array is not copied. */
   view(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
+    // Many a message is as long as the one before, and is shown by the same object
+    if (this.#view?.length !== this.#length) this.#view = this.#bytes.subarray(0, this.#length);
+    return this.#view;
   }
 
   copy(): Uint8Array {
@@ -223,6 +227,7 @@ export class ByteWriter {
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
     grown.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = grown;
+    this.#view = undefined;
   }
 }
 

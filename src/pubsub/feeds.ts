@@ -145,6 +145,7 @@ export class Feeds {
 
   /** To be called when a partition has applied a body and its answer was taken. */
   take(number: number): void {
+    if (this.#watched.size === 0) return;
     this.#written = this.#parts.clock.monotonicMilliseconds();
     const source = this.#sources.get(number) as PartitionFeeds;
     if (source.isWatched) source.take();

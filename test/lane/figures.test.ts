@@ -69,7 +69,7 @@ describe('The sample of acknowledgements', () => {
       const began = acks.begin();
       if (began !== undefined) taken++;
       if (i % 100 === 0) clock.advance(2);
-      acks.durable(began);
+      acks.whenDurable(began)(true);
     }
     const { durable } = acks.describe().ackMicroseconds as Told['ackMicroseconds'];
     expect(durable?.count).toBe(taken);
