@@ -1,14 +1,18 @@
-const FIRST_SLOTS = 64;
+const FIRST_BITS = 6;
+/** 2^32 over the golden ratio: ids that follow each other come to lie far from each other (Knuth, vol. 3, 6.4). */
+const GOLDEN = 0x9e3779b1;
 
 /**
- * What waits for answers, by request id: open addressing, where ids that follow each other have places of their own.
+ * What waits for answers, by request id: open addressing, half of the slots free. Ids are scattered: they follow each other, and if each had the place that it
+ * names they would be one run without a gap, of which to take the oldest one out would look at all.
  *
  * Not a `Map`, whose tables each point to the one that replaced them: one that is old and dead keeps alive all that came after it, with what
  * they held, until the next collection of the old space. Of what readers of HTTP asked, scavenges kept half so, and copied it.
  */
 export class Pending<T extends object> {
-  #ids = new Uint32Array(FIRST_SLOTS);
-  #values: (T | undefined)[] = new Array(FIRST_SLOTS).fill(undefined);
+  #ids = new Uint32Array(1 << FIRST_BITS);
+  #values: (T | undefined)[] = new Array(1 << FIRST_BITS).fill(undefined);
+  #shift = 32 - FIRST_BITS;
   #size = 0;
 
   get size(): number {
@@ -34,7 +38,7 @@ export class Pending<T extends object> {
     this.#size--;
     // Those behind it that it kept from their places move up
     for (let slot = (free + 1) & mask; this.#values[slot] !== undefined; slot = (slot + 1) & mask) {
-      const distance = (slot - (this.#ids[slot] as number)) & mask;
+      const distance = (slot - this.#placeOf(this.#ids[slot] as number)) & mask;
       if (distance < ((slot - free) & mask)) continue;
       this.#ids[free] = this.#ids[slot] as number;
       this.#values[free] = this.#values[slot];
@@ -54,15 +58,20 @@ export class Pending<T extends object> {
   /** Where it is, or would be. */
   #slotOf(id: number): number {
     const mask = this.#ids.length - 1;
-    let slot = id & mask;
+    let slot = this.#placeOf(id);
     while (this.#values[slot] !== undefined && this.#ids[slot] !== id) slot = (slot + 1) & mask;
     return slot;
+  }
+
+  #placeOf(id: number): number {
+    return Math.imul(id, GOLDEN) >>> this.#shift;
   }
 
   #grow(): void {
     const [ids, values] = [this.#ids, this.#values];
     this.#ids = new Uint32Array(ids.length * 2);
     this.#values = new Array(ids.length * 2).fill(undefined);
+    this.#shift--;
     this.#size = 0;
     for (const [slot, value] of values.entries()) if (value !== undefined) this.set(ids[slot] as number, value);
   }
