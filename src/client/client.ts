@@ -153,8 +153,8 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   }
 
   /** The value of a counter; 0 where it was never written. */
-  async get(name: string, options: ReadOptions = {}): Promise<V> {
-    return (await this.read(name, options)).value;
+  get(name: string, options: ReadOptions = NO_OPTIONS): Promise<V> {
+    return this.#reader.get(name, options);
   }
 
   /** The value of one or more counters and what it is worth. Several are no consistent cut. */
