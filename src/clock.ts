@@ -14,6 +14,9 @@ export interface Timer {
   cancel(): void;
 }
 
+// Once: in Node the global is a getter, as expensive as the reading of the time
+const { performance } = globalThis;
+
 /** The system's time; what the end of a turn is depends on where it runs. */
 export const clockOf = (endOfTurn: Clock['endOfTurn']): Clock => ({
   wallMilliseconds: () => Date.now(),

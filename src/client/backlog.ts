@@ -42,11 +42,16 @@ export class Backlog {
     return this.#bytes >= this.#limits.full;
   }
 
+  /** Whether who comes now need not wait. */
+  get isOpen(): boolean {
+    return this.#waiting.length === 0 && !this.isFull;
+  }
+
   /** Counts bytes that came, or, below 0, that went. */
   change(bytes: number): void {
     this.#bytes += bytes;
     if (bytes >= 0) return;
-    if (this.#bytes < this.#limits.low) this.#drained();
+    if (this.#draining.length > 0 && this.#bytes < this.#limits.low) this.#drained();
     if (this.#waiting.length === 0 || this.isFull || this.#isAdmitting) return;
     this.#isAdmitting = true;
     // not now: whoever runs may send, and the caller is in the middle of something
@@ -58,7 +63,7 @@ export class Backlog {
 
   /** Runs when there is room, after those that came before; not at all once the call is settled. */
   whenRoom(call: Admission['call'], run: () => void): void {
-    if (this.#waiting.length === 0 && !this.isFull) run();
+    if (this.isOpen) run();
     else this.#waiting.push({ call, run });
   }
 

@@ -27,8 +27,13 @@ const LARGEST_CAPACITY = 65_536;
 /** Of named operations whose values are answered. */
 export const VALUED: BatchKind = { opcode: Opcode.ADD, flags: Flag.VALUES, applied: false };
 export const VALUED_APPLIED: BatchKind = { ...VALUED, applied: true };
-export const PLAIN: BatchKind = { opcode: Opcode.ADD, flags: 0, applied: false };
-export const PLAIN_APPLIED: BatchKind = { ...PLAIN, applied: true };
+const PLAIN: BatchKind = { opcode: Opcode.ADD, flags: 0, applied: false };
+const PLAIN_APPLIED: BatchKind = { ...PLAIN, applied: true };
+
+export function kindOf(applied: boolean, values: boolean): BatchKind {
+  if (values) return applied ? VALUED_APPLIED : VALUED;
+  return applied ? PLAIN_APPLIED : PLAIN;
+}
 
 /** The operations of sums, until it is known how many bytes they take. */
 const scratch = new ByteWriter(LARGEST_CAPACITY);
@@ -135,7 +140,8 @@ export class Batcher {
 
   /** What is called next of this name comes after its sums. */
   endSum(name: string): void {
-    if (this.#summedLast.has(name)) this.#sealNamed();
+    // Where nothing is summed no name is hashed
+    if (this.#summed.length > 0 && this.#summedLast.has(name)) this.#sealNamed();
   }
 
   /** Adds an increment that counts once for its item, which keeps its order with the others. */
@@ -278,7 +284,7 @@ export class Batcher {
       const from = next;
       scratch.reset();
       next = this.#sums.write(scratch, from, limits.operations, mostBytes, toOpen);
-      const batch = new Batch(applied ? PLAIN_APPLIED : PLAIN, scratch.length);
+      const batch = new Batch(kindOf(applied, false), scratch.length);
       batch.payload.bytes(scratch.view());
       batch.carry(this.#sums.counters(from, next));
       batches.push(batch);

@@ -1,5 +1,5 @@
 import { type Outcome, TallystickError } from '../errors.js';
-import { type Deadlines, Timed } from './deadlines.js';
+import type { DeadlineList, Deadlines, Timed } from './deadlines.js';
 
 /** How long a caller waits, and what ends the wait early. */
 export interface CallOptions {
@@ -9,18 +9,34 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Of calls that say nothing: one object for all. */
+export const NO_OPTIONS = Object.freeze({});
+
+type Resolve<T> = (value: T) => void;
+type Reject = (error: TallystickError) => void;
+
+/** What settles the promise that `keepSettlers` was given last: one function for all promises, which needs no closure for each. */
+let resolveLast: Resolve<never>;
+let rejectLast: Reject;
+const keepSettlers = (resolve: (value: never) => void, reject: Reject): void => {
+  resolveLast = resolve;
+  rejectLast = reject;
+};
+
 /** A caller that waits. It is settled once: by its answer, by its deadline or by its signal, whichever comes first. */
-export class Call<T> extends Timed {
+export class Call<T> implements Timed {
+  due = 0;
+  previous: Timed | undefined;
+  next: Timed | undefined;
+  list: DeadlineList | undefined;
   /** What became of the operation if the wait ends now: refused until it may have been sent. */
   outcome: Outcome = 'refused';
-  readonly #resolve: (value: T) => void;
-  readonly #reject: (error: TallystickError) => void;
+  readonly #resolve: Resolve<T>;
+  readonly #reject: Reject;
   #isSettled = false;
-  #signal: AbortSignal | undefined;
-  #onAbort: (() => void) | undefined;
+  #stopListening: (() => void) | undefined;
 
-  constructor(resolve: (value: T) => void, reject: (error: TallystickError) => void) {
-    super();
+  constructor(resolve: Resolve<T>, reject: Reject) {
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -36,10 +52,7 @@ export class Call<T> extends Timed {
       return;
     }
     deadlines.add(this, timeout);
-    if (!signal) return;
-    this.#signal = signal;
-    this.#onAbort = () => this.#abort();
-    signal.addEventListener('abort', this.#onAbort);
+    if (signal) this.#listenTo(signal);
   }
 
   expired(milliseconds: number): void {
@@ -54,6 +67,12 @@ export class Call<T> extends Timed {
     if (this.#settle()) this.#reject(error);
   }
 
+  #listenTo(signal: AbortSignal): void {
+    const onAbort = () => this.#abort();
+    signal.addEventListener('abort', onAbort);
+    this.#stopListening = () => signal.removeEventListener('abort', onAbort);
+  }
+
   #abort(): void {
     this.reject(new TallystickError('ABORTED', undefined, { outcome: this.outcome }));
   }
@@ -62,7 +81,7 @@ export class Call<T> extends Timed {
     if (this.#isSettled) return false;
     this.#isSettled = true;
     this.list?.remove(this);
-    if (this.#onAbort) this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#stopListening?.();
     return true;
   }
 }
@@ -86,12 +105,15 @@ export const numberValue: ToValue<number> = (value) => {
   return number;
 };
 
-/** A caller of one operation, which answers one value. */
+/** A caller of one operation, which answers one value, and what it awaits. */
 export class ValueCall<V> extends Call<V> implements Waiter {
+  readonly promise: Promise<V>;
   readonly #toValue: ToValue<V>;
 
-  constructor(toValue: ToValue<V>, resolve: (value: V) => void, reject: (error: TallystickError) => void) {
-    super(resolve, reject);
+  constructor(toValue: ToValue<V>) {
+    const promise = new Promise<never>(keepSettlers);
+    super(resolveLast as Resolve<V>, rejectLast);
+    this.promise = promise;
     this.#toValue = toValue;
   }
 

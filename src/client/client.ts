@@ -1,7 +1,7 @@
 import { TallystickError } from '../errors.js';
 import type { StatsAnswer, StatsRequest } from '../protocol/control.js';
 import type { Seen } from '../protocol/uniques.js';
-import type { BatchResult, CallOptions, FailedOperation, ToValue } from './call.js';
+import { type BatchResult, type CallOptions, type FailedOperation, NO_OPTIONS, type ToValue } from './call.js';
 import type { Counter } from './counter.js';
 import type { Counters } from './counters.js';
 import { type Expiry, readExpiries, type ToldExpiry } from './expiry.js';
@@ -99,12 +99,12 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
    * Adds to a counter, 1 unless given, and answers its new value. Of a name whose class is relaxed, what is called before a batch goes out is sent as one
    * sum unless `options` say more than how long to wait; each call is told the value at its place.
    */
-  increment(name: string, delta: bigint | number = 1, options: IncrementOptions = {}): Promise<V> {
+  increment(name: string, delta: bigint | number = 1, options: IncrementOptions = NO_OPTIONS): Promise<V> {
     return this.#writer.increment(name, delta, options);
   }
 
   /** Subtracts from a counter, 1 unless given, and answers its new value. */
-  decrement(name: string, delta: bigint | number = 1, options: IncrementOptions = {}): Promise<V> {
+  decrement(name: string, delta: bigint | number = 1, options: IncrementOptions = NO_OPTIONS): Promise<V> {
     return this.#writer.increment(name, -delta, options);
   }
 
@@ -153,8 +153,8 @@ export class Client<V extends bigint | number = bigint> implements AsyncDisposab
   }
 
   /** The value of a counter; 0 where it was never written. */
-  async get(name: string, options: ReadOptions = {}): Promise<V> {
-    return (await this.read(name, options)).value;
+  get(name: string, options: ReadOptions = NO_OPTIONS): Promise<V> {
+    return this.#reader.get(name, options);
   }
 
   /** The value of one or more counters and what it is worth. Several are no consistent cut. */

@@ -1,14 +1,13 @@
 import type { Clock, Timer } from '../clock.js';
 
 /** Who waits for so long at most, once. What is linked here is of the list that it is in. */
-export abstract class Timed {
-  due = 0;
+export interface Timed {
+  due: number;
   previous: Timed | undefined;
   next: Timed | undefined;
   list: DeadlineList | undefined;
-
   /** So many milliseconds have passed. */
-  abstract expired(milliseconds: number): void;
+  expired(milliseconds: number): void;
 }
 
 /**
@@ -24,16 +23,20 @@ export class Deadlines {
   }
 
   add(timed: Timed, milliseconds: number): void {
-    let list = this.#lists.get(milliseconds);
-    if (!list) {
-      list = new DeadlineList(this.#clock, milliseconds, () => this.#lists.delete(milliseconds));
-      this.#lists.set(milliseconds, list);
-    }
+    const list = this.#lists.get(milliseconds) ?? this.#begin(milliseconds);
     list.add(timed);
+  }
+
+  /** Not within `add`, which would make room for the closure in each call, also where there is a list. */
+  #begin(milliseconds: number): DeadlineList {
+    const list = new DeadlineList(this.#clock, milliseconds, () => this.#lists.delete(milliseconds));
+    this.#lists.set(milliseconds, list);
+    return list;
   }
 }
 
-class DeadlineList {
+/** Those who wait as long. */
+export class DeadlineList {
   readonly #clock: Clock;
   readonly #milliseconds: number;
   readonly #onEmpty: () => void;
@@ -50,7 +53,8 @@ class DeadlineList {
 
   add(timed: Timed): void {
     timed.list = this;
-    timed.due = this.#clock.monotonicMilliseconds() + this.#milliseconds;
+    // A whole number needs no object of its own in the engine's heap
+    timed.due = Math.ceil(this.#clock.monotonicMilliseconds() + this.#milliseconds);
     timed.previous = this.#last;
     if (this.#last) this.#last.next = timed;
     else this.#begin(timed);

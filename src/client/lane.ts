@@ -6,7 +6,7 @@ import { LANE, Opcode } from '../protocol/opcode.js';
 import { decodeError, decodeSyncAnswer, errorOf } from '../protocol/response.js';
 import { Backoff } from './backoff.js';
 import type { Batch } from './batch.js';
-import { Connection, type ConnectionOwner } from './connection.js';
+import { Connection, type ConnectionOwner, type Exchange } from './connection.js';
 import { Request, type Submission } from './request.js';
 import type { Sender, SenderPort } from './sender.js';
 import type { Telemetry } from './telemetry.js';
@@ -31,6 +31,44 @@ export interface LaneContext {
   /** The lanes may be elsewhere now. */
   located(answer: HelloAnswer, reachedAt: Address): void;
   fatal(error: TallystickError): void;
+}
+
+/** A batch on its way. */
+class SentBatch implements Exchange {
+  readonly #batch: Batch;
+  readonly #sender: Sender;
+
+  constructor(batch: Batch, sender: Sender) {
+    this.#batch = batch;
+    this.#sender = sender;
+  }
+
+  answered(frame: FrameView): void {
+    this.#sender.answered(this.#batch, frame);
+  }
+
+  lost(): void {
+    this.#sender.lost(this.#batch);
+  }
+}
+
+/** A request on its way. */
+class SentRequest implements Exchange {
+  readonly #request: Submission;
+  readonly #lane: Lane;
+
+  constructor(request: Submission, lane: Lane) {
+    this.#request = request;
+    this.#lane = lane;
+  }
+
+  answered(frame: FrameView): void {
+    this.#lane.finish(this.#request, frame);
+  }
+
+  lost(): void {
+    this.#lane.requestLost(this.#request);
+  }
 }
 
 /** Keeps a connection to one lane, or to the one that serves for all, and sends over it what its senders and the readers have. */
@@ -88,10 +126,7 @@ export class Lane implements ConnectionOwner, SenderPort {
   }
 
   transmit(frame: Uint8Array, batch: Batch, sender: Sender): void {
-    this.#connection?.send(frame, {
-      answered: (answer) => sender.answered(batch, answer),
-      lost: () => sender.lost(batch),
-    });
+    this.#connection?.send(frame, new SentBatch(batch, sender));
   }
 
   /** Sends now what was transmitted in this turn. */
@@ -176,13 +211,7 @@ export class Lane implements ConnectionOwner, SenderPort {
     while (this.#queue.length > 0 && this.#connection?.hasRoom) {
       const request = this.#queue.shift() as Submission;
       if (!request.isWanted) continue;
-      this.#connection.send(request.frame, {
-        answered: (frame) => this.#finish(request, frame),
-        lost: () => {
-          request.onLost?.();
-          this.#resend([request]);
-        },
-      });
+      this.#connection.send(request.frame, new SentRequest(request, this));
     }
     if (this.#blocked.size === 0) return;
     const blocked = [...this.#blocked];
@@ -190,7 +219,8 @@ export class Lane implements ConnectionOwner, SenderPort {
     for (const sender of blocked) sender.pump();
   }
 
-  #finish(request: Submission, frame: FrameView): void {
+  /** Takes the answer to a request. */
+  finish(request: Submission, frame: FrameView): void {
     if (frame.opcode !== Opcode.ERROR) {
       request.onAnswer(frame.body);
       this.#retry.reset();
@@ -209,6 +239,12 @@ export class Lane implements ConnectionOwner, SenderPort {
       this.#later = [];
       this.#pump();
     });
+  }
+
+  /** Sends a request again, whose connection is gone. */
+  requestLost(request: Submission): void {
+    request.onLost?.();
+    this.#resend([request]);
   }
 
   #resend(requests: readonly Submission[]): void {

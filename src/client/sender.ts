@@ -336,7 +336,9 @@ export class Sender {
   }
 
   #finish(batch: Batch): void {
-    this.#resize(batch, () => batch.finish());
+    const { bytes } = batch;
+    batch.finish();
+    this.#context.backlog.change(-bytes);
   }
 
   /** Changes a batch and counts its bytes anew. */

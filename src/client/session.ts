@@ -103,6 +103,10 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
   /** Increments since the last delivery. */
   #called = 0;
   #isOver = false;
+  readonly #endTurn = (): void => {
+    this.#isTurnAwaited = false;
+    this.#deliver();
+  };
 
   constructor(environment: Environment, seeds: readonly Address[], options: SessionOptions) {
     this.clock = environment.clock;
@@ -274,10 +278,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
   scheduleDelivery(): void {
     if (this.#isTurnAwaited) return;
     this.#isTurnAwaited = true;
-    this.clock.endOfTurn(() => {
-      this.#isTurnAwaited = false;
-      this.#deliver();
-    });
+    this.clock.endOfTurn(this.#endTurn);
   }
 
   /** An increment was called. When there are many in one turn they go in portions: the server works on one while the next is made. */

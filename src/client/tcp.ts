@@ -7,7 +7,7 @@ import type { Address, Channel, ChannelEvents, Transport } from './transport.js'
  * What all channels read into: it is theirs again when it was told. Else Node allocates 64 KiB for each read, which then are collected.
  */
 const BUFFER = Buffer.allocUnsafeSlow(65_536);
-/** Frames that are together no longer are copied into one, which costs less than to tell the system of each. */
+/** Frames that are together no longer are copied into one piece, which costs less than to tell the system of each, or Node of an array of its engine. */
 const FEW_BYTES = 8_192;
 
 export const tcpTransport: Transport = {
@@ -40,7 +40,11 @@ export const tcpTransport: Transport = {
     });
     return {
       write(bytes) {
-        if (frames.push(bytes) === 1) process.nextTick(flush);
+        if (frames.length > 0) frames.push(bytes);
+        else {
+          frames = [bytes];
+          process.nextTick(flush);
+        }
       },
       flush,
       close() {
@@ -55,7 +59,7 @@ export const tcpTransport: Transport = {
 function writeAll(socket: Socket, frames: readonly Uint8Array[]): void {
   let bytes = 0;
   for (const frame of frames) bytes += frame.length;
-  if (frames.length > 1 && bytes <= FEW_BYTES) {
+  if (bytes <= FEW_BYTES) {
     socket.write(Buffer.concat(frames, bytes));
     return;
   }

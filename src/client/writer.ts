@@ -7,7 +7,7 @@ import { encodeDelete, encodeSet } from '../protocol/request.js';
 import type { UniqueItems } from '../protocol/sketch.js';
 import { encodeMerge, type Seen } from '../protocol/uniques.js';
 import { Batch, type BatchKind } from './batch.js';
-import { PLAIN, PLAIN_APPLIED, VALUED, VALUED_APPLIED } from './batcher.js';
+import { kindOf } from './batcher.js';
 import {
   BatchCall,
   type BatchResult,
@@ -16,14 +16,16 @@ import {
   ChangeCall,
   CursorCall,
   type FailedOperation,
+  NO_OPTIONS,
   PlainBatchCall,
   type ToValue,
   ValueCall,
   type Waiter,
 } from './call.js';
-import { type Counter, CounterHandle } from './counter.js';
+import type { Counter } from './counter.js';
 import { type Counters, CounterTable, toInt64 } from './counters.js';
 import { type Expiry, expiryOf, type ToldExpiry, toldExpiry } from './expiry.js';
+import { Handles } from './handles.js';
 import { Increments } from './increments.js';
 import { Position } from './position.js';
 import type { Session } from './session.js';
@@ -59,13 +61,6 @@ import {
 
 /** Bytes of most values and reasons. */
 const SMALL_CHANGE = 64;
-/** Handles that `counter` gives again for the same name; older ones stay usable. */
-const MOST_CACHED_HANDLES = 1 << 20;
-/**
- * Handles that share a table, whose memory is free again when all of them are. Each table is twice the last, so that few
- * handles take little and a million share few tables, which stay in the cache.
- */
-const HANDLES_OF_A_TABLE = { first: 256, last: 65_536 } as const;
 
 /** A result for each operation, or only what failed. */
 export type BatchAnswer<V> = BatchResult<V> | readonly FailedOperation[];
@@ -86,9 +81,10 @@ export class Writer<V extends bigint | number> {
   readonly #timeout: number;
   /** The name at hand in UTF-8. */
   readonly #name = new ByteWriter();
-  readonly #increments = new Increments((name, delta, kind, caller) => this.#append(caller, 0, name, delta, {}, kind));
-  readonly #handles = new Map<string, CounterHandle>();
-  #table: CounterTable | undefined;
+  readonly #increments = new Increments((name, delta, kind, caller) =>
+    this.#append(caller, 0, name, delta, NO_OPTIONS, kind),
+  );
+  readonly #handles: Handles;
   #flushes: PendingFlush[] = [];
   /** Means nothing; keeps what `touchOperations` loads from being optimised away. */
   touched = 0;
@@ -97,6 +93,7 @@ export class Writer<V extends bigint | number> {
     this.#session = session;
     this.#toValue = toValue;
     this.#timeout = timeout;
+    this.#handles = new Handles(session);
     session.listener = {
       delivering: () => this.#increments.endTurn(),
       progressed: () => this.#progressed(),
@@ -105,18 +102,31 @@ export class Writer<V extends bigint | number> {
   }
 
   increment(name: string, delta: number | bigint, options: IncrementOptions): Promise<V> {
-    return new Promise((resolve, reject) => {
-      const call = new ValueCall(this.#toValue, resolve, reject);
-      this.#start(call, options, () => {
-        if (this.#isSummed(name, delta, options)) this.#sum(call, name, Number(delta));
-        else {
-          const kind = this.#kindFor(name, options);
-          if (hasConditions(options)) this.#append(call, 0, name, delta, options, kind);
-          else this.#increments.add(name, delta, kind, call);
-        }
-        this.#session.called();
-      });
-    });
+    const call = new ValueCall(this.#toValue);
+    try {
+      if (!this.#limit(call, options)) return call.promise;
+      if (this.#session.backlog.isOpen) this.#increment(call, name, delta, options);
+      else this.#incrementLater(call, name, delta, options);
+    } catch (error) {
+      call.reject(error as TallystickError);
+    }
+    return call.promise;
+  }
+
+  #increment(call: ValueCall<V>, name: string, delta: number | bigint, options: IncrementOptions): void {
+    call.outcome = 'unknown';
+    if (this.#isSummed(name, delta, options)) this.#sum(call, name, Number(delta));
+    else {
+      const kind = this.#kindFor(name, options);
+      if (hasConditions(options)) this.#append(call, 0, name, delta, options, kind);
+      else this.#increments.add(name, delta, kind, call);
+    }
+    this.#session.called();
+  }
+
+  /** Not within `increment`, which would make room for the closure in each call, also where none has to wait. */
+  #incrementLater(call: ValueCall<V>, name: string, delta: number | bigint, options: IncrementOptions): void {
+    this.#session.backlog.whenRoom(call, () => this.#increment(call, name, delta, options));
   }
 
   batch(operations: readonly BatchOperation[], options: BatchOptions): Promise<BatchAnswer<V>> {
@@ -244,11 +254,7 @@ export class Writer<V extends bigint | number> {
     const partition = this.partitionOf(name);
     this.#checkWritable();
     this.#checkSums(name);
-    const table = this.#tableWithRoom();
-    const handle = new CounterHandle(table, table.append(name, partition));
-    if (this.#handles.size >= MOST_CACHED_HANDLES) this.#handles.delete(this.#handles.keys().next().value as string);
-    this.#handles.set(name, handle);
-    return handle;
+    return this.#handles.make(name, partition);
   }
 
   counters(names: readonly string[]): Counters {
@@ -300,15 +306,6 @@ export class Writer<V extends bigint | number> {
     throw new TallystickError('INVALID_ARGUMENT', `"${name}" is of a strict class: \`increment\` it, one by one.`);
   }
 
-  #tableWithRoom(): CounterTable {
-    const { first, last } = HANDLES_OF_A_TABLE;
-    if (!this.#table?.hasRoom) {
-      const capacity = this.#table ? Math.min(last, 2 * this.#table.capacity) : first;
-      this.#table = new CounterTable(capacity, this.#session);
-    }
-    return this.#table;
-  }
-
   #isApplied(ack: Ack | undefined): boolean {
     return ack === undefined ? this.#session.applied : ack === 'applied';
   }
@@ -353,13 +350,18 @@ export class Writer<V extends bigint | number> {
 
   /** Starts the wait and runs when there is room for more. */
   #start(call: WaitingCall, options: CallOptions, run: () => void): void {
-    this.#checkWritable();
-    call.limit(this.#session.deadlines, options.timeout ?? this.#timeout, options.signal);
-    if (call.isSettled) return;
+    if (!this.#limit(call, options)) return;
     this.#session.backlog.whenRoom(call, () => {
       call.outcome = 'unknown';
       run();
     });
+  }
+
+  /** Starts the wait; false where it is over already. Throws CLOSED, INVALID_ARGUMENT. */
+  #limit(call: WaitingCall, options: CallOptions): boolean {
+    this.#checkWritable();
+    call.limit(this.#session.deadlines, options.timeout ?? this.#timeout, options.signal);
+    return !call.isSettled;
   }
 
   #checkWritable(): void {
@@ -483,9 +485,4 @@ export class Writer<V extends bigint | number> {
     const told = this.#session.batchers.map(({ sender }) => [sender.partition, sender.position] as const);
     return new Position(this.#session.epoch, new Map(told.filter(([, position]) => position > 0)));
   }
-}
-
-function kindOf(applied: boolean, values: boolean): BatchKind {
-  if (values) return applied ? VALUED_APPLIED : VALUED;
-  return applied ? PLAIN_APPLIED : PLAIN;
 }

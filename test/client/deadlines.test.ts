@@ -1,13 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Deadlines, Timed } from '../../src/client/deadlines.js';
+import { type DeadlineList, Deadlines, type Timed } from '../../src/client/deadlines.js';
 import { ManualClock } from '../support/manual-clock.js';
 
-class Waiting extends Timed {
+class Waiting implements Timed {
+  due = 0;
+  previous: Timed | undefined;
+  next: Timed | undefined;
+  list: DeadlineList | undefined;
   readonly #tell: (milliseconds: number) => void;
 
   constructor(tell: (milliseconds: number) => void) {
-    super();
     this.#tell = tell;
   }
 
