@@ -71,8 +71,8 @@ describe.skipIf(straceMissing)('system calls', () => {
   test('a server that answers before the flush is found out', async () => {
     const program = patchedProgram(
       'lane/answers.js',
-      'this.#commit.waitFlushed(address.partition, position, {',
-      'this.now(to, address, kept); return; this.#commit.waitFlushed(address.partition, position, {',
+      'this.#commit.waitFlushed(frame.partition, result.position, waiting)',
+      'waiting.flushed()',
     );
     const { violations } = await violationsOf(await serverOfTest({ program }));
     expect(violations.filter((violation) => violation.includes('answered at line')).length).toBeGreaterThan(0);
