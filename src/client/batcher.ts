@@ -25,8 +25,8 @@ const SMALLEST_CAPACITY = 256;
 const LARGEST_CAPACITY = 65_536;
 
 /** Of named operations whose values are answered. */
-export const VALUED: BatchKind = { opcode: Opcode.ADD, flags: Flag.VALUES, applied: false };
-export const VALUED_APPLIED: BatchKind = { ...VALUED, applied: true };
+const VALUED: BatchKind = { opcode: Opcode.ADD, flags: Flag.VALUES, applied: false };
+const VALUED_APPLIED: BatchKind = { ...VALUED, applied: true };
 const PLAIN: BatchKind = { opcode: Opcode.ADD, flags: 0, applied: false };
 const PLAIN_APPLIED: BatchKind = { ...PLAIN, applied: true };
 

@@ -1,10 +1,9 @@
+import { placeOfId } from '../protocol/request-id.js';
+
 const FIRST_BITS = 6;
-/** 2^32 over the golden ratio: ids that follow each other come to lie far from each other (Knuth, vol. 3, 6.4). */
-const GOLDEN = 0x9e3779b1;
 
 /**
- * What waits for answers, by request id: open addressing, half of the slots free. Ids are scattered: they follow each other, and if each had the place that it
- * names they would be one run without a gap, of which to take the oldest one out would look at all.
+ * What waits for answers, by request id: open addressing, half of the slots free.
  *
  * Not a `Map`, whose tables each point to the one that replaced them: one that is old and dead keeps alive all that came after it, with what
  * they held, until the next collection of the old space. Of what readers of HTTP asked, scavenges kept half so, and copied it.
@@ -38,7 +37,7 @@ export class Pending<T extends object> {
     this.#size--;
     // Those behind it that it kept from their places move up
     for (let slot = (free + 1) & mask; this.#values[slot] !== undefined; slot = (slot + 1) & mask) {
-      const distance = (slot - this.#placeOf(this.#ids[slot] as number)) & mask;
+      const distance = (slot - placeOfId(this.#ids[slot] as number, this.#shift)) & mask;
       if (distance < ((slot - free) & mask)) continue;
       this.#ids[free] = this.#ids[slot] as number;
       this.#values[free] = this.#values[slot];
@@ -58,13 +57,9 @@ export class Pending<T extends object> {
   /** Where it is, or would be. */
   #slotOf(id: number): number {
     const mask = this.#ids.length - 1;
-    let slot = this.#placeOf(id);
+    let slot = placeOfId(id, this.#shift);
     while (this.#values[slot] !== undefined && this.#ids[slot] !== id) slot = (slot + 1) & mask;
     return slot;
-  }
-
-  #placeOf(id: number): number {
-    return Math.imul(id, GOLDEN) >>> this.#shift;
   }
 
   #grow(): void {

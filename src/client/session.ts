@@ -16,7 +16,7 @@ import { Backlog, type BacklogLimits, DEFAULT_BACKLOG } from './backlog.js';
 import { Backoff } from './backoff.js';
 import type { BatchKind } from './batch.js';
 import { BYTES_BESIDE_OPERATIONS } from './batch.js';
-import { Batcher, type BatcherContext, type BatchLimits, VALUED, VALUED_APPLIED } from './batcher.js';
+import { Batcher, type BatcherContext, type BatchLimits, kindOf } from './batcher.js';
 import type { Call, CallOptions } from './call.js';
 import { Connection } from './connection.js';
 import type { CounterList } from './counters.js';
@@ -129,7 +129,7 @@ export class Session implements LaneContext, SenderContext, BatcherContext, Addi
 
   /** Of increments of relaxed names that are summed up: answered from memory unless the client said otherwise. */
   get summedKind(): BatchKind {
-    return this.isAckGiven && !this.applied ? VALUED : VALUED_APPLIED;
+    return kindOf(!this.isAckGiven || this.applied, true);
   }
 
   get resends(): boolean {

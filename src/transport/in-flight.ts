@@ -1,13 +1,10 @@
+import { placeOfId } from '../protocol/request-id.js';
+
 const FIRST_BITS = 6;
-/** 2^32 over the golden ratio: ids that follow each other come to lie far from each other (Knuth, vol. 3, 6.4). */
-const GOLDEN = 0x9e3779b1;
 
 /**
  * The requests of a connection that wait for their answers: how many, and how many bytes they had. Open addressing by request id, half of the slots free: a `Map` of
  * objects takes several times as long, and leaves garbage.
- *
- * Ids are scattered. If each had the place that it names, those of a client, which follow each other, would be one run without a gap, and to take the oldest one out
- * would look at all.
  */
 export class InFlight {
   /** Of each slot the id, and how many of it wait: 0 where the slot is free. A client may use one request id twice at a time. */
@@ -67,13 +64,9 @@ export class InFlight {
   /** Where an id is, or would be. */
   #slotOf(requestId: number): number {
     const mask = this.#ids.length - 1;
-    let slot = this.#placeOf(requestId);
+    let slot = placeOfId(requestId, this.#shift);
     while (this.#counts[slot] !== 0 && this.#ids[slot] !== requestId) slot = (slot + 1) & mask;
     return slot;
-  }
-
-  #placeOf(requestId: number): number {
-    return Math.imul(requestId, GOLDEN) >>> this.#shift;
   }
 
   /** Of those behind a slot that is free now, the ones that it kept from their places move up. */
@@ -82,7 +75,7 @@ export class InFlight {
     this.#used--;
     let free = freed;
     for (let slot = (free + 1) & mask; this.#counts[slot] !== 0; slot = (slot + 1) & mask) {
-      const distance = (slot - this.#placeOf(this.#ids[slot] as number)) & mask;
+      const distance = (slot - placeOfId(this.#ids[slot] as number, this.#shift)) & mask;
       if (distance < ((slot - free) & mask)) continue;
       this.#move(slot, free);
       free = slot;

@@ -1,16 +1,15 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Pending } from '../../src/client/pending.js';
+import { idOfOnePlace } from '../support/request-ids.js';
 
 /** What waits for answers, held against a Map. */
 
 const MOST_ID = 0xffff_ffff;
-/** Times the constant by which ids are scattered it is 1, so that its multiples all have one of the first places. */
-const INVERSE = 0x0e8b2f51;
 /** Close to each other, all in the same place, and around the last one. */
 const id = fc.oneof(
   fc.integer({ min: 0, max: 40 }),
-  fc.integer({ min: 0, max: 20 }).map((times) => Math.imul(times, INVERSE) >>> 0),
+  fc.integer({ min: 0, max: 20 }).map(idOfOnePlace),
   fc.integer({ min: 0, max: 20 }).map((below) => MOST_ID - below),
   fc.integer({ min: 0, max: MOST_ID }),
 );

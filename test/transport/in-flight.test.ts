@@ -1,9 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { InFlight } from '../../src/transport/in-flight.js';
 import { Random } from '../support/random.js';
-
-/** Times the constant by which ids are scattered it is 1, so the ids that it gives all have the first place. */
-const INVERSE = 0x0e8b2f51;
+import { idOfOnePlace } from '../support/request-ids.js';
 
 /** The same in plain words: of each id the bytes of those that wait. */
 class Model {
@@ -31,7 +29,7 @@ class Model {
 describe('requests in flight', () => {
   it.each([
     ['that follow each other', (n: number) => n],
-    ['that all want the same place', (n: number) => Math.imul(n, INVERSE) >>> 0],
+    ['that all want the same place', idOfOnePlace],
     ['from the end of their range', (n: number) => 2 ** 32 - 1 - n * 7],
   ])('are counted with their bytes, under ids %s', (_, idOf) => {
     const random = new Random(1);
