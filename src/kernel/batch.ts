@@ -1,8 +1,8 @@
-import { classAt, generationAt, nameAt, slotAddress, slotOfId, touchSlot } from './cells';
+import { classAt, firstNeeded, nameAt, slotAddress, slotOfId } from './cells';
 import { classOf } from './classes';
 import { isExpiry } from './expiring';
 import { itemHash, sipHash } from './hash';
-import { bucketOf, candidate } from './index';
+import { bucketOf, candidate, overflowOf } from './index';
 import {
   ABSENT,
   BAD_REQUEST,
@@ -15,15 +15,16 @@ import {
   NAME_INDEX,
   NAME_INVALID,
   OK,
+  PREFETCH,
   REGISTER_NEXT,
   REGISTER_OPERATION_IDS,
-  REGISTER_SINK,
   SCRATCH,
   STAGE,
   TOO_MANY_OPERATIONS,
 } from './layout';
-import { checkNewName, findName, nameEquals } from './names';
-import { touchTrack } from './tracks';
+import { checkNewName, findName, nameEquals, willNeedName } from './names';
+import { prefetch, willNeed } from './prefetch';
+import { willNeedTrack } from './tracks';
 import { readVarint, readVarint64, readZigzag, TOO_LONG, VALUE_MASK } from './varint';
 
 /**
@@ -35,8 +36,8 @@ import { readVarint, readVarint64, readZigzag, TOO_LONG, VALUE_MASK } from './va
  *
  * By name, key and length are the address and length of its bytes; by id, the slot and 0.
  *
- * Operations go through in stages of 64: hash all, then touch all buckets, then all slots, then all tracks, then all names, and only then compare. The loads
- * of one stage do not depend on each other, so the cache misses of 64 operations overlap.
+ * Operations go through in stages of 64: hash all, then load all buckets, then all slots, then all tracks, then all names, and only then compare. The loads
+ * of one stage do not depend on each other, so the cache misses of 64 operations overlap (prefetch.ts).
  */
 export const RECORD_BYTES: u32 = 40;
 export const HASH: u32 = 0;
@@ -143,6 +144,7 @@ export function decodeKey(start: u32, end: u32, record: u32): u32 {
 }
 
 /** Decodes what follows the head of a key. */
+// @inline
 function decodeHead(value: u32, bits: u32, start: u32, record: u32): u32 {
   store<u32>(record + EXTENSION, bits >> 1);
   store<u32>(record + STATUS, OK);
@@ -201,6 +203,7 @@ function decodeCounting(start: u32, record: u32): u32 {
 }
 
 /** Decodes what follows the key of an operation; 0 if it is malformed. */
+// @inline
 function decodeDelta(start: u32, record: u32): u32 {
   let p = start;
   const byte = <i64>load<u8>(p);
@@ -240,59 +243,85 @@ function decodeExtension(start: u32, record: u32): u32 {
 /** The same where all records are by id. */
 export function findIds(from: u32, to: u32): void {
   const slots = load<u32>(H_SLOTS);
-  let sink: u32 = 0;
+  let p = PREFETCH;
   for (let r = from; r < to; r += RECORD_BYTES) {
     const slot = load<u32>(r + KEY);
-    if (slot < slots) sink += generationAt(slotAddress(slot));
+    if (slot < slots) p = willNeed(p, firstNeeded(slotAddress(slot)));
   }
+  prefetch(p);
   for (let r = from; r < to; r += RECORD_BYTES) {
     const slot = slotOfId(load<u32>(r + KEY), load<u32>(r + GENERATION));
     store<u32>(r + SLOT, slot);
     if (!slot) store<u32>(r + STATUS, ID_UNKNOWN);
   }
-  if (load<u32>(H_TRACKS)) {
-    for (let r = from; r < to; r += RECORD_BYTES) {
-      const slot = load<u32>(r + SLOT);
-      if (slot) sink += touchTrack(slotAddress(slot - 1));
-    }
+  if (!load<u32>(H_TRACKS)) return;
+  p = PREFETCH;
+  for (let r = from; r < to; r += RECORD_BYTES) {
+    const slot = load<u32>(r + SLOT);
+    if (slot) p = willNeedTrack(p, slotAddress(slot - 1));
   }
-  store<u32>(REGISTER_SINK, sink);
+  prefetch(p);
 }
 
 /** Finds the slots of the records of a stage: OK, or the status that refuses the request. */
 export function findStage(from: u32, to: u32): u32 {
   const slots = load<u32>(H_SLOTS);
-  let sink: u32 = 0;
+  let p = PREFETCH;
   for (let r = from; r < to; r += RECORD_BYTES) {
     if (!load<u32>(r + KEY_LENGTH)) continue;
     const bucket = bucketOf(NAME_INDEX, load<u64>(r + HASH));
     store<u32>(r + BUCKET, bucket);
-    sink += load<u32>(bucket);
+    p = willNeed(p, bucket);
   }
+  prefetch(p);
+  p = PREFETCH;
+  let overflows: u32 = 0;
   for (let r = from; r < to; r += RECORD_BYTES) {
     if (load<u32>(r + KEY_LENGTH)) {
       const bucket = load<u32>(r + BUCKET);
       const item = bucket ? candidate(bucket, load<u64>(r + HASH)) : 0;
       store<u32>(r + CANDIDATE, item);
-      if (item) sink += touchSlot(slotAddress(item - 1));
+      if (item) {
+        p = willNeed(p, firstNeeded(slotAddress(item - 1)));
+      } else {
+        const overflow = bucket ? overflowOf(bucket) : 0;
+        store<u32>(r + BUCKET, overflow);
+        overflows |= overflow;
+        p = willNeed(p, overflow);
+      }
     } else if (load<u32>(r + KEY) < slots) {
-      sink += generationAt(slotAddress(load<u32>(r + KEY)));
+      p = willNeed(p, firstNeeded(slotAddress(load<u32>(r + KEY))));
     }
+  }
+  prefetch(p);
+  if (overflows) {
+    p = PREFETCH;
+    for (let r = from; r < to; r += RECORD_BYTES) {
+      if (!load<u32>(r + KEY_LENGTH) || load<u32>(r + CANDIDATE) || !load<u32>(r + BUCKET)) continue;
+      const item = candidate(load<u32>(r + BUCKET), load<u64>(r + HASH));
+      store<u32>(r + CANDIDATE, item);
+      if (item) p = willNeed(p, firstNeeded(slotAddress(item - 1)));
+    }
+    prefetch(p);
   }
   if (load<u32>(H_TRACKS)) {
+    p = PREFETCH;
     for (let r = from; r < to; r += RECORD_BYTES) {
       const item = load<u32>(r + KEY_LENGTH) ? load<u32>(r + CANDIDATE) : 0;
-      if (item) sink += touchTrack(slotAddress(item - 1));
+      if (item) p = willNeedTrack(p, slotAddress(item - 1));
     }
+    prefetch(p);
   }
+  p = PREFETCH;
   for (let r = from; r < to; r += RECORD_BYTES) {
-    if (!load<u32>(r + KEY_LENGTH)) continue;
+    const length = load<u32>(r + KEY_LENGTH);
+    if (!length) continue;
     const item = load<u32>(r + CANDIDATE);
     const name = item ? nameAt(slotAddress(item - 1)) : 0;
     store<u32>(r + CANDIDATE_NAME, name);
-    sink += load<u32>(name);
+    p = willNeedName(p, name, length);
   }
-  store<u32>(REGISTER_SINK, sink);
+  prefetch(p);
   for (let r = from; r < to; r += RECORD_BYTES) {
     const status = settle(r);
     if (status) return status;
@@ -301,6 +330,7 @@ export function findStage(from: u32, to: u32): u32 {
 }
 
 /** Settles the slot of one record: OK, or why the whole request must be refused. */
+// @inline
 function settle(record: u32): u32 {
   const length = load<u32>(record + KEY_LENGTH);
   const key = load<u32>(record + KEY);

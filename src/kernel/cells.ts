@@ -96,9 +96,14 @@ export function nameAt(address: u32): u32 {
   return load<u16>(address + FLAGS) & TRACKED ? load<u32>(word) : word;
 }
 
-/** What a slot loads first, for touching it early. */
-export function touchSlot(address: u32): u32 {
-  return load<u32>(address + NAME);
+/** The word of a slot that is needed first. */
+export function firstNeeded(address: u32): u32 {
+  return address + NAME;
+}
+
+/** The slot whose first needed word that is. */
+export function cellOfNeeded(address: u32): u32 {
+  return address - NAME;
 }
 
 /** The number of the class of a slot's counter. */

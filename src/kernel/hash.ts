@@ -12,6 +12,7 @@ import { H_KEY0, H_KEY1 } from './layout';
 const ITEM_KEY: u64 = 0x736d65746920666f;
 
 /** SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012), under the directory's secret. */
+// @inline
 export function sipHash(pointer: u32, length: u32): u64 {
   return keyedHash(pointer, length, load<u64>(H_KEY0), load<u64>(H_KEY1));
 }

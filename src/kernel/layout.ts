@@ -21,6 +21,8 @@ export const REGISTERS: u32 = 0;
 export const RECEIVE: u32 = 0x1000;
 export const MARKS: u32 = 0x101000;
 export const SCRATCH: u32 = 0x110000;
+/** In SCRATCH, behind the records of the largest batch of steps: the same steps as the log has them (steps.ts). As much again at most. */
+export const LOGGED_STEPS: u32 = SCRATCH + 160000;
 /** The end of SCRATCH, behind the records of the largest batch: sketches in the making (uniques.ts, uniques-query.ts). */
 export const SKETCHES: u32 = 0x172000;
 export const ANSWER: u32 = 0x180000;
@@ -77,7 +79,7 @@ export const REGISTER_NEXT: u32 = 16; // u32: where the varint that was read las
 export const REGISTER_ANSWER_LENGTH: u32 = 20; // u32
 export const REGISTER_POSITION: u32 = 24; // u64: position of the answer
 export const REGISTER_EFFECT: u32 = 32; // i64: the delta that SET or DELETE caused
-export const REGISTER_SINK: u32 = 40; // u32: where prefetching sums end, so that the loads stay
+export const REGISTER_SINK: u32 = 40; // u32: where the sums of prefetching end, so that the loads stay
 export const REGISTER_OPERATION_IDS: u32 = 44; // u32: how many operations of the batch carry an id
 export const REGISTER_SEQUENCE: u32 = 48; // u64: of the sequence prefix at hand
 export const REGISTER_OLDEST: u32 = 56; // u64: the oldest sequence that its client still waits for
@@ -95,6 +97,8 @@ export const REGISTER_VALUE: u32 = 528; // i64: of the counter that was looked a
 export const REGISTER_LOGGED: u32 = 228; // u32: bytes of the form in which the log has the body that was applied, in RECEIVE; 0 = as it came
 export const WHOLE_NAME: u32 = 1024; // a name that is put together, and a word
 export const OTHER_NAME: u32 = 2064; // another one
+export const PREFETCH: u32 = 3328; // 512 bytes: addresses that a stage will need (prefetch.ts)
+export const REGISTER_LOGGED_STEPS: u32 = 96; // u32: bytes of LOGGED_STEPS
 export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD, SEE or ONCE at hand are those of steps.ts
 
 /**

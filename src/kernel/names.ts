@@ -23,6 +23,7 @@ import {
   WRONG_PARTITION,
 } from './layout';
 import { allocatePages, freePage, hasRoom } from './memory';
+import { willNeed } from './prefetch';
 import { learnPrefix, prefixBytes, prefixLength, prefixOf } from './prefixes';
 import { isWatched, touchGone } from './touched';
 import { endTrack } from './tracking';
@@ -80,12 +81,19 @@ export function wholeName(name: u32): u32 {
   return WHOLE_NAME;
 }
 
+/** Notes what comparing a record, 0 where there is none, with a name of so many bytes needs: two cache lines, as a record begins anywhere. */
+export function willNeedName(p: u32, name: u32, length: u32): u32 {
+  // With a prefix the record ends before that. Behind its page may be nothing.
+  return willNeed(willNeed(p, name), min<u32>(name + length, (name | (PAGE - 1)) - 3));
+}
+
 export function nameHash(slot: u32): u64 {
   const name = nameAt(slotAddress(slot));
   return sipHash(wholeName(name), nameLength(name));
 }
 
 /** Whether a name record holds these bytes. What is behind the prefix is compared in line, by words, the last one overlapping. */
+// @inline
 export function nameEquals(name: u32, pointer: u32, length: u32): bool {
   const head = <u32>load<u16>(name);
   let bytes = pointer;

@@ -1,6 +1,7 @@
 import { giveSized, hasSizedRoom, sizedBytes, takeSized } from './blocks';
 import { classAt, clearTrack, nameAt, setTrack, slotAddress, trackAt } from './cells';
 import { H_HAND, H_MAXIMUM_WINDOW_BYTES, H_TRACKS, H_WINDOW_BYTES, PAGE } from './layout';
+import { willNeed } from './prefetch';
 import { linkNode, nextNode, replaceNode, unlinkNode } from './ring';
 
 /**
@@ -56,12 +57,12 @@ export function slotOfTrack(track: u32): u32 {
   return load<u32>(track + SLOT) & SLOT_MASK;
 }
 
-/** What a change of a slot's counter loads of its track, for touching it early: two cache lines, as blocks are aligned to 16 bytes only. */
-export function touchTrack(address: u32): u32 {
+/** Notes what a change of a slot's counter needs of its track: two cache lines, as blocks are aligned to 16 bytes only. */
+export function willNeedTrack(p: u32, address: u32): u32 {
   const track = trackAt(address);
   const end = track + WINDOW_HEAD - 4;
-  // A bare track ends before that: what follows it in its page may be touched, but behind the page may be nothing.
-  return load<u32>(track) + load<u32>((end ^ track) < PAGE ? end : track);
+  // A bare track ends before that: what follows it in its page may be loaded, but behind the page may be nothing.
+  return willNeed(willNeed(p, track), (end ^ track) < PAGE ? end : track);
 }
 
 /** The class of the counter of a track. */

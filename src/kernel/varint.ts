@@ -19,6 +19,11 @@ export function readVarint(p: u32): u64 {
   return x | (bits << 53);
 }
 
+/** The number of a varint of up to four bytes, without what is above it. */
+export function joinSevens(bits: u32): u32 {
+  return (bits & 0x7f) | ((bits & 0x7f00) >> 1) | ((bits & 0x7f0000) >> 2) | ((bits & 0x7f000000) >> 3);
+}
+
 /** A varint of nine or ten bytes: a small value in a form that is not the shortest one is legal. */
 function readLongVarint(p: u32): u64 {
   const value = readVarint64(p);

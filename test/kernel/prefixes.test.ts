@@ -114,4 +114,18 @@ describe('What many names begin with', () => {
     for (const kernel of [tried, untouched]) add(kernel, COUNT, COUNT + 1_000);
     expect(Buffer.compare(tried.partition.state.subarray(0x1000), untouched.partition.state.subarray(0x1000))).toBe(0);
   });
+
+  test('is not looked for behind the memory: a name whose record ends where that does is found', () => {
+    const kernel = new Kernel();
+    kernel.watched = false;
+    // So long that 321 records of 204 bytes fill a page up to 44 bytes: fewer than are kept once.
+    const BYTES = 258;
+    const begin = 'so many bytes of it are kept once, and the record is shorter than the name by as many: ';
+    const names = Array.from({ length: 40_000 }, (_, i) => `${begin}${i}`.padEnd(BYTES, '.'));
+    for (const [i, name] of names.entries()) {
+      kernel.step(name, BigInt(i));
+      // Looked up as soon as it is the last one, as the memory ends behind it only then.
+      expect(kernel.value(name)).toBe(BigInt(i));
+    }
+  });
 });
