@@ -72,22 +72,32 @@ describe('A reader of frames', () => {
     });
   });
 
-  test('reads long frames that come in parts into arrays that are used again, by one reader after the other', () => {
+  test.each([100_000, 900_000])(
+    'reads long frames that come in parts into arrays that are used again, by one reader after the other: %i bytes',
+    (size) => {
+      const stock = new FrameStock();
+      const readers = [new FrameReader(undefined, stock), new FrameReader(undefined, stock)];
+      const buffers = new Set<ArrayBufferLike>();
+      for (let i = 0; i < 10; i++) {
+        const bytes = encodeFrame(4, 0, 0, i, new Uint8Array(size).fill(i + 1));
+        const read: boolean[] = [];
+        for (const part of [bytes.subarray(0, 0.9 * size), bytes.subarray(0.9 * size)])
+          readers[i % 2]?.push(part, ({ body }) => {
+            buffers.add(body.buffer);
+            read.push(body.length === size && body.every((byte) => byte === i + 1));
+          });
+        expect(read).toEqual([true]);
+      }
+      expect(buffers.size).toBeLessThanOrEqual(3);
+    },
+  );
+
+  test('reads long frames that come at the same time into arrays of their own, however many were used before', () => {
     const stock = new FrameStock();
     const readers = [new FrameReader(undefined, stock), new FrameReader(undefined, stock)];
-    const buffers = new Set<ArrayBufferLike>();
-    for (let i = 0; i < 10; i++) {
-      const bytes = encodeFrame(4, 0, 0, i, new Uint8Array(100_000).fill(i + 1));
-      const read: boolean[] = [];
-      for (const part of [bytes.subarray(0, 90_000), bytes.subarray(90_000)])
-        readers[i % 2]?.push(part, ({ body }) => {
-          buffers.add(body.buffer);
-          read.push(body.length === 100_000 && body.every((byte) => byte === i + 1));
-        });
-      expect(read).toEqual([true]);
-    }
-    expect(buffers.size).toBeLessThanOrEqual(3);
-    // Two that are in the making at the same time have two.
+    const whole = encodeFrame(4, 0, 0, 1, new Uint8Array(200_000));
+    for (const part of [whole.subarray(0, 150_000), whole.subarray(150_000)])
+      for (const reader of readers) reader.push(part, () => {});
     const bytes = encodeFrame(4, 0, 0, 1, new Uint8Array(100_000).fill(7));
     const other = encodeFrame(4, 0, 0, 1, new Uint8Array(100_000).fill(9));
     const seen: number[] = [];
@@ -195,6 +205,28 @@ describe('A reader of frames', () => {
       [1, true],
       [2, true],
     ]);
+  });
+});
+
+describe('A stock of arrays', () => {
+  test('gives what is wanted where it is there, else what will do, and makes no more than is needed', () => {
+    const stock = new FrameStock();
+    const [small, large] = [stock.take(70_000, 900_000), stock.take(500_000, 0)];
+    expect([small.length, large.length]).toEqual([131_072, 524_288]);
+    for (const array of [small, large]) stock.give(array);
+    expect(stock.take(70_000, 400_000)).toBe(large);
+    expect(stock.take(70_000, 400_000)).toBe(small);
+    expect(stock.take(70_000, 400_000).length).toBe(131_072);
+    stock.give(small);
+    expect(stock.take(131_073, 131_073)).not.toBe(small);
+  });
+
+  test('keeps 8 MiB at most', () => {
+    const stock = new FrameStock();
+    const taken = Array.from({ length: 20 }, () => stock.take(1_000_000, 0));
+    for (const array of taken) stock.give(array);
+    const again = Array.from({ length: 20 }, () => stock.take(1_000_000, 0));
+    expect(again.filter((array) => taken.includes(array)).length).toBe(8);
   });
 });
 
