@@ -1,3 +1,5 @@
+import { copyBytes } from '../copy.js';
+
 /**
  * A ring of bytes in shared memory, from one thread to one other (L. Lamport, "Proving the Correctness of Multiprocess
  * Programs", 1977). It knows no thread and no event loop: who sleeps is woken by the caller, whom the ring tells when.
@@ -70,8 +72,8 @@ export class RingWriter {
     if (count === 0) return 0;
     const start = (this.#written >>> 0) % capacity;
     const atEnd = Math.min(count, capacity - start);
-    this.#bytes.set(bytes.subarray(0, atEnd), start);
-    this.#bytes.set(bytes.subarray(atEnd, count), 0);
+    copyBytes(this.#bytes, bytes.subarray(0, atEnd), start);
+    copyBytes(this.#bytes, bytes.subarray(atEnd, count), 0);
     this.#written = (this.#written + count) | 0;
     // Stored after the bytes: the reader, which waits for nothing, takes every byte before it for whole.
     Atomics.store(this.#words, WRITTEN, this.#written);
@@ -135,8 +137,8 @@ export class RingReader {
     if (count === 0) return 0;
     const start = (this.#read >>> 0) % capacity;
     const atEnd = Math.min(count, capacity - start);
-    into.set(this.#bytes.subarray(start, start + atEnd), 0);
-    into.set(this.#bytes.subarray(0, count - atEnd), atEnd);
+    copyBytes(into, this.#bytes.subarray(start, start + atEnd), 0);
+    copyBytes(into, this.#bytes.subarray(0, count - atEnd), atEnd);
     this.#read = (this.#read + count) | 0;
     // Stored after the bytes were copied: from here on the writer may overwrite them.
     Atomics.store(this.#words, READ, this.#read);

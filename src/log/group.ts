@@ -1,3 +1,4 @@
+import { copyBytes } from '../copy.js';
 import { TallystickError } from '../errors.js';
 import { AUDIT_VALUE_BYTES } from './audit.js';
 import { ChecksummedBuffer } from './checksum.js';
@@ -169,7 +170,7 @@ export class Group {
       }
       const end = Math.min(bytes.length, position + RECORD_PAYLOAD_BYTES - record.payloadLength);
       const isWhole = end - position === bytes.length;
-      this.#buffer.bytes.set(isWhole ? bytes : bytes.subarray(position, end), endOf(record));
+      copyBytes(this.#buffer.bytes, isWhole ? bytes : bytes.subarray(position, end), endOf(record));
       record.payloadLength += end - position;
       position = end;
     }

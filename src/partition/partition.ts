@@ -1,3 +1,4 @@
+import { copyBytes } from '../copy.js';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
 import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
@@ -183,7 +184,7 @@ export class Partition {
   #receive(body: Uint8Array): void {
     if (body.length > RECEIVE_BYTES)
       throw new RangeError(`A body has at most ${RECEIVE_BYTES} bytes, not ${body.length}.`);
-    this.#bytes.set(body, RECEIVE);
+    copyBytes(this.#bytes, body, RECEIVE);
   }
 
   /** The answer of the last call, a view of kernel memory: copy it before the next call. */
