@@ -11,7 +11,7 @@ import { latencies, record } from './histogram.mjs';
  * @returns increments and seconds, until the last answer; a histogram of the batches
  */
 export function closedLoop(clients, batches, { inFlight, seconds, flags = 0, send = add }) {
-  const histogram = latencies();
+  const taken = latencies();
   const { size, count } = batches;
   return new Promise((resolve) => {
     const start = performance.now();
@@ -23,11 +23,11 @@ export function closedLoop(clients, batches, { inFlight, seconds, flags = 0, sen
       flying++;
       send(client, flags, batches, from, () => {
         const now = performance.now();
-        record(histogram, now - sent);
+        record(taken, now - sent);
         increments += size;
         flying--;
         if (now < end) next(client, (from + clients.length * inFlight) % count);
-        else if (flying === 0) resolve({ increments, seconds: (now - start) / 1_000, histogram });
+        else if (flying === 0) resolve({ increments, seconds: (now - start) / 1_000, histogram: taken.histogram });
       });
     };
     for (let i = 0; i < inFlight; i++) {

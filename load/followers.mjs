@@ -35,7 +35,7 @@ const now = () => performance.timeOrigin + performance.now();
 
 let sent = new Map();
 let late = [];
-let histogram = latencies();
+let taken = latencies();
 let frames = 0;
 let told = 0;
 let bytes = 0;
@@ -118,7 +118,7 @@ function takeProbe(kind, reader, follower) {
   const at = sent.get(value);
   // The message of the other thread may come after the frame
   if (at === undefined) late.push([value, now()]);
-  else record(histogram, Math.max(0, now() - at));
+  else record(taken, Math.max(0, now() - at));
 }
 
 /** Says what has come when everyone has been told the value that is wanted. */
@@ -130,19 +130,20 @@ function reportWhenReached() {
     const cpu = threadCpuSeconds();
     const counts = { frames, told, bytes, feeds, snapshots, cpuSeconds: cpu - reportedCpu };
     reportedCpu = cpu;
+    const { histogram } = taken;
     parentPort.postMessage({ ...counts, delivered: histogram.totalCount, ...percentiles(histogram) });
     frames = 0;
     told = 0;
     bytes = 0;
     sent = new Map();
-    histogram = latencies();
+    taken = latencies();
   });
 }
 
 parentPort.on('message', (message) => {
   if (message.kind === 'sent') {
     sent.set(message.value, message.at);
-    for (const [value, at] of late) if (value === message.value) record(histogram, Math.max(0, at - message.at));
+    for (const [value, at] of late) if (value === message.value) record(taken, Math.max(0, at - message.at));
     late = late.filter(([value]) => value !== message.value);
   } else if (message.kind === 'report') {
     wanted = message.value;

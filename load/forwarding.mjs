@@ -29,12 +29,12 @@ function numberOption(name, value) {
   return at < 0 ? value : Number(process.argv[at + 1]);
 }
 
-/** So many increments, one after the other; their latencies go into the histogram. */
-async function singles(increment, histogram) {
+/** So many increments, one after the other; their latencies are recorded. */
+async function singles(increment, taken) {
   for (let i = 0; i < SINGLES; i++) {
     const sent = performance.now();
     await increment();
-    record(histogram, performance.now() - sent);
+    record(taken, performance.now() - sent);
   }
 }
 
@@ -86,7 +86,7 @@ async function measureSingles({ url, direct, indirect, counters, next }) {
     for (const way of Object.keys(ways)) await singles(ways[way], latencies());
     for (let round = 0; round < ROUNDS; round++)
       for (const way of Object.keys(ways)) await singles(ways[way], found[way]);
-    for (const way of Object.keys(ways)) rows.push({ what, way, ...percentiles(found[way]) });
+    for (const way of Object.keys(ways)) rows.push({ what, way, ...percentiles(found[way].histogram) });
   }
   for (const sdk of Object.values(sdks)) await sdk.close();
   return rows;

@@ -1,14 +1,38 @@
 import { build } from 'hdr-histogram-js';
 
+/** Shorter latencies, in microseconds, are counted one by one at first: to record one in the histogram takes 65 ns, a tenth of what some clients take for a call. */
+const COUNTED = 65_536;
+
 /** Latencies, in a HdrHistogram of microseconds with three digits. */
+class Latencies {
+  #counts = new Uint32Array(COUNTED);
+  #histogram = build({
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: 600_000_000,
+    numberOfSignificantValueDigits: 3,
+  });
+
+  record(microseconds) {
+    if (microseconds < COUNTED) this.#counts[microseconds]++;
+    else this.#histogram.recordValue(microseconds);
+  }
+
+  /** With all that was recorded. */
+  get histogram() {
+    for (const [microseconds, count] of this.#counts.entries())
+      if (count > 0) this.#histogram.recordValueWithCount(microseconds, count);
+    this.#counts.fill(0);
+    return this.#histogram;
+  }
+}
 
 export function latencies() {
-  return build({ lowestDiscernibleValue: 1, highestTrackableValue: 600_000_000, numberOfSignificantValueDigits: 3 });
+  return new Latencies();
 }
 
 /** @param milliseconds what performance.now() counted */
-export function record(histogram, milliseconds) {
-  histogram.recordValue(Math.max(1, Math.round(milliseconds * 1_000)));
+export function record(latencies, milliseconds) {
+  latencies.record(Math.max(1, Math.round(milliseconds * 1_000)));
 }
 
 const AT = { p50: 50, p90: 90, p99: 99, p999: 99.9, max: 100 };

@@ -10,12 +10,12 @@ import { latencies, record } from './histogram.mjs';
  * @param call starts one call; its promise settles with the answer
  * @param rate calls a second
  * @param time milliseconds that never step back, and how to come back later
- * @returns how many calls were answered, the rate at which they were, the histogram, and one of how late the calls were begun: what
+ * @returns how many calls were answered, the rate at which they were, a histogram of their latencies, and one of how late the calls were begun: what
  *   the load itself was held up, by its collections or by whoever had its core, is in both. A rate that is less than what was asked
  *   for says that the load, or the server, could not keep up.
  */
 export function openLoop(call, { rate, seconds, time = systemTime }) {
-  const histogram = latencies();
+  const taken = latencies();
   const late = latencies();
   const total = Math.round(rate * seconds);
   return new Promise((resolve, reject) => {
@@ -27,9 +27,11 @@ export function openLoop(call, { rate, seconds, time = systemTime }) {
       record(late, Math.max(0, time.now() - intended));
       call().then(() => {
         const now = time.now();
-        record(histogram, now - intended);
+        record(taken, now - intended);
         answered++;
-        if (answered === total) resolve({ calls: total, rate: total / ((now - start) / 1_000), histogram, late });
+        if (answered < total) return;
+        const rate = total / ((now - start) / 1_000);
+        resolve({ calls: total, rate, histogram: taken.histogram, late: late.histogram });
       }, reject);
     };
     const turn = () => {

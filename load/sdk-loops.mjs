@@ -4,7 +4,7 @@ import { latencies, record } from './histogram.mjs';
 
 /** Callers, each awaiting one batch of names after the other. */
 export function batchCalls(client, names, { callers, size, seconds, next, values = true }) {
-  return timed(seconds, async (end, histogram) => {
+  return timed(seconds, async (end, taken) => {
     let done = 0;
     const caller = async () => {
       while (performance.now() < end) {
@@ -12,7 +12,7 @@ export function batchCalls(client, names, { callers, size, seconds, next, values
         for (let i = 0; i < size; i++) operations.push({ name: names[Math.floor(next() * names.length)] });
         const sent = performance.now();
         await client.batch(operations, { values });
-        record(histogram, performance.now() - sent);
+        record(taken, performance.now() - sent);
         done += size;
       }
     };
@@ -28,7 +28,7 @@ export function batchCalls(client, names, { callers, size, seconds, next, values
  * @param add adds to the counter of that number, from 0 up to `count`; false where the client asks for patience
  */
 export function additions(client, add, { count, size, seconds, next }) {
-  return timed(seconds, async (end, histogram) => {
+  return timed(seconds, async (end, taken) => {
     let done = 0;
     const turn = size * client.partitions;
     while (performance.now() < end) {
@@ -38,7 +38,7 @@ export function additions(client, add, { count, size, seconds, next }) {
       if (hasRoom) await new Promise((resolve) => setImmediate(resolve));
       else await client.drain();
       done += turn;
-      record(histogram, performance.now() - sent);
+      record(taken, performance.now() - sent);
     }
     await client.flush();
     return done;
@@ -47,13 +47,13 @@ export function additions(client, add, { count, size, seconds, next }) {
 
 /** Callers, each awaiting one increment after the other. `increment(name)` is any client's. */
 export function singleCalls(increment, names, { callers, seconds, next }) {
-  return timed(seconds, async (end, histogram) => {
+  return timed(seconds, async (end, taken) => {
     let done = 0;
     const caller = async () => {
       for (let now = performance.now(); now < end; ) {
         await increment(names[Math.floor(next() * names.length)]);
         const answered = performance.now();
-        record(histogram, answered - now);
+        record(taken, answered - now);
         now = answered;
         done++;
       }
@@ -82,8 +82,8 @@ async function opened(client, add, count) {
 }
 
 async function timed(seconds, work) {
-  const histogram = latencies();
+  const taken = latencies();
   const start = performance.now();
-  const increments = await work(start + seconds * 1_000, histogram);
-  return { increments, seconds: (performance.now() - start) / 1_000, histogram };
+  const increments = await work(start + seconds * 1_000, taken);
+  return { increments, seconds: (performance.now() - start) / 1_000, histogram: taken.histogram };
 }
