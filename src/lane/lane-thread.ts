@@ -12,6 +12,7 @@ import { listenWebSocket } from '../transport/websocket.js';
 import { compileWasm } from '../wasm.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import type { CheckpointThreadOptions } from './checkpoint-thread.js';
+import { collecting } from './collecting.js';
 import { LaneHost } from './lane-host.js';
 import type { FromLane, LaneOptions, ToLane } from './messages.js';
 import { Quota } from './quota.js';
@@ -100,6 +101,7 @@ async function run(): Promise<void> {
     retention: options.retention,
     kernel,
     clock: systemClock,
+    collect: collecting(),
     connectCheckpointer,
     startReplayer,
     checkpointTailBytes: options.checkpointTailBytes,

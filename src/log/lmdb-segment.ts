@@ -81,12 +81,15 @@ export class LmdbSegment implements Segment {
     if (!environment) return unknown('The log was not continued', 'it is open for reading alone');
     const records = environment.database(RECORDS);
     const audit = environment.database(AUDIT);
+    const last = group.records.length - 1;
     const items = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
     return environment.commit({
       bytes: group.records.reduce((sum, { length }) => sum + length, 0),
       change: () => {
         group.records.forEach((record, index) => {
-          void records.put(recordKey(group.firstRecord + index), record);
+          // lmdb-js 3.5.6 keeps the value that was put last until the next transaction, and with it would keep the memory of the group.
+          const value = index === last ? record.slice() : record;
+          void records.put(recordKey(group.firstRecord + index), value);
         });
         for (const { key, value } of items) void audit.put(key, value);
       },

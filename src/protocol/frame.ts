@@ -38,6 +38,11 @@ export class FrameStock {
   give(array: Uint8Array): void {
     if (array.length <= LARGEST_IN_STOCK && this.#kept.length < MOST_KEPT) this.#kept.push(array);
   }
+
+  /** Forgets what it keeps. */
+  clear(): void {
+    this.#kept.length = 0;
+  }
 }
 
 /** The stream can't be cut into frames any more: FRAME_TOO_LARGE, or BAD_REQUEST for a length less than its header. */

@@ -72,6 +72,16 @@ describe('A reader of frames', () => {
     });
   });
 
+  test('a stock that is cleared gives no array that it had', () => {
+    const stock = new FrameStock();
+    const array = new Uint8Array(1_000);
+    stock.give(array);
+    expect(stock.take(1_000)).toBe(array);
+    stock.give(array);
+    stock.clear();
+    expect(stock.take(1_000)).not.toBe(array);
+  });
+
   test('reads long frames that come in parts into arrays that are used again, by one reader after the other', () => {
     const stock = new FrameStock();
     const readers = [new FrameReader(undefined, stock), new FrameReader(undefined, stock)];
