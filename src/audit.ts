@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { loadConfig } from './config.js';
 import { DataDirectory } from './directory.js';
-import { type AuditRecord, decodeAudit } from './lane/audit.js';
+import { type AuditRecord, decodeAudit } from './lane/audit-record.js';
 import { closeLaneStorage, openLaneStorage } from './log/lane-storage.js';
 import { KERNEL_VERSION } from './partition/partition.js';
 

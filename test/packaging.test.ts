@@ -108,6 +108,14 @@ describe('the unit of systemd', () => {
     expect(Number(value('TimeoutStopSec')) * 1_000).toBeGreaterThan(DRAIN_MILLISECONDS);
   });
 
+  test('has the C library give back what is freed, as the image does', () => {
+    const setting = 'MALLOC_TRIM_THRESHOLD_';
+    const [dockerfile] = parseDockerfile(text('Dockerfile')).slice(-1) as [Stage];
+    const environment = Object.assign({}, ...valuesOf(dockerfile, 'ENV').map(parseEnv)) as Record<string, string>;
+    expect(new RegExp(`^Environment=${setting}=(\\d+)$`, 'm').exec(unit)?.[1]).toBe('131072');
+    expect(environment[setting]).toBe('131072');
+  });
+
   test('allows as many files as connections', () => {
     expect(Number(value('LimitNOFILE'))).toBeGreaterThanOrEqual(6 * loadConfig({}).connections);
   });

@@ -36,14 +36,20 @@ function importsOf(file: string): string[] {
   });
 }
 
+/** Those of them that are loaded with it: types are not, nor what it imports as it runs. */
+function loadedWith(file: string): string[] {
+  const found = text(file).matchAll(/^(?:import|export) (?!type\b)[^;]*?'(\.[^']+)\.js'/gm);
+  return [...found].map(([, target = '']) => `${relative(ROOT, resolve(ROOT, dirname(file), target))}.ts`);
+}
+
 /** The files, and all that they import. */
-function reachedFrom(files: readonly string[]): Set<string> {
+function reachedFrom(files: readonly string[], follow = importsOf): Set<string> {
   const reached = new Set<string>();
   const pending = [...files];
   for (let file = pending.pop(); file; file = pending.pop()) {
     if (reached.has(file)) continue;
     reached.add(file);
-    pending.push(...importsOf(file));
+    pending.push(...follow(file));
   }
   return reached;
 }
@@ -179,6 +185,13 @@ describe('imports', () => {
   it('lead from the client for browsers to nothing but this package', () => {
     const reached = [...reachedFrom(['src/client/browser.ts'])];
     expect(reached.filter((file) => /from '[^.]/.test(text(file)))).toEqual([]);
+  });
+
+  it('lead threads of which there are many to no schemas and no WebSocket, which take megabytes in each', () => {
+    const threads = ['src/lane/lane-thread.ts', 'src/lane/checkpoint-thread.ts', 'src/lane/replay-thread.ts'];
+    const reached = [...reachedFrom(threads, loadedWith)];
+    expect(reached).toContain('src/log/lmdb.ts');
+    expect(reached.filter((file) => /^import (?!type\b).*'(zod|ws)'/m.test(text(file)))).toEqual([]);
   });
 
   it('name lmdb, the network and the console only where they belong', () => {

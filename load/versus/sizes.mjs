@@ -10,8 +10,8 @@ import { Tallystick } from './tallystick.mjs';
 /** (d) Memory a counter and (e) the time from a start after kill -9 to the first answer, with names of 20 bytes. */
 
 const NAME_BYTES = 20;
-/** For memory that is given back late, and for logs that are rewritten in the background. */
-const REST_MILLISECONDS = 2_000;
+/** For memory that is given back late, after a start as after a load (src/lane/quiet.ts), and for logs that are rewritten in the background. */
+const REST_MILLISECONDS = 20_000;
 
 export async function sizeFigures({ sizes, runs, progress }) {
   const rows = [];
@@ -42,6 +42,7 @@ export async function sizeFigures({ sizes, runs, progress }) {
 
 async function sizeOf(server, count, name, runs, load) {
   try {
+    await sleep(REST_MILLISECONDS);
     const empty = memoryBytes(server.pid);
     const start = performance.now();
     await load(server);

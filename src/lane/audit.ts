@@ -1,33 +1,13 @@
-import { Packr, unpack } from 'msgpackr';
-import { z } from 'zod';
+import { Packr } from 'msgpackr';
 import { ABSENT, codeOfStatus, OK } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
 import { Opcode } from '../protocol/opcode.js';
 import { decodeDelete, decodeSet } from '../protocol/request.js';
+import type { AuditRecord } from './audit-record.js';
 
 /** The audit log: one item for each SET and DELETE, stored by the same transaction as the change. */
 
 const packr = new Packr({ useRecords: false });
-
-const auditSchema = z.object({
-  /** Milliseconds since 1970. */
-  time: z.number(),
-  operation: z.enum(['set', 'delete']),
-  /** The counter's name, or `#slot.generation` where it was addressed by id. */
-  counter: z.string(),
-  /** What it was set to. */
-  value: z.string().optional(),
-  previous: z.string(),
-  expect: z.string().optional(),
-  /** OK, the code that refused it, or ABSENT where there was nothing to delete. */
-  result: z.string(),
-  reason: z.string(),
-  /** What the client calls itself, and where it connected from. */
-  client: z.string(),
-  remote: z.string(),
-});
-
-export type AuditRecord = z.infer<typeof auditSchema>;
 
 interface Audited {
   /** SET or DELETE. */
@@ -59,8 +39,4 @@ export function encodeAudit({ opcode, body, flags, answer, milliseconds, client,
     remote,
   };
   return packr.pack(record);
-}
-
-export function decodeAudit(value: Uint8Array): AuditRecord {
-  return auditSchema.parse(unpack(value));
 }

@@ -64,8 +64,8 @@ export class Checkpointer {
   /** One instance for checkpoints that follow each other: its memory is that of the largest partition, and never twice that. */
   #kernel: Partition | undefined;
   #idle: Timer | undefined;
-  /** Of the pages that are being written, for all transactions: what lies outside of the heap is collected late. */
-  readonly #copies = Array.from({ length: PAGES_PER_WRITE }, () => new Uint8Array(PAGE_BYTES));
+  /** Of the pages that are being written, for all transactions: what lies outside of the heap is collected late. They go with the kernel. */
+  #copies: readonly Uint8Array<ArrayBuffer>[] = [];
   #working = false;
   #stopping = false;
   #gate: { open: () => void; stop: (reason: Stopped) => void } | undefined;
@@ -103,6 +103,7 @@ export class Checkpointer {
 
   #forget(): void {
     this.#kernel = undefined;
+    this.#copies = [];
     this.#parts.collect();
   }
 
@@ -156,6 +157,8 @@ export class Checkpointer {
       await this.#transact(() => this.#parts.checkpoints.write(partition, generation, written));
       pagesWritten += written.length;
     };
+    if (this.#copies.length === 0)
+      this.#copies = Array.from({ length: PAGES_PER_WRITE }, () => new Uint8Array(PAGE_BYTES));
     for (let index = 0; index < kernel.pages; index++) {
       const hash = kernel.hashPages(index, 1);
       const before = known[index];

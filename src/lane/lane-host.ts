@@ -24,6 +24,7 @@ import type { HotName } from './hot-names.js';
 import { Lane } from './lane.js';
 import type { Link } from './link.js';
 import type { Recovery } from './messages.js';
+import { Quiet } from './quiet.js';
 import type { Quota } from './quota.js';
 import { configure, type LaneConfiguration, replayBehind, restoreCheckpoints } from './recovery.js';
 import type { FromReplayer, ReplayOrder } from './replay-messages.js';
@@ -50,6 +51,8 @@ export interface LaneHostParts {
   /** The compiled kernel. */
   readonly kernel: WebAssembly.Module;
   readonly clock: Clock;
+  /** Frees what is reached no more: the engine comes late to what lies outside of its heap. */
+  readonly collect: () => void;
   /** Connects the lane with its checkpointer: takes what is called with its messages, and gives what it is told by. */
   readonly connectCheckpointer: (hear: (message: FromCheckpointer) => void) => (message: ToCheckpointer) => void;
   /** Starts a replayer: takes its order and what is called with its messages, the last of which is `ended`, and gives what stops it. */
@@ -95,6 +98,7 @@ export class LaneHost {
   readonly #outputs = new Outputs();
   readonly #frames = new FrameStock();
   readonly #connections = new Set<LaneConnection>();
+  readonly #quiet: Quiet;
   #lane: Lane | undefined;
   #rollUps: RollUps | undefined;
 
@@ -107,6 +111,11 @@ export class LaneHost {
     this.#feed = opened.feed;
     this.recovery = opened.recovery;
     this.#hindsight = new HindsightQueue({ commit: opened.commit, clock: parts.clock, start: parts.startReplayer });
+    this.#quiet = new Quiet({
+      clock: parts.clock,
+      bytes: () => this.#traffic.bytesIn + this.#commit.flushedPlace.bytes,
+      release: () => this.#releaseMemory(),
+    });
   }
 
   /** Brings the partitions to where the log ends. @throws TallystickError LOG_CORRUPT, DATA_DAMAGED */
@@ -126,6 +135,7 @@ export class LaneHost {
     const onFlushed = (took: number) => {
       checkpoints.flushed(took);
       feed.flushed();
+      host.#quiet.worked();
     };
     const commit = new GroupCommit({ ...storage, ...limits, clock, shape, start, isPoisoned, onFailed, onFlushed });
     const checkpoints: CheckpointSchedule = new CheckpointSchedule({
@@ -143,7 +153,8 @@ export class LaneHost {
       bytes: start.bytes - start.begin.bytes,
       logMilliseconds: replayed - restored,
     };
-    return new LaneHost(parts, { partitions, commit, checkpoints, history, feed, recovery });
+    const host: LaneHost = new LaneHost(parts, { partitions, commit, checkpoints, history, feed, recovery });
+    return host;
   }
 
   /** Resolves when everything that was appended is flushed. */
@@ -202,12 +213,22 @@ export class LaneHost {
 
   /** Refuses what comes, flushes and answers what was applied, closes the connections. The storage stays open. */
   async drain(): Promise<void> {
+    this.#quiet.stop();
+
     await this.#lane?.drain();
     await this.#hindsight.stop();
     await this.#checkpoints.stop();
     await this.#rollUps?.stop();
     await this.#feed.stop();
     for (const connection of this.#connections) connection.close();
+  }
+
+  /** What only load needs; it takes some milliseconds. */
+  #releaseMemory(): void {
+    this.#commit.releaseMemory();
+    this.#frames.clear();
+    this.#outputs.clear();
+    this.#parts.collect();
   }
 
   /** What STATS tells beside the partitions. */

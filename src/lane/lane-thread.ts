@@ -8,10 +8,10 @@ import { closeLaneStorage, createLaneStorage, historyPath, openLaneStorage } fro
 import { KERNEL_VERSION } from '../partition/partition.js';
 import { listenTcp } from '../transport/tcp.js';
 import type { Listener, Transport } from '../transport/transport.js';
-import { listenWebSocket } from '../transport/websocket.js';
 import { compileWasm } from '../wasm.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import type { CheckpointThreadOptions } from './checkpoint-thread.js';
+import { collecting } from './collecting.js';
 import { LaneHost } from './lane-host.js';
 import type { FromLane, LaneOptions, ToLane } from './messages.js';
 import { Quota } from './quota.js';
@@ -100,6 +100,7 @@ async function run(): Promise<void> {
     retention: options.retention,
     kernel,
     clock: systemClock,
+    collect: collecting(),
     connectCheckpointer,
     startReplayer,
     checkpointTailBytes: options.checkpointTailBytes,
@@ -152,6 +153,7 @@ async function listenFor(host: LaneHost) {
     listeners.push(tcp);
     const status = { host: tcp.host, port: tcp.port };
     if (!webSocket) return { status, stop };
+    const { listenWebSocket } = await import('../transport/websocket.js'); // it takes a megabyte a lane
     const acceptWeb = (transport: Transport) => host.accept(transport, 'webSocket');
     const web = { ...network, ...webSocket, clock: systemClock, accept: acceptWeb };
     const second = await listenOn('wsPort', webSocket.port, listenWebSocket(web));

@@ -72,8 +72,18 @@ export class RollUps {
   }
 
   #begin(): void {
-    this.#left = [...this.#parts.partitions.keys()];
+    try {
+      this.#left = this.#hasRows ? [...this.#parts.partitions.keys()] : [];
+    } catch (error) {
+      this.#fail(error);
+    }
     this.#step();
+  }
+
+  /** Without any the planner is not even asked: that starts a thread, which takes some 12 MB. */
+  get #hasRows(): boolean {
+    const { rows } = this.#parts.history.stats();
+    return RESOLUTIONS.some((resolution) => rows[resolution] > 0);
   }
 
   #step(): void {

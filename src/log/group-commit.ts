@@ -57,7 +57,7 @@ export interface GroupCommitStats {
   readonly openBytes: number;
   /** Who waits for a flush. */
   readonly waiters: number;
-  /** Memory of both groups. */
+  /** Memory that both groups have. */
   readonly memoryBytes: number;
 }
 
@@ -249,6 +249,13 @@ export class GroupCommit {
     });
   }
 
+  /** Gives the memory of the groups back where nothing is in them; they take it again with the next entry. */
+  releaseMemory(): void {
+    if (this.#flight || this.#open.entries > 0) return;
+    this.#open.releaseMemory();
+    this.#spare?.releaseMemory();
+  }
+
   stats(): GroupCommitStats {
     return {
       groups: this.#groups,
@@ -262,7 +269,10 @@ export class GroupCommit {
       flightEntries: this.#flight?.sealed.entries ?? 0,
       openBytes: this.#open.usedBytes,
       waiters: this.#openWaiters.length + (this.#flight?.waiters.length ?? 0),
-      memoryBytes: 2 * this.#open.bytes,
+      memoryBytes: [this.#open, this.#spare, this.#flight?.group].reduce(
+        (sum, group) => sum + (group?.memoryBytes ?? 0),
+        0,
+      ),
     };
   }
 

@@ -61,7 +61,8 @@ interface OpenRecord {
  * Groups of one chain are filled one after the other: the earlier one is sealed before the first append to the next.
  */
 export class Group {
-  readonly #buffer: ChecksummedBuffer;
+  /** Made when the first entry comes. */
+  #buffer: ChecksummedBuffer | undefined;
   readonly #chunks: number;
   readonly #chain: Chain;
   /** By partition. */
@@ -73,7 +74,6 @@ export class Group {
 
   constructor(chain: Chain, bytes: number = DEFAULT_GROUP_BYTES) {
     this.#chunks = Math.max(MINIMUM_CHUNKS, Math.floor(bytes / CHUNK_BYTES));
-    this.#buffer = new ChecksummedBuffer(this.#chunks * CHUNK_BYTES);
     this.#chain = chain;
   }
 
@@ -87,9 +87,9 @@ export class Group {
     return this.#chunksUsed * CHUNK_BYTES;
   }
 
-  /** Bytes that it takes, however full. */
-  get bytes(): number {
-    return this.#chunks * CHUNK_BYTES;
+  /** Bytes of memory that it has, however full: none before its first entry, and none once it is released. */
+  get memoryBytes(): number {
+    return this.#buffer ? this.#chunks * CHUNK_BYTES : 0;
   }
 
   /** Whether an entry with a body of that many bytes has room. */
@@ -118,7 +118,7 @@ export class Group {
       record = undefined;
     }
     record ??= this.#begin(partition, sequence, 0);
-    writeEntryHeader(this.#buffer.view, endOf(record), header, bodyLength);
+    writeEntryHeader(this.#memory.view, endOf(record), header, bodyLength);
     record.payloadLength += ENTRY_HEADER_BYTES;
     record.entries++;
     record = this.#write(record, sequence, body);
@@ -153,12 +153,22 @@ export class Group {
     };
   }
 
+  /** Gives its memory back. It must have no entries, and what was sealed before must be answered: records are views of it. */
+  releaseMemory(): void {
+    this.#buffer = undefined;
+  }
+
   reset(): void {
     this.#open.fill(undefined);
     this.#records = [];
     this.#audit = [];
     this.#chunksUsed = 0;
     this.#entries = 0;
+  }
+
+  get #memory(): ChecksummedBuffer {
+    this.#buffer ??= new ChecksummedBuffer(this.#chunks * CHUNK_BYTES);
+    return this.#buffer;
   }
 
   #write(start: OpenRecord, sequence: number, bytes: Uint8Array): OpenRecord {
@@ -170,7 +180,7 @@ export class Group {
       }
       const end = Math.min(bytes.length, position + RECORD_PAYLOAD_BYTES - record.payloadLength);
       const isWhole = end - position === bytes.length;
-      copyBytes(this.#buffer.bytes, isWhole ? bytes : bytes.subarray(position, end), endOf(record));
+      copyBytes(this.#memory.bytes, isWhole ? bytes : bytes.subarray(position, end), endOf(record));
       record.payloadLength += end - position;
       position = end;
     }
@@ -187,7 +197,7 @@ export class Group {
   #seal(record: OpenRecord, flags: number): void {
     const { offset, partition, firstSequence, payloadLength, entries } = record;
     const chain = this.#chain;
-    const hash = sealRecord(this.#buffer, offset, {
+    const hash = sealRecord(this.#memory, offset, {
       previousHash: chain.heads.get(partition)?.hash ?? 0n,
       firstSequence,
       payloadLength,
@@ -201,7 +211,7 @@ export class Group {
     chain.records++;
     chain.bytes += RECORD_HEADER_BYTES + payloadLength;
     this.#open[partition] = undefined;
-    this.#records.push(this.#buffer.bytes.subarray(offset, offset + RECORD_HEADER_BYTES + payloadLength));
+    this.#records.push(this.#memory.bytes.subarray(offset, offset + RECORD_HEADER_BYTES + payloadLength));
   }
 }
 

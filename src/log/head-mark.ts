@@ -82,8 +82,9 @@ export class HeadMarkFile implements HeadMark {
     return this.#mark;
   }
 
-  write(mark: Mark): void {
+  write({ group, heads }: Mark): void {
     const slot = 1 - this.#slot;
+    const mark = { group, heads }; // what is given may be a whole group, whose memory would be kept
     const length = encode(this.#buffer, mark);
     write(this.#file, this.#buffer.bytes.subarray(0, length), slot * this.#buffer.bytes.length);
     this.#mark = mark;

@@ -7,7 +7,7 @@ import { ChecksummedBuffer } from './checksum.js';
 import { LmdbEnvironment } from './lmdb.js';
 import { LmdbReader, type LmdbRow, ValueRoom } from './lmdb-reader.js';
 import type { AppendOutcome, LogPlace, SealedGroup } from './log.js';
-import type { AuditItem } from './record.js';
+import { type AuditItem, RECORD_BYTES } from './record.js';
 import { corrupt } from './replay.js';
 import { DEFAULT_RESERVE_BYTES, ITEMS_PER_TURN, type Segment, type SegmentOptions } from './segment.js';
 import { makeSegment, type SegmentFile } from './segment-files.js';
@@ -29,6 +29,8 @@ export class LmdbSegment implements Segment {
   readonly #isGrowing: boolean;
   readonly #scratch = new ChecksummedBuffer(AUDIT_SCRATCH_BYTES);
   #lastRecord: number;
+  /** Of the last record of the group that is being written. */
+  #copy: Uint8Array | undefined;
   /** Records that were read together, and the number of the first. */
   #row: { readonly first: number; readonly rows: readonly LmdbRow[] } = { first: 0, rows: [] };
   /** Of the records of the row. */
@@ -81,17 +83,26 @@ export class LmdbSegment implements Segment {
     if (!environment) return unknown('The log was not continued', 'it is open for reading alone');
     const records = environment.database(RECORDS);
     const audit = environment.database(AUDIT);
+    const last = group.records.length - 1;
     const items = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
     return environment.commit({
       bytes: group.records.reduce((sum, { length }) => sum + length, 0),
       change: () => {
         group.records.forEach((record, index) => {
-          void records.put(recordKey(group.firstRecord + index), record);
+          const value = index === last ? this.#copied(record) : record;
+          void records.put(recordKey(group.firstRecord + index), value);
         });
         for (const { key, value } of items) void audit.put(key, value);
       },
       isAbsent: () => group.records.every((_, index) => !records.get(recordKey(group.firstRecord + index))),
     });
+  }
+
+  /** lmdb-js 3.5.6 keeps the value that was put last until the next transaction, and with it would keep the memory of the group. */
+  #copied(record: Uint8Array): Uint8Array {
+    this.#copy ??= new Uint8Array(RECORD_BYTES);
+    this.#copy.set(record);
+    return this.#copy.subarray(0, record.length);
   }
 
   get lastRecord(): number {

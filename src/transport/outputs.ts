@@ -33,4 +33,9 @@ export class Outputs {
     writer.reset();
     this.#kept.push(writer);
   }
+
+  /** Forgets what it keeps. */
+  clear(): void {
+    this.#kept.length = 0;
+  }
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import type { Client } from '../../src/client/index.js';
-import { decodeAudit } from '../../src/lane/audit.js';
+import { decodeAudit } from '../../src/lane/audit-record.js';
 import { closeLaneStorage, openLaneStorage } from '../../src/log/lane-storage.js';
 import { KERNEL_VERSION } from '../../src/partition/partition.js';
 import { clientOfTest } from './clients.js';

@@ -47,6 +47,8 @@ export class CheckpointBench {
   readonly mark = new MemoryMark();
   /** How often a checkpointer has given memory back. */
   collections = 0;
+  /** All that were made, as a thread has its own for good. */
+  readonly checkpointers: Checkpointer[] = [];
   readonly #log = new SimLog(this.logDisk, SHAPE, setImmediate);
   readonly #group = new Group(new Chain(SHAPE, firstPlace(SHAPE)), 64 * 1_048_576);
   readonly #probes = new Map<number, Probes>();
@@ -129,6 +131,7 @@ export class CheckpointBench {
           else resolve(message);
         },
       });
+      this.checkpointers.push(checkpointer);
       checkpointer.hear({ kind: 'checkpoint', order });
     });
   }

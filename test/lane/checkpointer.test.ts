@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { CheckpointOrder, Probe } from '../../src/lane/checkpoint-messages.js';
+import { collecting } from '../../src/lane/collecting.js';
 import { PAGES_PER_WRITE } from '../../src/log/checkpoint.js';
 import { PAGE_BYTES, Partition } from '../../src/partition/partition.js';
 import { differences, module, restore } from '../kernel/fixture.js';
@@ -299,5 +300,28 @@ describe('A checkpointer', () => {
     expect(bench.collections).toBe(1);
     await bench.checkpoint(0);
     await expectRecovered(bench);
+  });
+
+  test('gives the copies of pages back with it', async () => {
+    const bench = new CheckpointBench();
+    fill(bench, 0, 1_000);
+    const copies: WeakRef<ArrayBufferLike>[] = [];
+    const checkpoints = bench.openCheckpoints();
+    const { write } = checkpoints;
+    checkpoints.write = (partition, generation, pages) => {
+      for (const { bytes } of pages) copies.push(new WeakRef(bytes.buffer));
+      return write.call(checkpoints, partition, generation, pages);
+    };
+    await bench.make(await bench.order(0), checkpoints);
+    const collect = collecting();
+    const kept = async () => {
+      await new Promise((resolve) => setImmediate(resolve)); // a WeakRef that was looked into holds until the end of the turn
+      collect();
+      return copies.filter((copy) => copy.deref()).length;
+    };
+    expect(await kept()).toBe(copies.length);
+    bench.clock.advance(500);
+    expect(await kept()).toBe(0);
+    expect(bench.checkpointers.length).toBe(1);
   });
 });

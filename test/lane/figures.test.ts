@@ -122,7 +122,7 @@ describe('What waits on a lane', () => {
     const { memory, partitions } = await told(harness);
     const kernels = (partitions as { memoryBytes: number }[]).reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
     expect((memory['values'] ?? 0) + (memory['windows'] ?? 0) + (memory['rest'] ?? 0)).toBe(kernels);
-    expect(memory['groups']).toBe(8 * 1_048_576);
+    expect(memory['groups']).toBe(4 * 1_048_576); // of one: a second one has had no entry yet
     expect(memory['heap']).toBeGreaterThan(1_000_000);
   });
 });

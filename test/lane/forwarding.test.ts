@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type AuditRecord, decodeAudit } from '../../src/lane/audit.js';
+import { type AuditRecord, decodeAudit } from '../../src/lane/audit-record.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';
 import { encodeOpen } from '../../src/protocol/request.js';
 import { EPOCH, NAME, type TestClient } from './lane-harness.js';

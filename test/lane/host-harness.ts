@@ -35,6 +35,8 @@ export class HostHarness {
   readonly historyDisk = new SimHistoryDisk();
   readonly mark = new MemoryMark();
   readonly failures: TallystickError[] = [];
+  /** How often the lane had its garbage collected. */
+  collections = 0;
   /** What lane and checkpointer said to each other. */
   readonly told: ToCheckpointer[] = [];
   readonly heard: FromCheckpointer[] = [];
@@ -84,6 +86,7 @@ export class HostHarness {
       retention: DEFAULT_RETENTION,
       kernel: MODULE,
       clock,
+      collect: () => this.collections++,
       connectCheckpointer: (hear) => this.#connect(hear),
       startReplayer: replayersOf({ log, checkpoints, kernel: MODULE }, clock),
       checkpointTailBytes: TAIL_BYTES,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ABSENT, ERRORS, OK } from '../../src/errors.js';
-import { decodeAudit } from '../../src/lane/audit.js';
+import { decodeAudit } from '../../src/lane/audit-record.js';
 import { replayEntry } from '../../src/lane/recovery.js';
 import { decodeStatsAnswer, encodeStatsRequest } from '../../src/protocol/control.js';
 import { Flag, LANE, Opcode } from '../../src/protocol/opcode.js';

@@ -97,6 +97,7 @@ export class MeshHarness {
       retention: DEFAULT_RETENTION,
       kernel: MODULE,
       clock,
+      collect: () => {},
       connectCheckpointer: (report) => {
         const checkpointer = new Checkpointer({
           log: lane.log,

@@ -9,6 +9,8 @@ import type { Partition } from '../../src/partition/partition.js';
 import { MILLISECONDS } from '../../src/series/bucket.js';
 import { ManualClock } from '../support/manual-clock.js';
 
+const SOME = { minute: 1, hour: 0, day: 0 };
+
 /** What a step takes: minutes of the day that has become old enough last, less so many days. */
 interface Taken {
   readonly daysBefore: number;
@@ -35,6 +37,7 @@ async function restsOf(milliseconds: number, { daysBefore, slots, some = false }
   let done: (outcome: AppendOutcome) => void = () => {};
   const rollUps = new RollUps({
     history: {
+      stats: () => ({ rows: SOME }),
       replace: () =>
         new Promise<AppendOutcome>((resolve) => {
           done = resolve;
@@ -116,7 +119,7 @@ describe('The steps of roll-ups', () => {
     let last = 0;
     const partition = { slots: 256_000, isClassifying: true } as unknown as Partition;
     const rollUps = new RollUps({
-      history: { replace: async () => ({ kind: 'flushed' }) } as unknown as History,
+      history: { stats: () => ({ rows: SOME }), replace: async () => ({ kind: 'flushed' }) } as unknown as History,
       planner: {
         async next({ partition, now }) {
           const steps = left[partition] as number;
@@ -144,5 +147,42 @@ describe('The steps of roll-ups', () => {
     expect(taken).toEqual([...new Array(2_500).fill(0), ...new Array(2_500).fill(1)]);
     expect(last).toBeGreaterThan(19 * MILLISECONDS.hour);
     expect(last).toBeLessThan(21 * MILLISECONDS.hour);
+  });
+
+  test('ask nobody while there is no history, and look again with the next round', async () => {
+    const clock = new ManualClock();
+    let rows = { minute: 0, hour: 0, day: 0 };
+    let asked = 0;
+    const rollUps = new RollUps({
+      history: { stats: () => ({ rows }) } as unknown as History,
+      planner: {
+        async next() {
+          asked++;
+          return undefined;
+        },
+        look: async () => undefined,
+      } satisfies RollUpPlanner,
+      retentions: new Retentions(DEFAULT_RETENTION, []),
+      partitions: new Map([0, 1].map((number) => [number, { isClassifying: true } as unknown as Partition])),
+      clock,
+      onFailed: (error) => {
+        throw error;
+      },
+    });
+    const pass = async (milliseconds: number) => {
+      for (let passed = 0; passed < milliseconds; passed += 1_000) {
+        clock.advance(1_000);
+        for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+      }
+    };
+    await pass(3 * MILLISECONDS.hour);
+    expect(asked).toBe(0);
+    for (const resolution of ['minute', 'hour', 'day'] as const) {
+      rows = { minute: 0, hour: 0, day: 0, [resolution]: 1 };
+      asked = 0;
+      await pass(MILLISECONDS.hour + 2_000);
+      expect(asked).toBe(2);
+    }
+    await rollUps.stop();
   });
 });

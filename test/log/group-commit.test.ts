@@ -36,6 +36,33 @@ describe('GroupCommit', () => {
     expect(bench.commit.stats().groups).toBe(2);
   });
 
+  test('gives memory back when nothing is in it, and neither before nor while a group is in flight', async () => {
+    const bench = new LaneBench();
+    const memory = () => bench.commit.stats().memoryBytes;
+    bench.write(2, 5);
+    const one = memory();
+    expect(one).toBeGreaterThan(0);
+    bench.commit.releaseMemory();
+    expect(memory()).toBe(one);
+    await bench.pass(1);
+    bench.commit.releaseMemory();
+    bench.write(2, 6);
+    bench.commit.releaseMemory();
+    expect(memory()).toBe(2 * one);
+    await bench.pass(20);
+    expect(memory()).toBe(2 * one);
+    bench.commit.releaseMemory();
+    expect(memory()).toBe(0);
+    bench.write(3, 7);
+    await bench.pass(20);
+    const { entries } = await replayAll(bench.log, bench.mark.read());
+    expect(entries.map(({ partition, body }) => [partition, body.length])).toEqual([
+      [2, 5],
+      [2, 6],
+      [3, 7],
+    ]);
+  });
+
   test('writes the head mark before it tells a waiter', async () => {
     const bench = new LaneBench();
     const groups: number[] = [];

@@ -30,6 +30,23 @@ describe('Group', () => {
     expect(group.seal().records.length).toBe(CHUNKS);
   });
 
+  test('has memory only from its first entry until it is released, and then again', async () => {
+    const disk = new SimDisk();
+    const group = smallGroup();
+    const log = new SimLog(disk, SHAPE, setImmediate);
+    expect(group.memoryBytes).toBe(0);
+    for (const sequence of [1, 2]) {
+      group.append(2, sequence, HEADER, bodyOf(100, sequence));
+      expect(group.memoryBytes).toBe(CHUNKS * 65_536);
+      await log.append(group.seal());
+      group.reset();
+      group.releaseMemory();
+      expect(group.memoryBytes).toBe(0);
+    }
+    const { entries } = await replayAll(log);
+    expect(entries.map(({ body }) => body)).toEqual([bodyOf(100, 1), bodyOf(100, 2)]);
+  });
+
   test('its last record alone ends it', () => {
     const group = smallGroup();
     group.append(2, 1, HEADER, new Uint8Array(70_000));

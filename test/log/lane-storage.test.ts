@@ -1,11 +1,17 @@
 import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/clock.js';
+import { collecting } from '../../src/lane/collecting.js';
+import { GroupCommit } from '../../src/log/group-commit.js';
 import { closeLaneStorage, createLaneStorage, openLaneStorage } from '../../src/log/lane-storage.js';
-import { segmentPath } from '../../src/log/segment-files.js';
+import type { Log } from '../../src/log/log.js';
+import { type LogKind, segmentPath } from '../../src/log/segment-files.js';
 import type { StoredSegment } from './fixture.js';
 import { editLmdb, temporaryDirectory } from './homes.js';
 import { bodyOf, byPartition, LogWriter, replayAll, SHAPE } from './writer.js';
+
+const HEADER = { kind: 4, flags: 0, producer: 1, incarnation: 1, milliseconds: 1_700_000_000_000 };
 
 describe('lane storage', () => {
   let directory: string;
@@ -54,6 +60,35 @@ describe('lane storage', () => {
     const { log, mark } = storage;
     const { entries } = await replayAll(log, mark.read());
     expect(byPartition(entries)).toEqual(byPartition(writer.entries));
+    await closeLaneStorage(storage);
+  });
+
+  test.each<LogKind>(['lmdb', 'files'])('keeps nothing of the memory of a group that was written: %s', async (kind) => {
+    await createLaneStorage(directory, SHAPE, { kind });
+    const storage = await openLaneStorage(directory, SHAPE, { kind });
+    const { log, mark } = storage;
+    const { end } = await replayAll(log, mark.read());
+    const commit = new GroupCommit({
+      ...{ mark, clock: systemClock, shape: SHAPE, start: end, isPoisoned: () => false, onFailed: () => {} },
+      log: {
+        append(sealed) {
+          for (const { buffer } of sealed.records) memories.push(new WeakRef(buffer));
+          return log.append(sealed);
+        },
+      } as Log,
+    });
+    const memories: WeakRef<ArrayBufferLike>[] = [];
+    for (let group = 0; group < 3; group++) {
+      for (const partition of SHAPE.partitions) commit.append(partition, HEADER, bodyOf(100_000));
+      await commit.drain();
+    }
+    const collect = collecting();
+    collect();
+    expect(memories.some((memory) => memory.deref())).toBe(true);
+    commit.releaseMemory();
+    await new Promise((resolve) => setImmediate(resolve)); // a WeakRef that was looked into holds until the end of the turn
+    collect();
+    expect(memories.filter((memory) => memory.deref())).toEqual([]);
     await closeLaneStorage(storage);
   });
 

@@ -221,6 +221,17 @@ describe('A stock of arrays', () => {
     expect(stock.take(131_073, 131_073)).not.toBe(small);
   });
 
+  test('forgets what it keeps when it is cleared', () => {
+    const stock = new FrameStock();
+    const taken = Array.from({ length: 8 }, () => stock.take(1_000_000, 0));
+    for (const array of taken) stock.give(array);
+    stock.clear();
+    expect(taken).not.toContain(stock.take(1_000_000, 0));
+    // and counts anew
+    for (const array of taken) stock.give(array);
+    expect(taken).toContain(stock.take(1_000_000, 0));
+  });
+
   test('keeps 8 MiB at most', () => {
     const stock = new FrameStock();
     const taken = Array.from({ length: 20 }, () => stock.take(1_000_000, 0));

@@ -236,7 +236,7 @@ export class World {
     const others = [...LANES.keys()].filter((other) => other !== lane);
     const start = this.#isLogKept ? replayersOf({ log, checkpoints, kernel: MODULE }, clock) : nothingFound(clock);
     return LaneHost.open({
-      ...{ lane, partitions, clock, history, kernel: MODULE },
+      ...{ lane, partitions, clock, history, kernel: MODULE, collect: () => {} },
       configuration: { ...CONFIGURATION, classes: this.#classes },
       storage: { log, mark, checkpoints },
       planner: plannerOf(history),

@@ -1,5 +1,5 @@
 import { codeOfStatus, ERRORS } from '../../src/errors.js';
-import { decodeAudit } from '../../src/lane/audit.js';
+import { decodeAudit } from '../../src/lane/audit-record.js';
 import { EFFECT_BYTES, hasEffect } from '../../src/lane/recovery.js';
 import type { SealedGroup } from '../../src/log/log.js';
 import type { LogEntry } from '../../src/log/record.js';

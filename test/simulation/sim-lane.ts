@@ -139,6 +139,7 @@ export class SimLane {
       retention: this.#world.drops ? DROPPING : DEFAULT_RETENTION,
       kernel: KERNEL,
       clock: this.clock,
+      collect: () => {},
       connectCheckpointer: (hear) => this.#connectCheckpointer(hear),
       startReplayer: replayersOf({ log: this.#log, checkpoints: this.#checkpoints, kernel: KERNEL }, this.clock),
       checkpointTailBytes,

@@ -52,4 +52,11 @@ describe('The arrays of answers', () => {
     const capacities = Array.from({ length: 100 }, () => outputs.take().buffer.length);
     expect(capacities.filter((bytes) => bytes > 1_000)).toHaveLength(64);
   });
+
+  test('are forgotten when they are cleared', () => {
+    const [outputs, transport] = [new Outputs(), new MemoryTransport()];
+    outputs.send(filled(outputs, 17_000, 1), transport);
+    outputs.clear();
+    expect(outputs.take().buffer.length).toBeLessThan(1_000);
+  });
 });
