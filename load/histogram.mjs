@@ -19,7 +19,7 @@ class Latencies {
 
   /** With all that was recorded. */
   get histogram() {
-    // By index: an iterator takes milliseconds, in which the load would do nothing else
+    // By index: an iterator takes 14 times as long, 0.35 ms and the first time 4.5, in which the load would do nothing else
     for (let microseconds = 0; microseconds < COUNTED; microseconds++) {
       const count = this.#counts[microseconds];
       if (count > 0) this.#histogram.recordValueWithCount(microseconds, count);

@@ -214,7 +214,6 @@ export class LaneHost {
   /** Refuses what comes, flushes and answers what was applied, closes the connections. The storage stays open. */
   async drain(): Promise<void> {
     this.#quiet.stop();
-
     await this.#lane?.drain();
     await this.#hindsight.stop();
     await this.#checkpoints.stop();

@@ -69,7 +69,7 @@ export class FrameStock {
 }
 
 function powerOf(bytes: number): number {
-  return Math.max(0, 32 - Math.clz32(bytes - 1));
+  return 32 - Math.clz32(bytes - 1);
 }
 
 /** The stream can't be cut into frames any more: FRAME_TOO_LARGE, or BAD_REQUEST for a length less than its header. */
