@@ -8,9 +8,14 @@ import { latencies, record } from './histogram.mjs';
  * @param clients RawClients
  * @param inFlight batches, of each client
  * @param send sends a batch: a sequenced ADD unless given
+ * @param signal ends it before its time, once it is aborted
  * @returns increments and seconds, until the last answer; a histogram of the batches
  */
-export function closedLoop(clients, batches, { inFlight, seconds, flags = 0, send = add }) {
+export function closedLoop(
+  clients,
+  batches,
+  { inFlight, seconds = Number.POSITIVE_INFINITY, flags = 0, send = add, signal },
+) {
   const taken = latencies();
   const { size, count } = batches;
   return new Promise((resolve) => {
@@ -26,7 +31,7 @@ export function closedLoop(clients, batches, { inFlight, seconds, flags = 0, sen
         record(taken, now - sent);
         increments += size;
         flying--;
-        if (now < end) next(client, (from + clients.length * inFlight) % count);
+        if (now < end && !signal?.aborted) next(client, (from + clients.length * inFlight) % count);
         else if (flying === 0) resolve({ increments, seconds: (now - start) / 1_000, histogram: taken.histogram });
       });
     };

@@ -1,3 +1,4 @@
+import { ring } from './alarm.mjs';
 import { latencies, record } from './histogram.mjs';
 
 /**
@@ -5,7 +6,8 @@ import { latencies, record } from './histogram.mjs';
  * the call was due. So a pause of the server is felt by all calls that were due in it, as it is by its users, and is not left out
  * because the load waited politely (coordinated omission: Gil Tene, "How NOT to Measure Latency").
  *
- * While a call is due within a millisecond the event loop does not sleep: a timer of Node is too coarse.
+ * Between calls the event loop sleeps, at least a tenth of a millisecond: one that spun until the next call would have a core for
+ * itself, which the server needs. So at high rates a few calls are begun together, up to so much late, which is in their latencies.
  *
  * @param call starts one call; its promise settles with the answer
  * @param rate calls a second
@@ -43,10 +45,9 @@ export function openLoop(call, { rate, seconds, time = systemTime }) {
   });
 }
 
+const LEAST_SLEEP_MILLISECONDS = 0.1;
+
 const systemTime = {
   now: () => performance.now(),
-  later: (milliseconds, callback) => {
-    if (milliseconds > 2) setTimeout(callback, milliseconds - 1);
-    else setImmediate(callback);
-  },
+  later: (milliseconds, callback) => ring(Math.max(milliseconds, LEAST_SLEEP_MILLISECONDS), callback),
 };

@@ -66,18 +66,13 @@ async function underWrites({ counters, onIncrements }, client, work) {
   const pick = DISTRIBUTIONS.uniform(counters.count, random(2));
   const count = Math.ceil(Math.min(2e6, 8 * counters.count) / WRITTEN_BATCH);
   const made = new Batches(counters, { size: WRITTEN_BATCH, count, key: 'name', pick });
-  let isDone = false;
-  const writing = (async () => {
-    while (!isDone) {
-      const { increments } = await closedLoop([client], made, { inFlight: WRITTEN_IN_FLIGHT, seconds: 0.1 });
-      onIncrements(increments);
-    }
-  })();
+  const over = new AbortController();
+  const writing = closedLoop([client], made, { inFlight: WRITTEN_IN_FLIGHT, signal: over.signal });
   try {
     return await work();
   } finally {
-    isDone = true;
-    await writing;
+    over.abort();
+    onIncrements((await writing).increments);
   }
 }
 

@@ -1,0 +1,1 @@
+export function ring(milliseconds: number, callback: () => void): void;
