@@ -64,7 +64,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   partition: ['copy.ts', 'errors.ts', 'kernel', 'protocol'],
   log: ['clock.ts', 'copy.ts', 'errors.ts', 'wasm.ts'],
   series: ['errors.ts'],
-  history: ['errors.ts', 'log', 'series'],
+  history: ['errors.ts', 'log', 'series', 'thread-priority.ts'],
   transport: ['clock.ts', 'errors.ts', 'protocol'],
   pubsub: ['clock.ts', 'errors.ts', 'partition', 'protocol'],
   lane: [
@@ -77,6 +77,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'protocol',
     'pubsub',
     'series',
+    'thread-priority.ts',
     'transport',
     'wasm.ts',
   ],

@@ -1,5 +1,6 @@
-import { constants, setPriority } from 'node:os';
+import { constants } from 'node:os';
 import { TallystickError } from '../errors.js';
+import { setThreadPriority } from '../thread-priority.js';
 import { LmdbTablesReader } from './lmdb-tables.js';
 import { lookAt, nextRollUp } from './roll-up.js';
 import { packed, type RollUpAnswer, type RollUpTask } from './roll-up-message.js';
@@ -7,9 +8,8 @@ import { RowCodec } from './row.js';
 
 const codec = new RowCodec();
 
-// What it computes has a day's time, and the lanes' callers wait: where cores are short it gets what is left of them. On Linux a priority is that of
-// the calling thread; elsewhere it would be the whole server's.
-if (process.platform === 'linux') setPriority(constants.priority.PRIORITY_LOW);
+// What it computes has a day's time, and the lanes' callers wait: it gets what is left of the cores.
+setThreadPriority(constants.priority.PRIORITY_LOW);
 
 /** It stays open as long as the thread lives, which is for one pool and so for one path. */
 let opened: LmdbTablesReader | undefined;

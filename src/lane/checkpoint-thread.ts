@@ -1,7 +1,9 @@
+import { constants } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
 import { openCheckpoints, openLogReader } from '../log/lane-storage.js';
 import { KERNEL_VERSION } from '../partition/partition.js';
+import { setThreadPriority } from '../thread-priority.js';
 import { compileWasm } from '../wasm.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import { Checkpointer } from './checkpointer.js';
@@ -14,6 +16,9 @@ export interface CheckpointThreadOptions {
   readonly path: string;
   readonly partitions: readonly number[];
 }
+
+// Nobody waits for a checkpoint, and everybody for the lanes, until the tail of the log comes to its bound; then the lanes wait, and leave it the cores.
+setThreadPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
 const { path, partitions } = workerData as CheckpointThreadOptions;
 const shape = { partitions, kernelVersion: KERNEL_VERSION };

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Client } from '../../src/client/index.js';
@@ -43,6 +45,25 @@ async function addUntilTheEnd(client: Client, server: ServerProcess): Promise<nu
   }
   return rounds;
 }
+
+/** The nice value of each thread of a process (proc(5), /proc/PID/stat, field 19). */
+function prioritiesOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const [, fields = ''] = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ');
+    return Number(fields.split(' ')[16]);
+  });
+}
+
+test.runIf(process.platform === 'linux')('checkpointers stand back, and nobody else', async () => {
+  const server = await serverOfTest(OPTIONS);
+  const client = await clientOfTest(server);
+  do await addToAll(client);
+  while ((await lanesOf(client)).some(({ checkpoints }) => checkpoints.made === 0));
+  const priorities = prioritiesOf(server.pid);
+  const { PRIORITY_BELOW_NORMAL, PRIORITY_NORMAL } = constants.priority;
+  expect(priorities.filter((one) => one === PRIORITY_BELOW_NORMAL)).toHaveLength(2);
+  expect(priorities.filter((one) => one === PRIORITY_NORMAL)).toHaveLength(priorities.length - 2);
+});
 
 test('checkpoints are made under load, and after kill -9 only the log behind them is replayed', async () => {
   const server = await serverOfTest(OPTIONS);

@@ -1,0 +1,10 @@
+import { setPriority } from 'node:os';
+
+/**
+ * Gives the calling thread, and those that it starts, a priority of `os.constants.priority`: where cores are short, others come first.
+ * On Linux alone (setpriority(2): there a priority is a thread's), as elsewhere it would be the whole process's. It can't be raised again
+ * without a privilege.
+ */
+export function setThreadPriority(priority: number): void {
+  if (process.platform === 'linux') setPriority(priority);
+}
