@@ -4,6 +4,7 @@ import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
+import { AHEAD_BYTES } from './ahead.js';
 import { lacksRoom, notWritten, saysNoRoom, unknown } from './append-outcome.js';
 import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
 import { decodeBegin, encodeBegin } from './begin.js';
@@ -30,12 +31,11 @@ import { makeSegment, type SegmentFile } from './segment-files.js';
 
 /** What is read of the file at a time, at least. */
 const WINDOW_BYTES = 262_144;
-/** So many zeros are written ahead of small groups: a flush that need not lengthen the file takes half the time. */
-const AHEAD_BYTES = 1_048_576;
 /** A file is not called long before this: each group fills up a block. */
 const LEAST_LONG_BYTES = 1_048_576;
 /** A group from this size on lengthens the file itself; its own bytes take longer than that. */
 const LARGE_GROUP_BYTES = 262_144;
+/** Of those that are written ahead of small groups, and behind each up to its block. */
 const ZEROS = Buffer.alloc(AHEAD_BYTES + BLOCK_BYTES);
 /** On Linux a write can be its own flush: one call instead of two. Elsewhere it may mean less than `fdatasync`, which libuv knows. */
 const SYNCED_WRITE = process.platform === 'linux' ? constants.O_DSYNC : 0;

@@ -61,7 +61,8 @@ export class LmdbSegment implements Segment {
   static async open(path: string, options: SegmentOptions): Promise<LmdbSegment> {
     if (!existsSync(path)) throw corrupt(`${path} is missing.`);
     const { readOnly = false, isGrowing = false, reserveBytes = DEFAULT_RESERVE_BYTES } = options;
-    const environment = readOnly ? undefined : new LmdbEnvironment(path, DATABASES, { reserveBytes });
+    const writing = { reserveBytes, writesAhead: true };
+    const environment = readOnly ? undefined : new LmdbEnvironment(path, DATABASES, writing);
     let reader: LmdbReader | undefined;
     try {
       reader = LmdbReader.open(path, DATABASES);

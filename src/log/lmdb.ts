@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import * as lmdb from 'lmdb';
 import { TallystickError } from '../errors.js';
+import { Ahead } from './ahead.js';
 import { lacksRoom, notWritten, saysNoRoom, unknown } from './append-outcome.js';
 import type { AppendOutcome } from './log.js';
 import { corrupt } from './replay.js';
@@ -24,9 +25,17 @@ interface Stats {
   readonly entryCount: number;
 }
 
+interface RootStats {
+  readonly root: Stats;
+  readonly free: Stats;
+  readonly lastPageNumber: number;
+}
+
 export interface EnvironmentOptions {
   /** Commits are not flushed: for a new file that is flushed as a whole before anybody relies on it. */
   readonly unsynced?: boolean;
+  /** Small transactions find the file long enough (ahead.ts). */
+  readonly writesAhead?: boolean;
   /** No transaction is begun that would leave less free than this on its file system. */
   readonly reserveBytes: number;
 }
@@ -55,6 +64,7 @@ export class LmdbEnvironment {
   readonly #reserveBytes: number;
   readonly #root: RootDatabase<Uint8Array, Uint8Array>;
   readonly #databases: readonly BinaryDatabase[];
+  readonly #ahead: Ahead | undefined;
   #failure: AppendOutcome | undefined;
 
   /** Opens the environment in the file `path`, and makes it if it is not there. */
@@ -64,6 +74,7 @@ export class LmdbEnvironment {
     const { root, databases } = openEnvironment(path, names, options);
     this.#root = root;
     this.#databases = databases;
+    if (options.writesAhead) this.#ahead = new Ahead(path, () => this.#takenBytes());
   }
 
   /** The database of the name at that index. */
@@ -96,6 +107,7 @@ export class LmdbEnvironment {
     if (this.#failure) return this.#failure;
     try {
       if (this.#lacksRoom(bytes)) return notWritten(undefined);
+      await this.#ahead?.before(bytes);
       await this.#root.batch(change);
       return { kind: 'flushed' };
     } catch (error) {
@@ -108,7 +120,7 @@ export class LmdbEnvironment {
   }
 
   stats(): { readonly usedBytes: number; readonly fileBytes: number } {
-    const { root, free } = this.#root.getStats() as { root: Stats; free: Stats };
+    const { root, free } = this.#stats();
     const trees = this.#databases.map((database) => database.getStats() as Stats);
     const pages = [...trees, root, free].map(
       ({ treeBranchPageCount, treeLeafPageCount, overflowPages }) =>
@@ -121,12 +133,24 @@ export class LmdbEnvironment {
   }
 
   async close(): Promise<void> {
+    await this.#ahead?.close();
     await this.#root.close();
     // lmdb-js 3.5.6 keeps every database that was ever opened by its name, with buffers of 128 KiB: a leak for a log whose files
     // have ever new names.
     for (const [name, database] of allDbs) {
       if (database === this.#root || this.#databases.includes(database)) allDbs.delete(name);
     }
+  }
+
+  #stats(): RootStats {
+    return this.#root.getStats() as RootStats;
+  }
+
+  /** Up to the last page that was ever taken. */
+  #takenBytes(): number {
+    const { root, lastPageNumber } = this.#stats();
+    this.refresh(); // a reader that stays keeps pages from being used again
+    return (lastPageNumber + 1) * root.pageSize;
   }
 
   #lacksRoom(bytes: number): boolean {

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AHEAD_BYTES } from '../../src/log/ahead.js';
+import { LmdbFile } from '../../src/log/lmdb-file.js';
 import { firstPlace } from '../../src/log/replay.js';
 import { segmentPath } from '../../src/log/segment-files.js';
 import { createSegment } from '../../src/log/segment-kinds.js';
@@ -71,6 +73,25 @@ describe('A log in LMDB', () => {
     await log.close();
   });
 
+  test('small groups find the file long enough, behind large ones too, and none writes over another', async () => {
+    const log = await openNew(directory);
+    const writer = new LogWriter(log, await replayAll(log));
+    const lengths = new Set<number>();
+    for (let group = 0; group < 100; group++) {
+      await writer.write([[2, bodyOf(3_000)]]);
+      lengths.add(log.stats().fileBytes);
+      if (group === 50) await writer.write([[3, bodyOf(2 * AHEAD_BYTES)]]);
+    }
+    expect(lengths.size).toBe(2);
+    const { entries } = await replayAll(log, writer.mark);
+    expect(entries).toHaveLength(101);
+    expect(
+      entries.every(({ body }, index) => Buffer.compare(body, writer.entries[index]?.body ?? Buffer.of()) === 0),
+    ).toBe(true);
+    await log.close();
+    LmdbFile.check(path);
+  });
+
   test('says how much of the file it uses', async () => {
     const log = await openNew(directory);
     const writer = new LogWriter(log, await replayAll(log));
@@ -86,10 +107,10 @@ describe('A log in LMDB', () => {
   // Each thread is counted for itself, so one thread writes. The pages of the first three groups go by writev, so that its
   // pwrite64 calls are three meta pages, and then pages and meta pages in turn.
   describe.skipIf(!works('strace', '-f', 'true'))('when the device fails (needs strace)', () => {
-    const outcomes = (injected: string): string[] => {
+    const outcomes = (injected: string, bytes = 100_000): string[] => {
       const file = segmentPath(join(directory, 'lane'), 1, 'lmdb');
       const calls = ['-f', '-qq', '-o', join(directory, 'trace'), '-P', file, '-e', 'trace=fdatasync,pwrite64'];
-      const program = [process.execPath, CHILD, directory];
+      const program = [process.execPath, CHILD, directory, String(bytes)];
       const env = { ...process.env, UV_THREADPOOL_SIZE: '1' };
       return JSON.parse(outputOf('strace', [...calls, '-e', `inject=${injected}`, ...program], { env })) as string[];
     };
@@ -105,6 +126,18 @@ describe('A log in LMDB', () => {
       expect(outcomes(`pwrite64:error=${error}:when=5`)).toEqual([
         ...['flushed', 'flushed', 'flushed'],
         ...['unknown', 'unknown', 'unknown'],
+      ]);
+    });
+
+    test('zeros ahead of a small group without room: it is not written, and is repeated', () => {
+      expect(outcomes('pwrite64:error=ENOSPC:when=1', 1_000)).toEqual([
+        ...['not-written', 'flushed', 'flushed', 'flushed', 'flushed', 'flushed', 'flushed'],
+      ]);
+    });
+
+    test('zeros that could not be written are unknown, like the group behind them', () => {
+      expect(outcomes('pwrite64:error=EIO:when=1', 1_000)).toEqual([
+        ...['unknown', 'unknown', 'unknown', 'unknown', 'unknown', 'unknown'],
       ]);
     });
 
@@ -155,7 +188,8 @@ describe.skipIf(!canMount())('A log in LMDB on a real full disk (needs the right
     const log = await openNew(directory, { reserveBytes: 0 });
     const writer = new LogWriter(log, await replayAll(log));
     await writer.write([[2, bodyOf(100)]]);
-    const appended = writer.write([[2, bodyOf(MEBIBYTE)]]);
+    const large = bodyOf(AHEAD_BYTES + MEBIBYTE);
+    const appended = writer.write([[2, large]]);
     // Room for a part of the group, so that LMDB meets a short write, which it calls EIO.
     const filler = join(directory, 'filler');
     const { bavail, bsize } = statfsSync(directory);
@@ -165,7 +199,7 @@ describe.skipIf(!canMount())('A log in LMDB on a real full disk (needs the right
     const stored = await replayAll(log, writer.marks[0]);
     expect(stored.entries.length).toBe(1);
     const again = new LogWriter(log, stored);
-    expect(await again.write([[2, bodyOf(MEBIBYTE)]])).toEqual({ kind: 'flushed' });
+    expect(await again.write([[2, large]])).toEqual({ kind: 'flushed' });
     await log.close();
   });
 });

@@ -148,7 +148,7 @@ describe('a sound directory', () => {
     const { out, status } = await startProgram(['verify', server.dataDir]).outcome;
     expect(status).toBe(0);
     expect(out).toMatch(
-      /\n {2}log-0000000000000001\.mdb {2}0\.\d MB, \d+ records, \d+ entries, \d audit items?, 20.*Z to 20.*Z\n/,
+      /\n {2}log-0000000000000001\.mdb {2}\d\.\d MB, \d+ records, \d+ entries, \d audit items?, 20.*Z to 20.*Z\n/,
     );
     expect(out).toMatch(/\n {2}partition 1 {2}checkpoint at sequence \d+, \d+ pages, 20.*Z\n/);
     expect(out).toMatch(/\nsound\n$/);
