@@ -26,10 +26,9 @@ const EXISTS: u16 = 1;
 const TRACKED: u16 = 2;
 /** Set by the first row of history: when the counter goes, its rows must go. */
 const EMITTED: u16 = 4;
-const NO_GENERATION: u32 = 0xffffffff;
 
 export function slotAddress(slot: u32): u32 {
-  return load<u32>(SLOT_DIRECTORY + ((slot >> SEGMENT_SHIFT) << 2)) + ((slot & SEGMENT_MASK) << 4);
+  return load<u32>((slot >> SEGMENT_SHIFT) << 2, SLOT_DIRECTORY) + ((slot & SEGMENT_MASK) << 4);
 }
 
 /** Whether the next slot to be taken is one that a counter has left. */
@@ -101,11 +100,6 @@ export function firstNeeded(address: u32): u32 {
   return address + NAME;
 }
 
-/** The slot whose first needed word that is. */
-export function cellOfNeeded(address: u32): u32 {
-  return address - NAME;
-}
-
 /** The number of the class of a slot's counter. */
 export function classAt(address: u32): u32 {
   return <u32>load<u8>(address + CLASS);
@@ -149,10 +143,14 @@ export function existsAt(address: u32): bool {
   return (load<u16>(address + FLAGS) & EXISTS) !== 0;
 }
 
-/** The generation of a counter that exists and is of the default class, of which only the value is kept; else no generation at all. */
-export function existingGeneration(address: u32): u32 {
-  const word = load<u64>(address + NAME);
-  return <u32>word ? <u32>(word >> 32) ^ ((<u32>EXISTS) << 16) : NO_GENERATION;
+/** What stateAt() says of a counter that exists, in a generation, and is of the default class, of which only the value is kept. */
+export function existing(generation: u32): u32 {
+  return generation | ((<u32>EXISTS) << 16);
+}
+
+/** The generation, the flags and the class of a slot; one that is not taken has no flags. */
+export function stateAt(address: u32): u32 {
+  return load<u32>(address, GENERATION);
 }
 
 /** Whether a step leaves 64 bits. */

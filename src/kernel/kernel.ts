@@ -95,7 +95,7 @@ import { applyDelete, applyOpen, applySet, checkDelete, checkOpen, checkSet, rea
 import { applySee } from './seeing';
 import { admit, conclude } from './sequence';
 import { sweepSets } from './sets';
-import { applySteps, decodeSteps, STEP_BYTES, STEP_SLOT } from './steps';
+import { applySteps, decodeSteps, STEP_BYTES, slotOfStep } from './steps';
 import { clearTouched, isWatched } from './touched';
 import { classifySlots, sweepTracks } from './tracking';
 import { applyBring, checkBring, tellWindow } from './unique-windows-moving';
@@ -371,7 +371,7 @@ function describe(producer: u32): u32 {
 
 /** The slot + 1 of an operation of the ADD, SEE or ONCE that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
 export function slotOfOperation(index: u32): u32 {
-  if (load<u32>(REGISTER_STEPS)) return load<u32>(SCRATCH + index * STEP_BYTES + STEP_SLOT);
+  if (load<u32>(REGISTER_STEPS)) return slotOfStep(SCRATCH + index * STEP_BYTES) + 1;
   return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);
 }
 

@@ -97,7 +97,7 @@ export const REGISTER_VALUE: u32 = 528; // i64: of the counter that was looked a
 export const REGISTER_LOGGED: u32 = 228; // u32: bytes of the form in which the log has the body that was applied, in RECEIVE; 0 = as it came
 export const WHOLE_NAME: u32 = 1024; // a name that is put together, and a word
 export const OTHER_NAME: u32 = 2064; // another one
-export const PREFETCH: u32 = 3328; // 512 bytes: addresses that a stage will need (prefetch.ts)
+export const PREFETCH: u32 = 3328; // 512 bytes: addresses that a stage will need (prefetch.ts), or what a stage of steps expects (steps.ts)
 export const REGISTER_LOGGED_STEPS: u32 = 96; // u32: bytes of LOGGED_STEPS
 export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD, SEE or ONCE at hand are those of steps.ts
 

@@ -1,5 +1,5 @@
 import { H_SLOTS, REGISTER_NEXT } from './layout';
-import { STEP_DELTA, STEP_GENERATION, STEP_SLOT } from './steps';
+import { STEP_DELTA, STEP_GENERATION, STEP_HEAD } from './steps';
 import { joinSevens, readVarint, readZigzag, TOO_LONG, VALUE_MASK, writeVarint, writeZigzag, zigzagOf } from './varint';
 
 /**
@@ -43,7 +43,7 @@ export function decodeLoggedStep(start: u32, record: u32): u32 {
   const bits = word & (ends ^ (ends - 1));
   const head = joinSevens(bits);
   if (head >> 2 >= load<u32>(H_SLOTS)) return 0;
-  store<u32>(record + STEP_SLOT, (head >> 2) + 1);
+  store<u32>(record + STEP_HEAD, bits);
   store<u32>(record + STEP_GENERATION, 0);
   store<i64>(record + STEP_DELTA, 1);
   let p = start + ((ctz<u32>(ends) + 1) >> 3);

@@ -1,11 +1,11 @@
 import { DELTA, EXTENSION, findIds, GENERATION, KEY, KEY_LENGTH, RECORD_BYTES, SLOT, STATUS } from './batch';
-import { firstNeeded, generationAt, slotAddress } from './cells';
+import { generationAt, slotAddress } from './cells';
 import {
   BAD_REQUEST,
+  LAST_GENERATION,
   LOGGED_STEPS,
   MAX_OPERATIONS,
   OK,
-  PREFETCH,
   RECEIVE,
   REGISTER_LOGGED,
   REGISTER_LOGGED_STEPS,
@@ -17,8 +17,7 @@ import {
   STAGE,
 } from './layout';
 import { decodeLoggedStep, writeStep } from './logged-step';
-import { willNeed } from './prefetch';
-import { findSteps, STEP_BYTES, STEP_DELTA, STEP_GENERATION, STEP_SLOT } from './steps';
+import { areThere, expectCell, STEP_BYTES, STEP_DELTA, STEP_GENERATION, STEP_STAGE, slotOfStep } from './steps';
 import { readVarint, TOO_LONG, VALUE_MASK, writeVarint } from './varint';
 
 /**
@@ -95,15 +94,17 @@ function decodeAll(start: u32, end: u32, count: u32, finds: bool): bool {
   let p = start;
   let record = SCRATCH;
   for (let left = count; left; ) {
-    const stage = min<u32>(left, STAGE);
+    const stage = min<u32>(left, STEP_STAGE);
     const stageEnd = record + stage * STEP_BYTES;
-    let noted = PREFETCH;
     for (let r = record; r < stageEnd; r += STEP_BYTES) {
       p = p < end ? decodeLoggedStep(p, r) : 0;
       if (!p) return false;
-      noted = willNeed(noted, firstNeeded(slotAddress(load<u32>(r + STEP_SLOT) - 1)));
+      if (!finds) continue;
+      const generation = load<u32>(r + STEP_GENERATION);
+      if (generation > LAST_GENERATION) return false;
+      expectCell(r, slotOfStep(r), generation);
     }
-    if (finds && !findSteps(record, noted)) return false;
+    if (finds && !areThere(record, stageEnd)) return false;
     record = stageEnd;
     left -= stage;
   }
@@ -115,7 +116,7 @@ function widen(count: u32): void {
   for (let index = count; index > 0; index--) {
     const step = SCRATCH + (index - 1) * STEP_BYTES;
     const record = SCRATCH + (index - 1) * RECORD_BYTES;
-    const slot = load<u32>(step + STEP_SLOT) - 1;
+    const slot = slotOfStep(step);
     const generation = load<u32>(step + STEP_GENERATION);
     store<i64>(record + DELTA, load<i64>(step + STEP_DELTA));
     store<u32>(record + KEY, slot);

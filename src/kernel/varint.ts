@@ -24,6 +24,12 @@ export function joinSevens(bits: u32): u32 {
   return (bits & 0x7f) | ((bits & 0x7f00) >> 1) | ((bits & 0x7f0000) >> 2) | ((bits & 0x7f000000) >> 3);
 }
 
+/** The other way round, for numbers below 2^28; more than any of those for others. */
+export function sevensOf(value: u32): u32 {
+  if (value >> 28) return 0x80000000;
+  return (value & 0x7f) | ((value & 0x3f80) << 1) | ((value & 0x1fc000) << 2) | ((value & 0xfe00000) << 3);
+}
+
 /** A varint of nine or ten bytes: a small value in a form that is not the shortest one is legal. */
 function readLongVarint(p: u32): u64 {
   const value = readVarint64(p);

@@ -1,16 +1,13 @@
 import { RECORD_BYTES, SLOT } from './batch';
 import { ADD, MERGE, ONCE, REGISTER_NEXT, REGISTER_STEPS, SCRATCH, SEE, SET } from './layout';
-import { STEP_BYTES, STEP_SLOT } from './steps';
+import { STEP_BYTES, slotOfStep } from './steps';
 import { settle, touch } from './touched';
 
 /** What a checked body is about to touch, by its records in SCRATCH. What goes away is told where that happens, in deleteName(). */
 export function touchBefore(kind: u32): void {
   if (kind === ADD && load<u32>(REGISTER_STEPS)) {
     const end = SCRATCH + load<u32>(REGISTER_NEXT) * STEP_BYTES;
-    for (let record = SCRATCH + STEP_SLOT; record < end; record += STEP_BYTES) {
-      // a step without a counter takes none
-      if (load<u32>(record)) touch(load<u32>(record), 0);
-    }
+    for (let record = SCRATCH; record < end; record += STEP_BYTES) touch(slotOfStep(record) + 1, 0);
     return;
   }
   const count = recordsOf(kind);
