@@ -13,8 +13,8 @@ RUN npm ci --ignore-scripts --no-audit --no-fund --omit=dev
 FROM node:22-slim
 # Other machines can reach it then, which it refuses to serve until TALLYSTICK_ALLOW_OPEN=true, or --allow-open, says so.
 ENV NODE_ENV=production TALLYSTICK_DATA_DIR=/data TALLYSTICK_LISTEN=0.0.0.0
-# What threads have freed goes back to the system. Otherwise the C library keeps up to some megabytes a thread, and ever more.
-ENV MALLOC_TRIM_THRESHOLD_=131072
+# What threads have freed goes back to the system, and is kept in few places. Otherwise the C library keeps up to some megabytes a thread, and ever more.
+ENV MALLOC_TRIM_THRESHOLD_=131072 MALLOC_ARENA_MAX=4
 WORKDIR /app
 COPY package.json ./
 COPY bin bin

@@ -7,6 +7,9 @@ import { spawnChild } from './child.mjs';
 
 const PROGRAM = fileURLToPath(new URL('../bin/tallystick.cjs', import.meta.url));
 
+/** What the image and the unit of systemd set for the C library. */
+const C_LIBRARY = { MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_ARENA_MAX: '4' };
+
 /** Starts `tallystick serve` as a process of its own; resolves with its process and url when it serves. */
 export function startServerProcess(dataDir, ...flags) {
   return start([], dataDir, flags);
@@ -22,6 +25,7 @@ export function spawnServerProcess(dataDir, flags, nodeFlags = []) {
   const own = ['--data-dir', dataDir, '--port', '0', '--log-level', 'warn'];
   const child = spawnChild(process.execPath, [...nodeFlags, PROGRAM, 'serve', ...own, ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...C_LIBRARY, ...process.env },
   });
   const exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
   return { child, exited };

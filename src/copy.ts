@@ -12,3 +12,19 @@ export function copyBytes(target: Uint8Array, source: Uint8Array, at: number): v
   if (source.length < LEAST_BYTES) target.set(source, at);
   else fill.call(target, source, at, at + source.length);
 }
+
+/** The system gives memory by so many bytes, when they are touched. */
+const UNIT_BYTES = 4_096;
+const ZEROS = new Uint8Array(UNIT_BYTES);
+
+/**
+ * Copies bytes into memory that is zero, and touches no unit of it that would be zero again.
+ *
+ * @throws RangeError if they do not fit behind `at`
+ */
+export function copyTouched(target: Uint8Array, source: Uint8Array, at: number): void {
+  for (let from = 0; from < source.length; from += UNIT_BYTES) {
+    const unit = source.subarray(from, from + UNIT_BYTES);
+    if (Buffer.compare(unit, ZEROS.subarray(0, unit.length)) !== 0) copyBytes(target, unit, at + from);
+  }
+}

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { copyBytes } from '../src/copy.js';
+import { copyBytes, copyTouched } from '../src/copy.js';
 
 const SIZE = 4_096;
 const pattern = (bytes: Uint8Array): Uint8Array => bytes.map((_, i) => (i * 31) ^ (i >> 8));
@@ -31,4 +31,19 @@ test('Bytes that do not fit are refused, and nothing is copied', () => {
   for (const length of [10, 200])
     expect(() => copyBytes(target, pattern(plain()).subarray(0, length), SIZE - 5)).toThrow(RangeError);
   expect(target.every((byte) => byte === 0)).toBe(true);
+});
+
+test('Units that are zero are not touched where they are copied to, and all others are copied', () => {
+  const units = [0, 1, 0, 0, 1, 1, 0];
+  const source = new Uint8Array(new SharedArrayBuffer(units.length * SIZE - 100));
+  for (const [unit, isTouched] of units.entries()) if (isTouched) source[unit * SIZE + unit * 800] = unit + 1;
+  const target = new Uint8Array(new SharedArrayBuffer(source.length + 2 * SIZE)).fill(9); // so that one sees what is written
+  copyTouched(target, source, SIZE);
+  for (const [unit, isTouched] of units.entries()) {
+    const copied = target.slice((unit + 1) * SIZE, Math.min((unit + 2) * SIZE, SIZE + source.length));
+    const expected = isTouched ? source.slice(unit * SIZE, (unit + 1) * SIZE) : copied.slice().fill(9);
+    expect(Buffer.compare(copied, expected), `unit ${unit}`).toBe(0);
+  }
+  for (const beside of [target.subarray(0, SIZE), target.subarray(SIZE + source.length)])
+    expect(beside.every((byte) => byte === 9)).toBe(true);
 });

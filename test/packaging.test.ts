@@ -108,12 +108,15 @@ describe('the unit of systemd', () => {
     expect(Number(value('TimeoutStopSec')) * 1_000).toBeGreaterThan(DRAIN_MILLISECONDS);
   });
 
-  test('has the C library give back what is freed, as the image does', () => {
-    const setting = 'MALLOC_TRIM_THRESHOLD_';
+  test('has the C library give back what is freed, as the image does, and servers under load', () => {
+    const settings = { MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_ARENA_MAX: '4' };
     const [dockerfile] = parseDockerfile(text('Dockerfile')).slice(-1) as [Stage];
     const environment = Object.assign({}, ...valuesOf(dockerfile, 'ENV').map(parseEnv)) as Record<string, string>;
-    expect(new RegExp(`^Environment=${setting}=(\\d+)$`, 'm').exec(unit)?.[1]).toBe('131072');
-    expect(environment[setting]).toBe('131072');
+    expect(environment).toMatchObject(settings);
+    const ofUnit = [...unit.matchAll(/^Environment=(.*)$/gm)].map(([, rest = '']) => parseEnv(rest));
+    expect(Object.assign({}, ...ofUnit)).toMatchObject(settings);
+    for (const [name, value] of Object.entries(settings))
+      expect(text('load/server.mjs')).toContain(`${name}: '${value}'`);
   });
 
   test('allows as many files as connections', () => {

@@ -1,5 +1,5 @@
 import { getHeapStatistics } from 'node:v8';
-import type { Clock } from '../clock.js';
+import type { Clock, Timer } from '../clock.js';
 import type { TallystickError } from '../errors.js';
 import { History } from '../history/history.js';
 import type { Retention, RollUpPlanner } from '../history/roll-up.js';
@@ -99,6 +99,7 @@ export class LaneHost {
   readonly #frames = new FrameStock();
   readonly #connections = new Set<LaneConnection>();
   readonly #quiet: Quiet;
+  #releasing: Timer | undefined;
   #lane: Lane | undefined;
   #rollUps: RollUps | undefined;
 
@@ -214,6 +215,7 @@ export class LaneHost {
   /** Refuses what comes, flushes and answers what was applied, closes the connections. The storage stays open. */
   async drain(): Promise<void> {
     this.#quiet.stop();
+    this.#releasing?.cancel();
     await this.#lane?.drain();
     await this.#hindsight.stop();
     await this.#checkpoints.stop();
@@ -222,8 +224,14 @@ export class LaneHost {
     for (const connection of this.#connections) connection.close();
   }
 
-  /** What only load needs; it takes some milliseconds. */
-  #releaseMemory(): void {
+  /** What only load needs: that of a kernel in each turn, then the rest. Each takes some milliseconds. */
+  #releaseMemory(kernels = [...this.partitions.values()]): void {
+    const kernel = kernels.pop();
+    if (kernel) {
+      kernel.renewMemory();
+      this.#releasing = this.#parts.clock.setTimer(1, () => this.#releaseMemory(kernels));
+      return;
+    }
     this.#commit.releaseMemory();
     this.#frames.clear();
     this.#outputs.clear();

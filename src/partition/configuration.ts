@@ -1,5 +1,14 @@
 const CONFIGURATION_BYTES = 64;
 
+// src/kernel/layout.ts; a test holds the two together.
+const HEADER = 0x600000;
+const H_MAXIMUM_PAGES = HEADER + 20;
+const H_MAXIMUM_PRODUCERS = HEADER + 192;
+const H_PRODUCER_IDLE = HEADER + 216;
+const H_OPERATION_LIFE = HEADER + 224;
+const H_MAXIMUM_OPERATION_IDS = HEADER + 252;
+const H_MAXIMUM_WINDOW_BYTES = HEADER + 296;
+
 /** What a partition is told by the first body of its log, and what later ones may change (the limits). */
 export interface PartitionConfiguration {
   readonly partition: number;
@@ -31,4 +40,20 @@ export function encodeConfiguration(configuration: PartitionConfiguration): Uint
   view.setBigInt64(48, BigInt(configuration.operationIdMilliseconds), true);
   view.setBigInt64(56, BigInt(configuration.windowBytes), true);
   return body;
+}
+
+/**
+ * Whether a kernel has these limits.
+ *
+ * @param view of its memory from its start on
+ */
+export function hasLimits(view: DataView, configuration: PartitionConfiguration): boolean {
+  return (
+    view.getUint32(H_MAXIMUM_PAGES, true) === configuration.maximumPages &&
+    view.getUint32(H_MAXIMUM_PRODUCERS, true) === configuration.maximumProducers &&
+    view.getUint32(H_MAXIMUM_OPERATION_IDS, true) === configuration.maximumOperationIds &&
+    view.getBigInt64(H_PRODUCER_IDLE, true) === BigInt(configuration.producerIdleMilliseconds) &&
+    view.getBigInt64(H_OPERATION_LIFE, true) === BigInt(configuration.operationIdMilliseconds) &&
+    view.getBigInt64(H_MAXIMUM_WINDOW_BYTES, true) === BigInt(configuration.windowBytes)
+  );
 }

@@ -2,6 +2,21 @@
 
 const PRODUCER_ID_BYTES = 16;
 
+// src/kernel/layout.ts; a test holds the two together.
+const PAGE = 65_536;
+const HEADER = 0x600000;
+const H_SEQUENCE = HEADER + 8;
+const H_NEXT_PAGE = HEADER + 16;
+const H_SLOTS = HEADER + 64;
+const H_COUNTERS = HEADER + 68;
+const H_NAMES = HEADER + 100;
+const H_LIVE_PRODUCERS = HEADER + 204;
+const H_OPERATION_IDS = HEADER + 248;
+const H_APPLIED = HEADER + 256;
+const H_REFUSED = HEADER + 264;
+const H_TRACKS = HEADER + 280;
+const H_WINDOW_BYTES = HEADER + 288;
+
 /** A producer as its partition knows it. */
 export interface ProducerState {
   readonly producer: number;
@@ -46,6 +61,25 @@ export interface PartitionStatistics {
   readonly memoryBytes: number;
   readonly applied: number;
   readonly refused: number;
+}
+
+/** @param view of the memory of a kernel from its start on */
+export function readStatistics(view: DataView): PartitionStatistics {
+  const u32 = (address: number) => view.getUint32(address, true);
+  const u64 = (address: number) => u32(address) + u32(address + 4) * 2 ** 32;
+  return {
+    sequence: u64(H_SEQUENCE),
+    counters: u32(H_COUNTERS),
+    slots: u32(H_SLOTS),
+    names: u32(H_NAMES),
+    producers: u32(H_LIVE_PRODUCERS),
+    operationIds: u32(H_OPERATION_IDS),
+    tracks: u32(H_TRACKS),
+    windowBytes: u64(H_WINDOW_BYTES),
+    memoryBytes: u32(H_NEXT_PAGE) * PAGE,
+    applied: u64(H_APPLIED),
+    refused: u64(H_REFUSED),
+  };
 }
 
 /** The bytes are drawn at `describe` in src/kernel/kernel.ts. */

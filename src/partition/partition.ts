@@ -1,7 +1,7 @@
-import { copyBytes } from '../copy.js';
+import { copyBytes, copyTouched } from '../copy.js';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
-import { encodeConfiguration, type PartitionConfiguration } from './configuration.js';
+import { encodeConfiguration, hasLimits, type PartitionConfiguration } from './configuration.js';
 import type { KernelExports } from './kernel-exports.js';
 import { Kind } from './kind.js';
 import { Marks } from './marks.js';
@@ -11,9 +11,10 @@ import {
   type KnownProducer,
   type PartitionStatistics,
   type ProducerState,
+  readStatistics,
   type TrackedCounter,
 } from './partition-state.js';
-import { Touched } from './touched.js';
+import { Touched, Watch } from './touched.js';
 import { Views } from './views.js';
 
 export type { PartitionConfiguration } from './configuration.js';
@@ -50,26 +51,15 @@ const HEADER = 0x600000;
 const MAGIC = 0x6b795474;
 const H_SEQUENCE = HEADER + 8;
 const H_NEXT_PAGE = HEADER + 16;
-const H_MAXIMUM_PAGES = HEADER + 20;
 const H_SLOTS = HEADER + 64;
-const H_COUNTERS = HEADER + 68;
-const H_NAMES = HEADER + 100;
 const H_CLOCK = HEADER + 48;
 const H_TIME = HEADER + 56;
-const H_MAXIMUM_PRODUCERS = HEADER + 192;
 const H_INCARNATION = HEADER + 196;
 const H_LIVE_PRODUCERS = HEADER + 204;
-const H_PRODUCER_IDLE = HEADER + 216;
-const H_OPERATION_LIFE = HEADER + 224;
 const H_OPERATION_IDS = HEADER + 248;
-const H_MAXIMUM_OPERATION_IDS = HEADER + 252;
-const H_APPLIED = HEADER + 256;
-const H_REFUSED = HEADER + 264;
 const H_CLASSES = HEADER + 272;
 const H_CLASS_TABLE = HEADER + 276;
 const H_TRACKS = HEADER + 280;
-const H_WINDOW_BYTES = HEADER + 288;
-const H_MAXIMUM_WINDOW_BYTES = HEADER + 296;
 const H_TO_CLASSIFY = HEADER + 304;
 const H_EXPIRIES = HEADER + 312;
 const H_DAY_END = HEADER + 320;
@@ -84,26 +74,38 @@ export const SLOT_BYTES = 16;
 /** Of an item that counted once, where it is told. */
 const ONCE_ITEM_BYTES = 12;
 
+/** From so long a body on it is worth while to give back what bodies touched: this, and what is noted of their operations, some twice as much. */
+const RENEWED_BODY = 16_384;
+/** And up to so large a state, 4 MiB, which is copied for it. */
+const RENEWED_PAGES = 64;
+
 export class Partition {
-  /** What was touched since `watch`. */
-  readonly marks: Marks;
-  readonly #memory: WebAssembly.Memory;
-  readonly #kernel: KernelExports;
+  readonly #module: WebAssembly.Module;
+  #marks!: Marks;
+  #memory!: WebAssembly.Memory;
+  #kernel!: KernelExports;
   /** The first 12 MiB, in which everything lies that the host touches; memory that grows keeps it valid. */
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  readonly #received: Views;
-  readonly #answers: Views;
+  #bytes!: Uint8Array;
+  #view!: DataView;
+  #received!: Views;
+  #answers!: Views;
+  /** Bytes of the longest body since the memory was new. */
+  #longest = 0;
 
   constructor(module: WebAssembly.Module) {
+    this.#module = module;
+    this.#instantiate();
+  }
+
+  #instantiate(): void {
     this.#memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES, shared: true });
-    const instance = new WebAssembly.Instance(module, { env: { memory: this.#memory } });
+    const instance = new WebAssembly.Instance(this.#module, { env: { memory: this.#memory } });
     this.#kernel = instance.exports as unknown as KernelExports;
     this.#bytes = new Uint8Array(this.#memory.buffer);
     this.#view = new DataView(this.#memory.buffer);
     this.#received = new Views(this.#bytes, RECEIVE);
     this.#answers = new Views(this.#bytes, ANSWER);
-    this.marks = new Marks(this.#memory, this.#kernel, this.#view);
+    this.#marks = new Marks(this.#memory, this.#kernel, this.#view);
   }
 
   /**
@@ -184,6 +186,7 @@ export class Partition {
   #receive(body: Uint8Array): void {
     if (body.length > RECEIVE_BYTES)
       throw new RangeError(`A body has at most ${RECEIVE_BYTES} bytes, not ${body.length}.`);
+    if (body.length > this.#longest) this.#longest = body.length;
     copyBytes(this.#bytes, body, RECEIVE);
   }
 
@@ -225,7 +228,12 @@ export class Partition {
   /** How it is watched from now on. Clears its marks. */
   watch(how: number): void {
     this.#view.setUint32(REGISTER_WATCHED, how, true);
-    this.marks.clear();
+    this.#marks.clear();
+  }
+
+  /** What was touched since `watch`. */
+  get marks(): Marks {
+    return this.#marks;
   }
 
   /** What the body touched that was applied last, besides what only has marks; valid until the next one. */
@@ -287,15 +295,7 @@ export class Partition {
 
   /** Whether the kernel has these limits already. */
   hasLimits(configuration: PartitionConfiguration): boolean {
-    const view = this.#view;
-    return (
-      view.getUint32(H_MAXIMUM_PAGES, true) === configuration.maximumPages &&
-      view.getUint32(H_MAXIMUM_PRODUCERS, true) === configuration.maximumProducers &&
-      view.getUint32(H_MAXIMUM_OPERATION_IDS, true) === configuration.maximumOperationIds &&
-      view.getBigInt64(H_PRODUCER_IDLE, true) === BigInt(configuration.producerIdleMilliseconds) &&
-      view.getBigInt64(H_OPERATION_LIFE, true) === BigInt(configuration.operationIdMilliseconds) &&
-      view.getBigInt64(H_MAXIMUM_WINDOW_BYTES, true) === BigInt(configuration.windowBytes)
-    );
+    return hasLimits(this.#view, configuration);
   }
 
   /** The classes in force, as the kernel has them: entries of src/kernel/classes.ts. */
@@ -409,19 +409,7 @@ export class Partition {
   }
 
   get statistics(): PartitionStatistics {
-    return {
-      sequence: this.sequence,
-      counters: this.#view.getUint32(H_COUNTERS, true),
-      slots: this.slots,
-      names: this.#view.getUint32(H_NAMES, true),
-      producers: this.#view.getUint32(H_LIVE_PRODUCERS, true),
-      operationIds: this.#view.getUint32(H_OPERATION_IDS, true),
-      tracks: this.#view.getUint32(H_TRACKS, true),
-      windowBytes: this.#u64(H_WINDOW_BYTES),
-      memoryBytes: this.#view.getUint32(H_NEXT_PAGE, true) * PAGE_BYTES,
-      applied: this.#u64(H_APPLIED),
-      refused: this.#u64(H_REFUSED),
-    };
+    return readStatistics(this.#view);
   }
 
   /** XXH64 of the persistent state. */
@@ -479,6 +467,20 @@ export class Partition {
     }
     this.#kernel.growTo(end);
     new Uint8Array(this.#memory.buffer).set(bytes, HEADER + index * PAGE_BYTES);
+  }
+
+  /**
+   * Gives back what long bodies have touched below the state: goes on in new memory with a copy of the state, which takes some milliseconds, and the old memory
+   * goes with the garbage. Does nothing where that is little beside the state, or while it is watched, as marks lie there too.
+   */
+  renewMemory(): void {
+    const { pages } = this;
+    const isWatched = this.#view.getUint32(REGISTER_WATCHED, true) !== Watch.NOT;
+    if (this.#longest < RENEWED_BODY || pages > RENEWED_PAGES || isWatched) return;
+    const state = new Uint8Array(this.#memory.buffer, HEADER, pages * PAGE_BYTES);
+    this.#instantiate();
+    this.#longest = 0;
+    copyTouched(this.#bytes, state, HEADER);
   }
 
   /** Makes it again a partition to which nothing was applied. The memory that it has taken stays taken. */

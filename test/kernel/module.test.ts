@@ -88,7 +88,7 @@ function constantsOf(path: string, pattern: RegExp): Map<string, number> {
 describe('The constants of the kernel', () => {
   const layout = constantsOf('../../src/kernel/layout.ts', /^export const (\w+): u(?:32|64) = ([^;]+);/gm);
   const host = new Map(
-    ['partition', 'marks'].flatMap((file) => [
+    ['partition', 'configuration', 'partition-state', 'marks'].flatMap((file) => [
       ...constantsOf(`../../src/partition/${file}.ts`, /^(?:export )?const ([A-Z]\w+) = ([\w +]+);/gm),
     ]),
   );

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { Quiet } from '../../src/lane/quiet.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { HostHarness, write } from './host-harness.js';
-import { pass, type TestClient } from './lane-harness.js';
+import { namesOf, PARTITIONS, pass, type TestClient } from './lane-harness.js';
 
 const LOAD = 8 * 1_048_576;
 const LITTLE = 65_536;
@@ -105,10 +105,46 @@ describe('A host', () => {
     expect(groupsOf(harness)).toBeGreaterThan(0);
   }, 60_000);
 
-  test('that drains has no timer left for it', async () => {
+  /** The memory of each kernel, which a body touches in both that is long enough to be worth it. */
+  async function touched(harness: HostHarness): Promise<() => unknown[]> {
+    const client = await harness.client();
+    for (const partition of PARTITIONS) {
+      const operations = namesOf(partition, 2_500).map((name) => ({ key: { name }, delta: 1n }));
+      client.add(partition, { operations });
+    }
+    await harness.pass(20);
+    return () => [...harness.host.partitions.values()].map(({ marks }) => marks.words.buffer);
+  }
+  const hashesOf = async (harness: HostHarness) =>
+    (await harness.stats()).partitions.map(({ stateHash, counters }) => [stateHash, counters]);
+
+  test('has its kernels go on in new memory, once, with all that they had', async () => {
     const harness = await HostHarness.start();
+    const memories = await touched(harness);
+    const [before, hashes] = [memories(), await hashesOf(harness)];
+    await harness.idle(9_000);
+    expect(memories().every((memory, i) => memory === before[i])).toBe(true);
+    await harness.idle(3_000);
+    const after = memories();
+    expect(after.some((memory, i) => memory === before[i])).toBe(false);
+    expect(await hashesOf(harness)).toEqual(hashes);
+    await harness.idle(60_000);
+    expect(memories().every((memory, i) => memory === after[i])).toBe(true);
+    const client = await harness.client();
+    const id = write(client, 0);
+    await harness.pass(20);
+    expect(client.answerOf(id)).toBeDefined();
+    expect(harness.failures).toEqual([]);
+  });
+
+  test('that drains has no timer left for it, nor is in the midst of it', async () => {
+    const harness = await HostHarness.start();
+    const memories = await touched(harness);
+    const before = memories();
+    const renewed = () => memories().filter((memory, i) => memory !== before[i]).length;
+    for (let passed = 0; passed < 20_000 && renewed() === 0; passed++) harness.clock.advance(1);
     await harness.host.drain();
     await harness.idle(30_000);
-    expect(harness.collections).toBe(0);
+    expect([renewed(), harness.collections]).toEqual([1, 0]);
   });
 });

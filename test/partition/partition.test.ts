@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { ERRORS, OK, TallystickError } from '../../src/errors.js';
 import { ChecksummedBuffer } from '../../src/log/checksum.js';
-import { Kind, PAGE_BYTES, Partition } from '../../src/partition/partition.js';
-import { Opcode } from '../../src/protocol/opcode.js';
+import { Kind, PAGE_BYTES, Partition, type ProducerState } from '../../src/partition/partition.js';
+import { Watch } from '../../src/partition/touched.js';
+import { Flag, Opcode } from '../../src/protocol/opcode.js';
 import { configuration, differences, idOf, Kernel, module, restore, START } from '../kernel/fixture.js';
 
 const oneStep = Uint8Array.of(1, 4, 97, 2);
@@ -227,5 +228,75 @@ describe('Restoring', () => {
       partition.apply(Opcode.ADD, 0, 0, 0, START, oneStep);
     }
     expect(differences(used.state, fresh.state)).toEqual([]);
+  });
+});
+
+describe('New memory', () => {
+  /** It is refused, but it lay there. */
+  const LONG = new Uint8Array(16_384);
+  const memoryOf = (partition: Partition) => partition.marks.words.buffer;
+  /** Of a partition of its own, with some of everything that has a place in the state; takes new memory after each call, or never. */
+  const run = (isRenewed: boolean) => {
+    const kernel = new Kernel();
+    const { partition } = kernel;
+    const session = { ...(kernel.openProducer(idOf(1)).answer as ProducerState) };
+    const answers: unknown[] = [];
+    for (let round = 0; round < 30; round++) {
+      const operations = Array.from({ length: 400 }, (_, i) => ({
+        key: { name: `n${round % 3 ? i : i * round}` },
+        delta: BigInt(i - round),
+        ...(i % 9 === 0 && { operationId: idOf(1_000 * round + i) }),
+      }));
+      const sequence = { sequence: round + 1, unanswered: round % 3, cursor: Uint8Array.of(round) };
+      for (const _ of ['new', 'repeated']) answers.push(kernel.add({ operations, sequence }, Flag.VALUES, session));
+      if (round % 4 === 3) answers.push(kernel.delete({ key: { name: `n${round}` }, reason: 'r' }));
+      if (!isRenewed) continue;
+      partition.apply(Opcode.ADD, 0, 0, 0, START, LONG);
+      const before = memoryOf(partition);
+      partition.renewMemory();
+      expect(memoryOf(partition)).not.toBe(before);
+    }
+    answers.push(kernel.get([{ name: 'n1' }, { name: 'n399' }]), partition.producer(idOf(1)), partition.statistics);
+    return { answers, state: partition.state };
+  };
+
+  test('has the state of the old one, byte for byte, and what comes then gives the same', () => {
+    const [plain, renewed] = [run(false), run(true)];
+    expect(renewed.answers.length).toBeGreaterThan(30);
+    expect(renewed.answers).toEqual(plain.answers);
+    expect(differences(renewed.state, plain.state)).toEqual([]);
+  });
+
+  test('is taken once for what touched the old one', () => {
+    const { partition } = new Kernel();
+    const first = memoryOf(partition);
+    partition.apply(Opcode.ADD, 0, 0, 0, START, LONG.subarray(1));
+    partition.renewMemory();
+    expect(memoryOf(partition)).toBe(first);
+    partition.apply(Opcode.ADD, 0, 0, 0, START, LONG);
+    partition.renewMemory();
+    const second = memoryOf(partition);
+    expect(second).not.toBe(first);
+    expect(new Uint8Array(second, 0x1000, LONG.length).every((byte) => byte === 0)).toBe(true);
+    partition.renewMemory();
+    expect(memoryOf(partition)).toBe(second);
+  });
+
+  test('is not taken while marks lie in the old one, nor for a state that is large', () => {
+    const { partition } = new Kernel();
+    const first = memoryOf(partition);
+    partition.apply(Opcode.ADD, 0, 0, 0, START, LONG);
+    for (const how of [Watch.MARKS, Watch.ENTRIES, Watch.NOT]) {
+      partition.watch(how);
+      partition.renewMemory();
+      expect(memoryOf(partition) === first).toBe(how !== Watch.NOT);
+    }
+    const large = new Kernel();
+    large.watched = false;
+    const names = (from: number) => Array.from({ length: 10_000 }, (_, i) => `${from + i}-${'x'.repeat(40)}`);
+    for (let from = 0; large.partition.pages <= 64; from += 10_000) large.open(names(from));
+    const before = memoryOf(large.partition);
+    large.partition.renewMemory();
+    expect(memoryOf(large.partition)).toBe(before);
   });
 });
