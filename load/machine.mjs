@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { median } from './histogram.mjs';
 
 const PROBES = 200;
+const PAGE_BYTES = 4_096;
+const TOUCHED_PAGES = 16_384;
 
 /** What a figure depends on besides the program. `directory` lies where the data will. */
 export function machineFacts(directory) {
@@ -16,6 +18,7 @@ export function machineFacts(directory) {
     node: process.version,
     fileSystem: fileSystemOf(directory),
     flushMilliseconds: Number(flushMilliseconds(directory).toFixed(3)),
+    pageMicroseconds: Number(pageMicroseconds().toFixed(1)),
     /** Processes that wanted a core before this began: beyond 0.5 the figures are not those of a quiet machine. */
     loadBefore: Number(loadavg()[0].toFixed(2)),
   };
@@ -54,7 +57,19 @@ function flushMilliseconds(directory) {
   return median(samples);
 }
 
+/**
+ * What it takes to touch a page of memory that was free. A virtual machine whose host takes back what is free may pay ten times what
+ * it pays for one that it had just now, and so for each page by which a file grows.
+ */
+function pageMicroseconds() {
+  const bytes = Buffer.allocUnsafeSlow(TOUCHED_PAGES * PAGE_BYTES);
+  const start = performance.now();
+  for (let at = 0; at < bytes.length; at += PAGE_BYTES) bytes[at] = 1;
+  return ((performance.now() - start) * 1_000) / TOUCHED_PAGES;
+}
+
 export function describeMachine(facts) {
   const { processor, cores, memoryGiB, system, node, fileSystem, flushMilliseconds: flush, loadBefore } = facts;
-  return `${processor}, ${cores} cores, ${memoryGiB} GiB; ${system}; Node ${node}; ${fileSystem}, append + flush ${flush} ms; load before ${loadBefore}`;
+  const page = facts.pageMicroseconds === undefined ? '' : `, a new page of memory ${facts.pageMicroseconds} us`;
+  return `${processor}, ${cores} cores, ${memoryGiB} GiB; ${system}; Node ${node}; ${fileSystem}, append + flush ${flush} ms${page}; load before ${loadBefore}`;
 }

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import type { Client } from '../../src/client/index.js';
 import { clientOfTest } from './clients.js';
 import { patchedProgram } from './patched-program.js';
-import { type ServerOptions, type ServerProcess, serverOfTest } from './server-process.js';
+import { directoryOfTest, type ServerOptions, type ServerProcess, serverOfTest } from './server-process.js';
 import { straceMissing, Tracer } from './tracer.js';
 
 const TAIL_BYTES = 262_144;
@@ -63,6 +63,18 @@ test.runIf(process.platform === 'linux')('checkpointers stand back, and nobody e
   const { PRIORITY_BELOW_NORMAL, PRIORITY_NORMAL } = constants.priority;
   expect(priorities.filter((one) => one === PRIORITY_BELOW_NORMAL)).toHaveLength(2);
   expect(priorities.filter((one) => one === PRIORITY_NORMAL)).toHaveLength(priorities.length - 2);
+});
+
+test.skipIf(straceMissing)('where the system forbids that, they are there all the same', async () => {
+  const forbidding = ['--seccomp-bpf', '-e', 'trace=setpriority', '-e', 'inject=setpriority:error=EPERM'];
+  const record = join(directoryOfTest(), 'calls');
+  const server = await serverOfTest({ ...OPTIONS, within: ['strace', '-f', '-qq', '-o', record, ...forbidding] });
+  const client = await clientOfTest(server);
+  const forbidden = () => readFileSync(record, 'utf8').match(/INJECTED/g)?.length ?? 0;
+  const ended = server.run.exited.then(() => 'ended' as const);
+  while (forbidden() < 2 && (await Promise.race([client.increment('x'), ended])) !== 'ended');
+  process.kill(server.pid, 'SIGTERM'); // each checkpointer says that it has stopped
+  expect((await server.run.exited).code).toBe(0);
 });
 
 test('checkpoints are made under load, and after kill -9 only the log behind them is replayed', async () => {
