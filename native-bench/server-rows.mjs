@@ -15,7 +15,7 @@ const LANES = [1, 2];
 const IN_FLIGHT = 16;
 const CASES = [
   { key: 'name', size: 1_000, ack: 'applied', target: 0.5 },
-  { key: 'id', size: 1_000, ack: 'applied' },
+  { key: 'id', size: 1_000, ack: 'applied', target: 0.5 },
   { key: 'id', size: 10_000, ack: 'applied' },
   { key: 'name', size: 1_000, ack: 'durable' },
   { key: 'id', size: 10_000, ack: 'durable' },
