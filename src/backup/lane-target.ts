@@ -8,7 +8,8 @@ import type { Put } from '../history/tables.js';
 import { type CheckpointManifest, type CheckpointStore, type NewPage, PAGES_PER_WRITE } from '../log/checkpoint.js';
 import { createLaneStorage, openCheckpoints } from '../log/lane-storage.js';
 import type { AppendOutcome, ChainHead } from '../log/log.js';
-import { KERNEL_VERSION, timeOfState } from '../partition/partition.js';
+import { KERNEL_VERSION } from '../partition/partition.js';
+import { timeOfState } from '../partition/partition-state.js';
 
 const MINUTE = 60_000;
 /** The time of an increment may lie so far ahead of the clock. */

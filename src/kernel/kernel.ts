@@ -2,6 +2,7 @@ import { applyAdd } from './add';
 import { COUNTED_ITEMS, decodeBatch, ITEMS, KEYS, OPERATIONS, RECORD_BYTES, SLOT } from './batch';
 import { classAt, existsAt, generationAt, nameAt, slotAddress, valueAt } from './cells';
 import { checkClasses, checkDays, isDayOver, numberOf, setClasses, setDays } from './classes';
+import { areClean, keepDirty, keepsDirty, noteDirty, sealDirty } from './dirty';
 import { clearEmitted } from './emitted';
 import { applyExpire, checkExpire, expireCounters, readExpiries } from './expiring';
 import { isDue as isPast } from './expiry';
@@ -103,7 +104,7 @@ import { answerUniques, checkUniques } from './uniques-query';
 import { settleTouched, touchBefore } from './watching';
 import { answerWindow, beginWindow, checkWindowKeys } from './window-query';
 
-export { growTo, readMarked };
+export { areClean, growTo, keepDirty, keepsDirty, readMarked, sealDirty };
 
 /**
  * The kernel of a partition: pure, synchronous, deterministic. Bodies come in at RECEIVE, answers go out at ANSWER. The same
@@ -154,6 +155,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   learnFromNames();
   store<u32>(REGISTER_ANSWER_LENGTH, answerLength);
   if (watched) settleTouched();
+  if (keepsDirty()) noteDirty(what);
   if (sequenced) conclude(producer, position, answerLength);
   return OK;
 }

@@ -7,6 +7,7 @@
  *   0x101000  MARKS       which counters were touched, where somebody watches           |
  *   0x110000  SCRATCH     one record for each operation of the batch at hand            |  checkpointed nor compared
  *   0x180000  ANSWER      the body of the answer                                        |
+ *   0x1b8000  DIRTY       which counters were touched lately, where the host wants that |
  *   0x1c0000  TOUCHED     what the body touches, where somebody watches; behind it      |
  *   0x1e8000  GONE_NAMES  the names of those that are gone                              |
  *   0x200000  EMITTED     rows of history that the call has closed                     /
@@ -26,6 +27,7 @@ export const LOGGED_STEPS: u32 = SCRATCH + 160000;
 /** The end of SCRATCH, behind the records of the largest batch: sketches in the making (uniques.ts, uniques-query.ts). */
 export const SKETCHES: u32 = 0x172000;
 export const ANSWER: u32 = 0x180000;
+export const DIRTY: u32 = 0x1b8000;
 export const TOUCHED: u32 = 0x1c0000;
 export const GONE_NAMES: u32 = 0x1e8000;
 export const EMITTED: u32 = 0x200000;
@@ -38,6 +40,9 @@ export const FIRST_PAGE: u32 = 0x63;
 export const MARKED_SLOTS: u32 = 491520;
 /** Those of them that readMarked() tells in one call. */
 export const MARKS_OF_A_CALL: u32 = 16384;
+
+/** Of the bits of one group (dirty.ts). */
+export const DIRTY_BYTES: u32 = 8192;
 
 /** What the areas bound; HELLO states them as limits. */
 export const RECEIVE_BYTES: u32 = 1048576;
@@ -93,6 +98,7 @@ export const REGISTER_WATCHED: u32 = 512; // u32: set by the host where it follo
 export const REGISTER_TOUCHED: u32 = 516; // u32: entries of TOUCHED
 export const REGISTER_GONE_BYTES: u32 = 520; // u32: bytes of names that are gone; beyond GONE_NAMES_BYTES some are not told
 export const REGISTER_MARKED: u32 = 524; // u32: whether there are new ones in MARKS; cleared by the host
+export const REGISTER_DIRTY: u32 = 536; // u32: whether DIRTY is kept
 export const REGISTER_VALUE: u32 = 528; // i64: of the counter that was looked at last
 export const REGISTER_LOGGED: u32 = 228; // u32: bytes of the form in which the log has the body that was applied, in RECEIVE; 0 = as it came
 export const WHOLE_NAME: u32 = 1024; // a name that is put together, and a word

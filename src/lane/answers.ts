@@ -118,6 +118,11 @@ export class Answers {
     });
   }
 
+  /** How far the partition is flushed. */
+  flushedPosition(partition: number): number {
+    return this.#commit.flushedSequence(partition);
+  }
+
   /** Whether what the partition has come to is flushed, so that nobody waits for it. */
   isFlushed(partition: number, position: number): boolean {
     return this.#commit.flushedSequence(partition) >= position;

@@ -25,6 +25,7 @@ import { Reads } from './reads.js';
 import { EFFECT_BYTES, hasEffect } from './recovery.js';
 import { Shares } from './shares.js';
 import { Ticks } from './ticks.js';
+import { Unflushed } from './unflushed.js';
 import { type WaitingLimits, WaitingReads } from './waiting-reads.js';
 
 /**
@@ -101,11 +102,14 @@ export class Lane implements MeshHandler {
     this.#parts = parts;
     this.#answers = new Answers(parts.commit, parts.isPoisoned);
     const waiting = new WaitingReads(parts.waiting);
+    const unflushed = new Unflushed();
+    parts.commit.observe(unflushed);
     this.#reads = new Reads({
       answers: this.#answers,
       clock: parts.clock,
       epoch: parts.map.epoch,
       history: new HistoryReads(parts),
+      unflushed,
       waiting,
     });
     this.#mesh = new Mesh(parts.links, parts.clock, this);

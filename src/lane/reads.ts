@@ -6,6 +6,7 @@ import type { FrameView } from '../protocol/frame.js';
 import { Flag, Opcode } from '../protocol/opcode.js';
 import { type Address, type Answers, addressOf, type Requester } from './answers.js';
 import type { HistoryReads } from './history-reads.js';
+import type { Unflushed } from './unflushed.js';
 import type { WaitingReads } from './waiting-reads.js';
 
 /** How long a read waits for the position that it asks for. */
@@ -26,30 +27,36 @@ export interface ReadsParts {
   readonly clock: Clock;
   readonly epoch: number;
   readonly history: HistoryReads;
+  readonly unflushed: Unflushed;
   readonly waiting: WaitingReads;
 }
 
-/** GET, WINDOW, UNIQUES, HISTORY, EXPIRY and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. */
+/**
+ * GET, WINDOW, UNIQUES, HISTORY, EXPIRY and LIST: read now, shown at once or when flushed; all but LIST also when the partition has come to a position. A GET
+ * of counters that are flushed is shown at once, as of the position up to which the partition is.
+ */
 export class Reads {
   readonly #answers: Answers;
   readonly #clock: Clock;
   readonly #epoch: number;
   readonly #history: HistoryReads;
+  readonly #unflushed: Unflushed;
   readonly #waiting: WaitingReads;
   readonly #waiters = new Map<number, Set<Waiter>>();
 
-  constructor({ answers, clock, epoch, history, waiting }: ReadsParts) {
+  constructor({ answers, clock, epoch, history, unflushed, waiting }: ReadsParts) {
     this.#answers = answers;
     this.#clock = clock;
     this.#epoch = epoch;
     this.#history = history;
+    this.#unflushed = unflushed;
     this.#waiting = waiting;
   }
 
   /** @throws TallystickError BAD_REQUEST, OVERLOADED */
   get(from: Requester, frame: FrameView, partition: Partition): void {
     if ((frame.flags & Flag.AFTER) === 0) {
-      this.#show(from, frame, partition, frame.body);
+      this.#show(from, frame, partition, frame.body, 0);
       return;
     }
     const reader = new ByteReader(frame.body);
@@ -57,7 +64,7 @@ export class Reads {
     const sequence = reader.varint();
     const body = frame.body.subarray(reader.offset);
     if (epoch !== this.#epoch) this.#answers.refuse(from, frame, 'EPOCH_MISMATCH');
-    else if (sequence <= partition.sequence) this.#show(from, frame, partition, body);
+    else if (sequence <= partition.sequence) this.#show(from, frame, partition, body, sequence);
     else this.#await(from, addressOf(frame), sequence, body.slice());
   }
 
@@ -77,15 +84,17 @@ export class Reads {
       waiters.delete(waiter);
       waiter.deadline.cancel();
       waiter.ended();
-      this.#show(waiter.from, waiter.address, partition, waiter.body);
+      this.#show(waiter.from, waiter.address, partition, waiter.body, waiter.sequence);
     }
   }
 
-  /** Shows what is read now, also to one that has waited: what refuses it is answered. */
-  #show(from: Requester, frame: Address, partition: Partition, body: Uint8Array): void {
+  /** Shows what is read now, also to one that has waited, as of no position before `after`: what refuses it is answered. */
+  #show(from: Requester, frame: Address, partition: Partition, body: Uint8Array, after: number): void {
     try {
       this.#check(frame, partition);
-      this.#answer(from, frame, partition, this.#read(frame, partition, body));
+      const answer = this.#read(frame, partition, body);
+      if (this.#isFlushed(frame, partition, after)) this.#showFlushed(from, frame, answer);
+      else this.#answer(from, frame, partition, answer);
     } catch (error) {
       if (!(error instanceof TallystickError)) throw error;
       this.#answers.refuse(from, frame, error);
@@ -105,6 +114,17 @@ export class Reads {
   /** Whether there is room for an answer to wait for its flush, where it has to. @throws TallystickError OVERLOADED */
   #check({ flags, partition: number }: Address, { sequence }: Partition): void {
     if ((flags & Flag.LATEST) === 0 && !this.#answers.isFlushed(number, sequence)) this.#waiting.check();
+  }
+
+  /** Whether what was just read would wait, but was the same when the partition was as far as it is flushed. */
+  #isFlushed({ opcode, flags, partition: number }: Address, partition: Partition, after: number): boolean {
+    if (opcode !== Opcode.GET || (flags & Flag.LATEST) !== 0) return false;
+    const flushed = this.#answers.flushedPosition(number);
+    return after <= flushed && flushed < partition.sequence && this.#unflushed.isReadFlushed(partition);
+  }
+
+  #showFlushed(from: Requester, frame: Address, answer: Uint8Array): void {
+    this.#answers.now(from, frame, { position: this.#answers.flushedPosition(frame.partition), answer, flags: 0 });
   }
 
   #answer(from: Requester, frame: Address, partition: Partition, answer: Uint8Array): void {

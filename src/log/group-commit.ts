@@ -99,7 +99,7 @@ export class GroupCommit {
   readonly #delay: CommitDelay;
   /** Of the open group while it is held for more. */
   #delayTimer: Timer | undefined;
-  #observer: GroupObserver | undefined;
+  readonly #observers: GroupObserver[] = [];
   #full: TallystickError | undefined;
   #blocked = false;
   #blockedBy: TallystickError | undefined;
@@ -224,9 +224,9 @@ export class GroupCommit {
     else this.#wait(waiter, undefined);
   }
 
-  /** Tells the observer, the only one, of all groups from now on. */
+  /** Tells the observer of all groups from now on. */
   observe(observer: GroupObserver): void {
-    this.#observer = observer;
+    this.#observers.push(observer);
   }
 
   /** Tells the waiter when everything that has been appended is flushed. */
@@ -331,7 +331,7 @@ export class GroupCommit {
     this.#open = next;
     this.#spare = undefined;
     this.#openWaiters = [];
-    this.#observer?.sealed();
+    for (const observer of this.#observers) observer.sealed();
     this.#send(flight);
     this.#callBackForRoom();
   }
@@ -378,7 +378,7 @@ export class GroupCommit {
     for (const waiter of waiters) this.#tell(waiter);
     // After the waiters, so that at the end of this turn their answers go out before the next group is sealed.
     this.#schedule();
-    if (!this.#failure) this.#observer?.flushed();
+    if (!this.#failure) for (const observer of this.#observers) observer.flushed();
     if (!this.#failure) this.#options.onFlushed?.(milliseconds);
     if (this.#open.entries > 0 || this.#failure) return;
     for (const { resolve } of this.#drains.splice(0)) resolve();

@@ -23,6 +23,10 @@ export interface KernelExports {
   slotOfKey(index: number): number;
   lookAt(slot: number): number;
   readMarked(words: number, from: number): number;
+  keepsDirty(): number;
+  keepDirty(isWanted: number): void;
+  sealDirty(): void;
+  areClean(): number;
   classOf(slot: number, generation: number): number;
   nameOfSlot(slot: number): number;
   uniqueWindow(slot: number, index: number): number;

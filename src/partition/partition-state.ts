@@ -7,6 +7,7 @@ const PAGE = 65_536;
 const HEADER = 0x600000;
 const H_SEQUENCE = HEADER + 8;
 const H_NEXT_PAGE = HEADER + 16;
+const H_TIME = HEADER + 56;
 const H_SLOTS = HEADER + 64;
 const H_COUNTERS = HEADER + 68;
 const H_NAMES = HEADER + 100;
@@ -14,8 +15,13 @@ const H_LIVE_PRODUCERS = HEADER + 204;
 const H_OPERATION_IDS = HEADER + 248;
 const H_APPLIED = HEADER + 256;
 const H_REFUSED = HEADER + 264;
+const H_CLASSES = HEADER + 272;
+const H_CLASS_TABLE = HEADER + 276;
 const H_TRACKS = HEADER + 280;
 const H_WINDOW_BYTES = HEADER + 288;
+const CLASS_TABLES = HEADER + 0x7000;
+const CLASS_TABLE_BYTES = 8192;
+const CLASS_BYTES = 128;
 
 /** A producer as its partition knows it. */
 export interface ProducerState {
@@ -101,4 +107,20 @@ export function decodeKnownProducer(bytes: Uint8Array): KnownProducer {
     isNamed: bytes[PRODUCER_ID_BYTES] === 1,
     ...decodeProducer(bytes.subarray(PRODUCER_ID_BYTES + 1)),
   };
+}
+
+/** A copy of the entries of the table of classes that is in force, without that of no class. */
+export function readClasses(bytes: Uint8Array, view: DataView): Uint8Array {
+  const table = CLASS_TABLES + view.getUint32(H_CLASS_TABLE, true) * CLASS_TABLE_BYTES + CLASS_BYTES;
+  return bytes.slice(table, table + view.getUint32(H_CLASSES, true) * CLASS_BYTES);
+}
+
+/** Milliseconds of the last body of a state whose header begins there. */
+export function timeOf(view: DataView, header: number): number {
+  return Number(view.getBigInt64(header + H_TIME - HEADER, true));
+}
+
+/** The same, by the first page of the state. */
+export function timeOfState(page: Uint8Array): number {
+  return timeOf(new DataView(page.buffer, page.byteOffset), 0);
 }

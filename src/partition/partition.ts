@@ -2,6 +2,7 @@ import { copyBytes, copyTouched } from '../copy.js';
 import { codeOfStatus, OK, TallystickError } from '../errors.js';
 import { ByteReader } from '../protocol/bytes.js';
 import { encodeConfiguration, hasLimits, type PartitionConfiguration } from './configuration.js';
+import { Dirty } from './dirty.js';
 import type { KernelExports } from './kernel-exports.js';
 import { Kind } from './kind.js';
 import { Marks } from './marks.js';
@@ -11,8 +12,10 @@ import {
   type KnownProducer,
   type PartitionStatistics,
   type ProducerState,
+  readClasses,
   readStatistics,
   type TrackedCounter,
+  timeOf,
 } from './partition-state.js';
 import { Touched, Watch } from './touched.js';
 import { Views } from './views.js';
@@ -53,19 +56,13 @@ const H_SEQUENCE = HEADER + 8;
 const H_NEXT_PAGE = HEADER + 16;
 const H_SLOTS = HEADER + 64;
 const H_CLOCK = HEADER + 48;
-const H_TIME = HEADER + 56;
 const H_INCARNATION = HEADER + 196;
 const H_LIVE_PRODUCERS = HEADER + 204;
 const H_OPERATION_IDS = HEADER + 248;
-const H_CLASSES = HEADER + 272;
-const H_CLASS_TABLE = HEADER + 276;
 const H_TRACKS = HEADER + 280;
 const H_TO_CLASSIFY = HEADER + 304;
 const H_EXPIRIES = HEADER + 312;
 const H_DAY_END = HEADER + 320;
-const CLASS_TABLES = HEADER + 0x7000;
-const CLASS_TABLE_BYTES = 8192;
-const CLASS_BYTES = 128;
 
 const INITIAL_PAGES = 192;
 export const MAXIMUM_PAGES = 65_535;
@@ -82,6 +79,7 @@ const RENEWED_PAGES = 64;
 export class Partition {
   readonly #module: WebAssembly.Module;
   #marks!: Marks;
+  #dirty!: Dirty;
   #memory!: WebAssembly.Memory;
   #kernel!: KernelExports;
   /** The first 12 MiB, in which everything lies that the host touches; memory that grows keeps it valid. */
@@ -106,6 +104,7 @@ export class Partition {
     this.#received = new Views(this.#bytes, RECEIVE);
     this.#answers = new Views(this.#bytes, ANSWER);
     this.#marks = new Marks(this.#memory, this.#kernel, this.#view);
+    this.#dirty = new Dirty(this.#kernel);
   }
 
   /**
@@ -236,6 +235,11 @@ export class Partition {
     return this.#marks;
   }
 
+  /** What was touched and is not flushed, where that is kept. */
+  get dirty(): Dirty {
+    return this.#dirty;
+  }
+
   /** What the body touched that was applied last, besides what only has marks; valid until the next one. */
   get touched(): Touched {
     const count = this.#view.getUint32(REGISTER_TOUCHED, true);
@@ -300,8 +304,7 @@ export class Partition {
 
   /** The classes in force, as the kernel has them: entries of src/kernel/classes.ts. */
   get classes(): Uint8Array {
-    const table = CLASS_TABLES + this.#view.getUint32(H_CLASS_TABLE, true) * CLASS_TABLE_BYTES + CLASS_BYTES;
-    return this.#bytes.slice(table, table + this.#view.getUint32(H_CLASSES, true) * CLASS_BYTES);
+    return readClasses(this.#bytes, this.#view);
   }
 
   /** Whether a change of the classes has not come to all names yet. Ticks go on with it. */
@@ -380,7 +383,7 @@ export class Partition {
 
   /** Milliseconds of the last body. */
   get time(): number {
-    return Number(this.#view.getBigInt64(H_TIME, true));
+    return timeOf(this.#view, HEADER);
   }
 
   /**
@@ -491,9 +494,4 @@ export class Partition {
   #u64(address: number): number {
     return this.#view.getUint32(address, true) + this.#view.getUint32(address + 4, true) * 2 ** 32;
   }
-}
-
-/** Milliseconds of the last body of a state, by its first page. */
-export function timeOfState(page: Uint8Array): number {
-  return Number(new DataView(page.buffer, page.byteOffset).getBigInt64(H_TIME - HEADER, true));
 }

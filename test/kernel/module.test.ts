@@ -153,14 +153,15 @@ describe('The constants of the kernel', () => {
     const overread = 2048; // a name, two varints and an extension past the end of a body
     expect(at('RECEIVE') + at('RECEIVE_BYTES') + overread).toBeLessThanOrEqual(at('SCRATCH'));
     expect(at('SCRATCH') + at('MAX_OPERATIONS') * record).toBeLessThanOrEqual(at('ANSWER'));
-    expect(at('ANSWER') + 40 + at('MAX_OPERATIONS') * 21).toBeLessThanOrEqual(at('TOUCHED'));
-    expect(at('ANSWER') + at('MARKS_OF_A_CALL') * 12).toBeLessThanOrEqual(at('TOUCHED'));
+    expect(at('ANSWER') + 40 + at('MAX_OPERATIONS') * 21).toBeLessThanOrEqual(at('DIRTY'));
+    expect(at('ANSWER') + at('MARKS_OF_A_CALL') * 12).toBeLessThanOrEqual(at('DIRTY'));
+    expect(at('DIRTY') + 2 * at('DIRTY_BYTES')).toBeLessThanOrEqual(at('TOUCHED'));
     expect(at('TOUCHED') + at('MAX_OPERATIONS') * 16).toBeLessThanOrEqual(at('GONE_NAMES'));
     expect(at('GONE_NAMES') + at('GONE_NAMES_BYTES')).toBe(at('EMITTED'));
     const row = 12 + 60 * 6; // an hour of minutes of 32 bits
     expect(at('EMITTED') + at('MAX_OPERATIONS') * row).toBeLessThanOrEqual(at('HEADER') - at('MAX_OPERATIONS') * 32);
     expect(at('SCRATCH') + at('LIST_NAMES') * 4).toBeLessThanOrEqual(at('ANSWER'));
-    expect(at('ANSWER') + 10 + at('LIST_BYTES')).toBeLessThanOrEqual(at('TOUCHED'));
+    expect(at('ANSWER') + 10 + at('LIST_BYTES')).toBeLessThanOrEqual(at('DIRTY'));
     expect(at('LIST_BYTES')).toBeGreaterThan(at('MAX_NAME') + 12);
     expect(at('NAME_HOLES')).toBeGreaterThanOrEqual(at('OPERATION_INDEX_DIRECTORY') + 0x1000);
     expect(at('NAME_HOLES') + 2 * (at('MAX_NAME') + 2) + 4).toBeLessThanOrEqual(at('FREE_BLOCKS'));

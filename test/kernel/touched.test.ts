@@ -2,25 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { OK } from '../../src/errors.js';
 import { DUE, Kind } from '../../src/partition/partition.js';
 import { Watch } from '../../src/partition/touched.js';
-import { ByteWriter } from '../../src/protocol/bytes.js';
-import { Flag, Opcode } from '../../src/protocol/opcode.js';
-import {
-  encodeAdd,
-  encodeDelete,
-  encodeOpen,
-  encodeSet,
-  type Key,
-  type Operation,
-  writeNameKey,
-} from '../../src/protocol/request.js';
-import { encodeMerge, encodeSee } from '../../src/protocol/uniques.js';
+import { Opcode } from '../../src/protocol/opcode.js';
+import { encodeAdd } from '../../src/protocol/request.js';
 import { Random } from '../support/random.js';
+import { anyBody, CLASSES, EXPIRE, expire, NAMES } from './any-body.js';
 import { bodyOf, classify, Kernel, NOBODY, START } from './fixture.js';
 
 /** What a kernel that is watched tells of the counters that a body touches. */
-
-const EXPIRE = 16;
-const NAMES = ['a', 'b', 'c', 'likes', 'u:1', 'u:2', 'long'.repeat(100)];
 
 /** What a body tells of each counter: the first value before the body, and whether it is gone. */
 function toldOf({ partition }: Kernel): Map<string, { before: bigint | undefined; gone: boolean }> {
@@ -46,46 +34,6 @@ function markedOf({ partition }: Kernel): Set<string | undefined> {
   return new Set(bits.filter((slot) => slot >= 0).map((slot) => partition.nameOfSlot(slot)));
 }
 
-function expire(name: string, time: number): Uint8Array {
-  const body = new ByteWriter();
-  writeNameKey(body, name);
-  body.u8(2);
-  body.varint(time);
-  return body.copy();
-}
-
-/** A body of any kind about some of the names. */
-function anyBody(random: Random, ids: readonly Key[]): [kind: number, flags: number, body: Uint8Array] {
-  const name = () => random.pick(NAMES);
-  const key = (): Key => (random.oneIn(2) ? random.pick(ids) : { name: name() });
-  const operation = (): Operation => ({
-    key: key(),
-    delta: random.oneIn(9) ? 2n ** 62n : BigInt(random.below(9)) - 4n,
-    ...(random.oneIn(5) && { max: 3n }),
-  });
-  switch (random.below(9)) {
-    case 0:
-      return [Opcode.SET, 0, bodyOf(encodeSet, { key: key(), value: BigInt(random.below(5)), reason: 'r' })];
-    case 1:
-      return [Opcode.DELETE, 0, bodyOf(encodeDelete, { key: key(), reason: 'r' })];
-    case 2:
-      return [EXPIRE, 0, expire(name(), random.below(30))];
-    case 3:
-      return [Kind.TICK, 0, new Uint8Array(0)];
-    case 4:
-      return [Opcode.SEE, 0, bodyOf(encodeSee, { sightings: [{ key: key(), item: Uint8Array.of(random.below(9)) }] })];
-    case 5:
-      return [Opcode.MERGE, 0, bodyOf(encodeMerge, { key: key(), items: { hashes: [BigInt(random.below(9))] } })];
-    case 6:
-      return [Opcode.OPEN, 0, bodyOf(encodeOpen, [name()])];
-    default: {
-      const operations = Array.from({ length: random.below(6) }, operation);
-      const flags = (random.oneIn(3) ? Flag.ATOMIC : 0) | (random.oneIn(3) ? Flag.VALUES : 0);
-      return [Opcode.ADD, flags, bodyOf(encodeAdd, { operations })];
-    }
-  }
-}
-
 describe('A kernel that is watched', () => {
   test.each([
     ['with entries', Watch.ENTRIES],
@@ -99,7 +47,7 @@ describe('A kernel that is watched', () => {
       for (let run = 0; run < 30; run++) {
         const [watched, other] = [new Kernel(), new Kernel()];
         for (const kernel of [watched, other]) kernel.watched = false; // their memories are compared in the end
-        for (const kernel of [watched, other]) classify(kernel, [{ pattern: 'u:*', uniques: 16 } as never]);
+        for (const kernel of [watched, other]) classify(kernel, CLASSES);
         watched.partition.watch(how);
         /** Whether it had a value by then. */
         const entered = new Map<string, boolean>();
@@ -149,6 +97,7 @@ describe('A kernel that is watched', () => {
         Opcode.SEE,
         Opcode.MERGE,
         EXPIRE,
+        Opcode.ONCE,
         Kind.TICK,
       ]);
     },

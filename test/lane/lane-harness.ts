@@ -360,6 +360,12 @@ export class TestClient {
     return decodeGetAnswer(this.answerOf(id).body).values.map(({ value }) => value);
   }
 
+  /** What a GET's answer says of its partition. */
+  progressOf(id: number) {
+    const { position, flushed } = decodeGetAnswer(this.answerOf(id).body);
+    return { position, flushed };
+  }
+
   listed(id: number) {
     return decodeListAnswer(this.answerOf(id).body);
   }

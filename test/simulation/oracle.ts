@@ -227,24 +227,27 @@ export class Oracle {
   }
 
   #read(sent: Sent, body: Uint8Array): void {
-    const { partition, floor, after = 0 } = sent;
+    const { partition, floor, after = 0, keys = [] } = sent;
     const { position, flushed, values } = decodeGetAnswer(body);
     this.#progress(partition, position, flushed);
-    if (position < floor) this.#wrong(`a read shows ${position}, but ${floor} was known when it was sent`);
+    const isLatest = (sent.flags & Flag.LATEST) !== 0;
+    if (isLatest && position < floor) this.#wrong(`a read shows ${position}, but ${floor} was known when it was sent`);
     if (position < after) this.#wrong(`a read that waits for ${after} shows ${position}`);
-    if (!(sent.flags & Flag.LATEST)) this.#mustBeStored(partition, position, 'a durable read');
-    const keys = sent.keys ?? [];
+    if (!isLatest) this.#mustBeStored(partition, position, 'a durable read');
     if (keys.length !== values.length) this.#wrong(`${keys.length} keys have ${values.length} values`);
     const names = keys.map((key) => this.#model(partition).nameOf(key, position));
     this.#mustLast(sent, position, names);
-    this.#judge(partition, position, () => {
+    const mustBeAt = (at: number) =>
       keys.forEach((key, index) => {
-        const expected = this.#model(partition).read(key, position);
+        const expected = this.#model(partition).read(key, at);
         const found = values[index];
         if (found?.status === expected.status && found.value === expected.value) return;
-        this.#wrong(`${JSON.stringify(key)} at ${position} is ${found?.value}, not ${expected.value}`);
+        this.#wrong(`${JSON.stringify(key)} at ${at} is ${found?.value}, not ${expected.value}`);
       });
-    });
+    this.#judge(partition, position, () => mustBeAt(position));
+    // Whoever knew more when it was sent is shown what is still so, as of what is flushed.
+    if (position < floor) this.judgeAt(partition, floor, () => mustBeAt(floor));
+    this.#world.readsAtOnce += position < floor ? 1 : 0;
   }
 
   /** Of a window it may say that it is not known if the clock was ever set back, but never another number than a list has. */

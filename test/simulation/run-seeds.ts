@@ -10,7 +10,7 @@ const LEAST_OF_EACH_FAULT = 15;
 /** Runs a range of seeds, and sees that they did what a simulation is for. */
 export async function runSeeds(first: number, count: number): Promise<void> {
   const faults = noFaults();
-  let [compared, uniques, dropped] = [0, 0, 0];
+  let [compared, uniques, dropped, atOnce] = [0, 0, 0, 0];
   for (let seed = first; seed < first + count; seed++) {
     const report = await simulate(seed);
     if (report.violation !== undefined) throw new Error(await describeFailure(report));
@@ -20,10 +20,12 @@ export async function runSeeds(first: number, count: number): Promise<void> {
     compared += report.memoriesCompared;
     uniques += report.uniquesCompared;
     dropped += report.countersDropped;
+    atOnce += report.readsAtOnce;
   }
   for (const [fault, times] of Object.entries(faults)) expect(times, fault).toBeGreaterThanOrEqual(LEAST_OF_EACH_FAULT);
   expect(compared, 'memories compared with the one before the crash').toBeGreaterThanOrEqual(count);
   expect(uniques, 'numbers of unique items').toBeGreaterThanOrEqual(count);
+  expect(atOnce, 'durable reads that did not wait').toBeGreaterThanOrEqual(1);
   expect(dropped, 'counters whose days were dropped').toBeGreaterThanOrEqual(LEAST_OF_EACH_FAULT);
 }
 

@@ -19,6 +19,7 @@ export interface SeedReport {
   readonly simulatedMilliseconds: number;
   readonly memoriesCompared: number;
   readonly uniquesCompared: number;
+  readonly readsAtOnce: number;
   readonly countersDropped: number;
   readonly checkpointsMade: number;
   readonly faults: FaultCounts;
@@ -70,6 +71,7 @@ export async function simulate(seed: number, isTraced = false): Promise<SeedRepo
     simulatedMilliseconds: world.clock.now,
     memoriesCompared: world.memoriesCompared,
     uniquesCompared: world.uniquesCompared,
+    readsAtOnce: world.readsAtOnce,
     countersDropped: world.countersDropped,
     checkpointsMade: world.checkpointsMade,
     faults: world.tally,

@@ -35,6 +35,8 @@ export class World {
   memoriesCompared = 0;
   /** Numbers of unique items that are not 0. */
   uniquesCompared = 0;
+  /** Durable reads that were answered as of a position before what was known, as they need not wait. */
+  readsAtOnce = 0;
   /** Counters whose days were dropped. */
   countersDropped = 0;
   checkpointsMade = 0;
