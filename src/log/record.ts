@@ -40,7 +40,8 @@ import type { ChecksummedBuffer } from './checksum.js';
  */
 export const RECORD_BYTES = 65_520;
 export const RECORD_HEADER_BYTES = 48;
-export const RECORD_PAYLOAD_BYTES = RECORD_BYTES - RECORD_HEADER_BYTES;
+/** Of those that are written now: with LMDB's header such a record fills 16 pages, and nothing of a 17th. */
+export const RECORD_PAYLOAD_BYTES = 65_512 - RECORD_HEADER_BYTES;
 export const RECORD_MAGIC = 0x4c_59_4c_54; // "TLYL" in the order of the bytes
 export const ENTRY_HEADER_BYTES = 24;
 

@@ -6,6 +6,7 @@ import { open } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AHEAD_BYTES } from '../../src/log/ahead.js';
 import { LmdbFile } from '../../src/log/lmdb-file.js';
+import { ENTRY_HEADER_BYTES, RECORD_PAYLOAD_BYTES } from '../../src/log/record.js';
 import { firstPlace } from '../../src/log/replay.js';
 import { segmentPath } from '../../src/log/segment-files.js';
 import { createSegment } from '../../src/log/segment-kinds.js';
@@ -101,6 +102,16 @@ describe('A log in LMDB', () => {
     expect(usedBytes - before.usedBytes).toBeGreaterThan(MEBIBYTE);
     expect(usedBytes - before.usedBytes).toBeLessThan(1.1 * MEBIBYTE);
     expect(fileBytes).toBeGreaterThanOrEqual(usedBytes - before.usedBytes);
+    await log.close();
+  });
+
+  test('a full record takes 16 pages', async () => {
+    const log = await openNew(directory);
+    const writer = new LogWriter(log, await replayAll(log));
+    await writer.write([[2, bodyOf(1)]]);
+    const before = log.stats().usedBytes;
+    await writer.write([[2, bodyOf(20 * RECORD_PAYLOAD_BYTES - ENTRY_HEADER_BYTES)]]);
+    expect(log.stats().usedBytes - before).toBe(20 * 16 * 4_096);
     await log.close();
   });
 
