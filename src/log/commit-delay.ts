@@ -6,7 +6,8 @@ import type { Clock } from '../clock.js';
  * Callers that await one thing after the other otherwise form two cohorts: one's group is flushed while the other waits in the
  * open one, and each pays nearly two flushes for a request. PostgreSQL's `commit_delay` and MySQL's
  * `binlog_group_commit_sync_delay` are against that, with times that somebody has to choose. Here the groups before tell: a
- * group is held where those who were answered come back about as soon as a flush takes, and no longer than that.
+ * group is held where those who were answered come back about as soon as a flush takes, and no longer than that, from when their
+ * answers went out: to write to sixty sockets takes as long as a flush.
  *
  *   flushed, answered -> nobody is back -> some are back ------------------> all are back: sent
  *                         \__ their time is over: sent   \__ none this turn: sent
@@ -23,7 +24,7 @@ const WEIGHT = 8;
 
 export class CommitDelay {
   readonly #clock: Clock;
-  /** How many were answered last, when, and for how long the group behind them may be held. */
+  /** How many were answered last, when they had their answers, and for how long the group behind them may be held. */
   #told = 0;
   #since = 0;
   #most = 0;
@@ -53,6 +54,11 @@ export class CommitDelay {
     this.#came = 0;
     this.#seen = 0;
     this.#returned = Number.POSITIVE_INFINITY;
+  }
+
+  /** Those who were told have their answers: what it took to write these is not their time. */
+  answered(): void {
+    this.#since = this.#clock.monotonicMilliseconds();
   }
 
   /** To be asked at the end of a turn: for how many milliseconds the group is still to be held; 0: it is to be sent. */

@@ -293,14 +293,12 @@ export class GroupCommit {
   #schedule(): void {
     if (this.#scheduled || this.#flight || this.#open.entries === 0) return;
     this.#scheduled = true;
-    this.#options.clock.endOfTurn(() => {
-      this.#scheduled = false;
-      this.#startOrDelay();
-    });
+    this.#options.clock.endOfTurn(() => this.#endTurn());
   }
 
-  #startOrDelay(): void {
-    if (this.#flight || this.#failure) return;
+  #endTurn(): void {
+    this.#scheduled = false;
+    if (this.#flight || this.#failure || this.#open.entries === 0) return;
     const left = this.#roomCallbacks.length > 0 ? 0 : this.#delay.left();
     if (left === 0) this.#start();
     else this.#hold(left);
@@ -377,7 +375,11 @@ export class GroupCommit {
     this.#delay.flushed(now, milliseconds, waiters.length);
     for (const waiter of waiters) this.#tell(waiter);
     // After the waiters, so that at the end of this turn their answers go out before the next group is sealed.
-    this.#schedule();
+    this.#scheduled = true;
+    clock.endOfTurn(() => {
+      this.#delay.answered();
+      this.#endTurn();
+    });
     if (!this.#failure) for (const observer of this.#observers) observer.flushed();
     if (!this.#failure) this.#options.onFlushed?.(milliseconds);
     if (this.#open.entries > 0 || this.#failure) return;

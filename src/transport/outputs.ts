@@ -6,7 +6,7 @@ const FIRST_BYTES = 280;
 /** Of each array that is kept the most bytes, and of all the number. */
 const LARGEST_KEPT = FIRST_BYTES << 7;
 const MOST_KEPT = 64;
-/** An array that is larger than so many times what it has is not given away with it. */
+/** An array that has grown and is larger than so many times what it has is not given away with it. */
 const SPARSE = 4;
 
 /**
@@ -22,7 +22,7 @@ export class Outputs {
 
   /** Sends what was gathered. The writer is not to be used again. */
   send(writer: ByteWriter, transport: Transport): void {
-    if (transport.unsentBytes > 0 || writer.length * SPARSE < writer.buffer.length) {
+    if (transport.unsentBytes > 0 || isSparse(writer)) {
       transport.write(writer.copy());
     } else {
       transport.write(writer.view());
@@ -38,4 +38,8 @@ export class Outputs {
   clear(): void {
     this.#kept.length = 0;
   }
+}
+
+function isSparse({ length, buffer }: ByteWriter): boolean {
+  return buffer.length > FIRST_BYTES && length * SPARSE < buffer.length;
 }

@@ -106,9 +106,10 @@ class TcpTransport implements Transport {
     const socket = this.#socket;
     while (this.#queue.length > 0 && socket.writable && socket.writableLength < SOCKET_BYTES) {
       const next = this.#queue[0] as Uint8Array;
-      const piece = next.subarray(0, SOCKET_BYTES);
-      if (piece.length < next.length) this.#queue[0] = next.subarray(SOCKET_BYTES);
-      else this.#queue.shift();
+      const isWhole = next.length <= SOCKET_BYTES;
+      const piece = isWhole ? next : next.subarray(0, SOCKET_BYTES);
+      if (isWhole) this.#queue.shift();
+      else this.#queue[0] = next.subarray(SOCKET_BYTES);
       this.#queuedBytes -= piece.length;
       socket.write(piece, this.#sent);
     }

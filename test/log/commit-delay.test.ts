@@ -73,6 +73,27 @@ describe('Two cohorts of callers', () => {
   });
 });
 
+test('Two cohorts become one also where writing their answers takes longer than a flush', async () => {
+  const bench = new LaneBench();
+  let told = 0;
+  const write = () => {
+    bench.clock.advance(2 * FLUSH_MILLISECONDS);
+    for (; told > 0; told--) bench.clock.setTimer(1, call);
+  };
+  const flushed = () => {
+    if (told++ === 0) bench.clock.endOfTurn(write);
+  };
+  const call = () => bench.commit.waitFlushed(2, bench.append(2), { flushed, unknown: () => expect.unreachable() });
+  for (let i = 0; i < 5; i++) call();
+  await bench.pass(1);
+  for (let i = 0; i < 5; i++) call();
+  await bench.pass(500);
+  const before = bench.commit.stats();
+  await bench.pass(500);
+  const { groups, entries } = bench.commit.stats();
+  expect((entries - before.entries) / (groups - before.groups)).toBe(10);
+});
+
 describe('A group is held', () => {
   /** So many are answered in time, over and over, and the last time one comes alone while the others are expected. */
   async function expecting(told: number): Promise<LaneBench> {
@@ -196,4 +217,23 @@ test('those who come at a rate of their own are held for little: a part of a gro
     for (let rest = 12; rest > 3; rest--) delay.came();
     clock.advance(FLUSH_MILLISECONDS);
   }
+});
+
+test('what it takes to write the answers is not the time of those who were answered', () => {
+  const clock = new ManualClock();
+  const delay = new CommitDelay(clock);
+  const isHeld = (writing: number, back: number) => {
+    for (let group = 0; group < 20; group++) {
+      delay.flushed(clock.monotonicMilliseconds(), FLUSH_MILLISECONDS, 4);
+      clock.advance(writing);
+      delay.answered();
+      clock.advance(back);
+      for (let i = 0; i < 4; i++) delay.came();
+    }
+    delay.flushed(clock.monotonicMilliseconds(), FLUSH_MILLISECONDS, 4);
+    delay.answered();
+    return delay.left() > 0;
+  };
+  expect(isHeld(4 * FLUSH_MILLISECONDS, 1)).toBe(true);
+  expect(isHeld(1, 4 * FLUSH_MILLISECONDS)).toBe(false);
 });

@@ -43,6 +43,19 @@ describe('The arrays of answers', () => {
     expect(transport.writes[1]?.buffer.byteLength).toBe(100);
   });
 
+  test('are given as they are where they are short', () => {
+    const [outputs, transport] = [new Outputs(), new MemoryTransport()];
+    const short = filled(outputs, 18, 1);
+    outputs.send(short, transport);
+    expect(transport.writes[0]?.buffer).toBe(short.buffer.buffer);
+    transport.takesAll = false;
+    for (let i = 0; i < 100; i++) outputs.send(filled(outputs, 18, 2), transport);
+    const held = transport.writes.slice(1).map((bytes) => bytes.buffer.byteLength);
+    expect(held.slice(1)).toEqual(new Array(99).fill(18));
+    transport.take();
+    expect(transport.taken).toEqual([...new Array(18).fill(1), ...new Array(1_800).fill(2)]);
+  });
+
   test('are kept up to a bound', () => {
     const [outputs, transport] = [new Outputs(), new MemoryTransport()];
     outputs.send(filled(outputs, 100_000, 1), transport);
