@@ -10,12 +10,35 @@ import { decodeError } from '../dist/protocol/response.js';
 /** Frames from this size on are handed to the socket as they are; smaller ones of a turn are gathered. */
 const GATHERED_BYTES = 4_096;
 const NO_BYTES = new Uint8Array(0);
+/** What all sockets read into: else Node allocates 64 KiB for each read. */
+const READ = Buffer.allocUnsafeSlow(65_536);
 
-/** The connection to one lane. */
+/** The connection to one lane. What is sent while its answers are read goes when they are, anything else at the end of the turn. */
 class LaneSocket {
   #socket;
   #gathered = new ByteWriter();
-  #isTurnEndAwaited = false;
+  #isEndAwaited = false;
+  #isReading = false;
+
+  /** Resolves when it is connected; `onFrame` is called for each answer, `onClosed` at the end. */
+  static async connect(host, port, onFrame, onClosed) {
+    const reader = new FrameReader();
+    let view = READ;
+    const callback = (count) => {
+      if (view.length !== count) view = READ.subarray(0, count);
+      lane.#isReading = true;
+      reader.push(view, onFrame);
+      lane.#isReading = false;
+      lane.#end();
+      return true;
+    };
+    const socket = connect({ host, port, noDelay: true, onread: { buffer: READ, callback } });
+    const lane = new LaneSocket(socket);
+    await once(socket, 'connect');
+    socket.on('close', onClosed);
+    socket.resume();
+    return lane;
+  }
 
   constructor(socket) {
     this.#socket = socket;
@@ -23,13 +46,15 @@ class LaneSocket {
 
   /** Where a frame is written to. */
   get writer() {
-    this.#awaitTurnEnd();
+    this.#awaitEnd();
     return this.#gathered;
   }
 
   /** Bytes after what the writer has; they must not change until they are sent. */
   write(bytes) {
-    if (this.#gathered.length > 0) this.#flush();
+    this.#awaitEnd();
+    if (this.#socket.writableCorked === 0) this.#socket.cork();
+    this.#flush();
     this.#socket.write(bytes);
   }
 
@@ -37,20 +62,21 @@ class LaneSocket {
     this.#socket.end();
   }
 
-  #awaitTurnEnd() {
-    if (this.#isTurnEndAwaited) return;
-    this.#isTurnEndAwaited = true;
-    this.#socket.cork();
-    process.nextTick(() => {
-      this.#isTurnEndAwaited = false;
-      this.#flush();
-      this.#socket.uncork();
-    });
+  #awaitEnd() {
+    if (this.#isEndAwaited) return;
+    this.#isEndAwaited = true;
+    if (!this.#isReading) process.nextTick(() => this.#end());
+  }
+
+  #end() {
+    this.#isEndAwaited = false;
+    this.#flush();
+    if (this.#socket.writableCorked > 0) this.#socket.uncork();
   }
 
   #flush() {
     if (this.#gathered.length === 0) return;
-    this.#socket.write(this.#gathered.copy());
+    this.#socket.write(Buffer.from(this.#gathered.view()));
     this.#gathered.reset();
   }
 }
@@ -99,14 +125,11 @@ export class RawClient {
   }
 
   async #connect(host, port) {
-    const socket = connect({ host, port, noDelay: true });
-    await once(socket, 'connect');
-    const reader = new FrameReader();
     // Whoever waits for an answer would wait for ever, and the process end without a word.
-    socket.on('close', () => {
+    const onClosed = () => {
       if (!this.#isClosed) throw new Error(`The server closed the connection to port ${port}.`);
-    });
-    socket.on('data', (chunk) => reader.push(chunk, (frame) => this.#answered(frame)));
+    };
+    const socket = await LaneSocket.connect(host, port, (frame) => this.#answered(frame), onClosed);
     const writer = new ByteWriter();
     encodeHelloRequest(writer, {
       version: PROTOCOL_VERSION,
@@ -116,9 +139,9 @@ export class RawClient {
     });
     const id = this.#next++;
     const answer = new Promise((resolve) => this.#waiting.set(id, (body) => resolve(decodeHelloAnswer(body))));
-    socket.write(encodeFrame(Opcode.HELLO, 0, LANE, id, writer.view()));
+    socket.writer.bytes(encodeFrame(Opcode.HELLO, 0, LANE, id, writer.view()));
     const hello = await answer;
-    this.#sockets[hello.lane] = new LaneSocket(socket);
+    this.#sockets[hello.lane] = socket;
     this.#ports[hello.lane] = port;
     for (const { partition, next } of hello.producer.partitions) {
       this.#sequences[partition] = next - 1;
