@@ -7,7 +7,7 @@ const IDLE_GROUPS = 1_024;
 /**
  * Which reads show nothing that is not flushed yet. While everything is written to, a partition is never flushed as a whole, but nearly all of its
  * counters are: who asks for one of those need not wait for the others' groups. Kernels note what they touch only while such reads come, and for
- * two groups after the first one they know nothing.
+ * two groups after the first one they know nothing. What a group touches counts until the next one is sealed.
  */
 export class Unflushed implements GroupObserver {
   /** By partition: how many groups were sealed since it was asked about. */
@@ -27,10 +27,6 @@ export class Unflushed implements GroupObserver {
       if (groups < IDLE_GROUPS) this.#idle.set(partition, groups + 1);
       else this.#end(partition);
     }
-  }
-
-  flushed(): void {
-    // What was sealed counts until the next group is: nothing waits for anything meanwhile.
   }
 
   #end(partition: Partition): void {

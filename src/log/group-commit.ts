@@ -36,7 +36,7 @@ export interface GroupCommitOptions {
 /** Hears of each group when no entry can be added any more, and when it is flushed and its waiters have been told. */
 export interface GroupObserver {
   sealed(): void;
-  flushed(): void;
+  flushed?(): void;
 }
 
 export interface GroupCommitStats {
@@ -380,7 +380,7 @@ export class GroupCommit {
       this.#delay.answered();
       this.#endTurn();
     });
-    if (!this.#failure) for (const observer of this.#observers) observer.flushed();
+    if (!this.#failure) for (const observer of this.#observers) observer.flushed?.();
     if (!this.#failure) this.#options.onFlushed?.(milliseconds);
     if (this.#open.entries > 0 || this.#failure) return;
     for (const { resolve } of this.#drains.splice(0)) resolve();
