@@ -44,20 +44,25 @@ export function sealDirty(): void {
   memory.fill(COLLECTING, 0, DIRTY_BYTES);
 }
 
-/** Notes what the body has touched that was applied, by its records in SCRATCH. */
+/** Notes what the body has touched that was applied, by its records in SCRATCH. What a TICK lets begin anew is noted where that happens, in rollOver(). */
 export function noteDirty(kind: u32): void {
   const operations = load<u32>(REGISTER_OPERATIONS);
   if (operations && load<u32>(REGISTER_STEPS)) {
     const end = SCRATCH + operations * STEP_BYTES;
-    for (let record = SCRATCH; record < end; record += STEP_BYTES) note(slotOfStep(record));
+    for (let record = SCRATCH; record < end; record += STEP_BYTES) noteSlot(slotOfStep(record));
     return;
   }
   const records: u32 = kind === SET || kind === MERGE ? 1 : operations;
   const end = SCRATCH + records * RECORD_BYTES;
   for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
     const slot = load<u32>(record + SLOT);
-    if (slot) note(slot - 1);
+    if (slot) noteSlot(slot - 1);
   }
+}
+
+export function noteSlot(slot: u32): void {
+  const word = COLLECTING + wordOf(slot);
+  store<u32>(word, load<u32>(word) | (1 << (slot & 31)));
 }
 
 /** Whether all counters of the GET that was answered last are there, and none is dirty. */
@@ -69,11 +74,6 @@ export function areClean(): bool {
     if (!slot || !existsAt(slotAddress(slot - 1)) || isDirty(slot - 1)) return false;
   }
   return true;
-}
-
-function note(slot: u32): void {
-  const word = COLLECTING + wordOf(slot);
-  store<u32>(word, load<u32>(word) | (1 << (slot & 31)));
 }
 
 function isDirty(slot: u32): bool {

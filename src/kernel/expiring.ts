@@ -1,6 +1,7 @@
 import { decodeKey, EXTENSION, findStage, HAS_EXPIRY, RECORD_BYTES, SLOT, STATUS } from './batch';
 import { classAt, existsAt, slotAddress, trackAt, writeValue } from './cells';
 import { dayEnd, keepsOf, lifeOf, noteStrict, ROLLOVER } from './classes';
+import { keepsDirty, noteSlot } from './dirty';
 import { expiryPart } from './event-time';
 import {
   dropExpiry,
@@ -186,6 +187,7 @@ function rollOver(slot: u32): void {
   const address = slotAddress(slot);
   const track = trackAt(address);
   if (isWatched()) touch(slot + 1, 0);
+  if (keepsDirty()) noteSlot(slot);
   writeValue(address, 0);
   dropUniques(seenSet(track));
   dropExpiry(track);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { OK } from '../../src/errors.js';
+import { Days } from '../../src/lane/days.js';
+import type { CounterClass } from '../../src/partition/classes.js';
 import { DUE } from '../../src/partition/partition.js';
 import { Opcode } from '../../src/protocol/opcode.js';
 import { encodeAdd, encodeGet, encodeOpen } from '../../src/protocol/request.js';
@@ -113,6 +115,27 @@ describe('A kernel that keeps what is dirty', () => {
       [true, false, false],
       [true, true, true],
     ]);
+  });
+
+  test('calls a counter dirty that begins at 0 with a new day', () => {
+    const kernel = new Kernel();
+    const rules: readonly CounterClass[] = [{ pattern: 'daily:*', rollover: 'daily', zone: 'UTC' }];
+    const days = new Days(rules);
+    classify(kernel, rules);
+    const settle = (now: number) => {
+      while (kernel.partition.hasDue(now)) {
+        const { kind, body } = days.settling(kernel.partition, now);
+        expect(kernel.call(kind, 0, NOBODY, now, body)).toBe(OK);
+      }
+    };
+    settle(START);
+    add(kernel, 'daily:a', 'b');
+    kernel.partition.dirty.keep();
+    for (let group = 0; group < 2; group++) kernel.partition.dirty.seal();
+    expect(isClean(kernel, 'daily:a', 'b')).toBe(true);
+    settle(START + 86_400_000);
+    expect(kernel.value('daily:a')).toBe(0n);
+    expect([isClean(kernel, 'daily:a'), isClean(kernel, 'b')]).toEqual([false, true]);
   });
 
   test('never calls a counter clean that is not there', () => {
