@@ -1,17 +1,7 @@
 import { RECORD_BYTES, SLOT } from './batch';
 import { existsAt, slotAddress } from './cells';
-import {
-  ANSWER,
-  DIRTY,
-  DIRTY_BYTES,
-  MERGE,
-  REGISTER_DIRTY,
-  REGISTER_OPERATIONS,
-  REGISTER_STEPS,
-  SCRATCH,
-  SET,
-} from './layout';
-import { STEP_BYTES, slotOfStep } from './steps';
+import { ANSWER, DIRTY, DIRTY_BYTES, MERGE, REGISTER_DIRTY, REGISTER_OPERATIONS, SCRATCH, SET } from './layout';
+import { slotOfRecord } from './records';
 import { readVarint, VALUE_MASK } from './varint';
 
 /**
@@ -46,16 +36,9 @@ export function sealDirty(): void {
 
 /** Notes what the body has touched that was applied, by its records in SCRATCH. What a TICK lets begin anew is noted where that happens, in rollOver(). */
 export function noteDirty(kind: u32): void {
-  const operations = load<u32>(REGISTER_OPERATIONS);
-  if (operations && load<u32>(REGISTER_STEPS)) {
-    const end = SCRATCH + operations * STEP_BYTES;
-    for (let record = SCRATCH; record < end; record += STEP_BYTES) noteSlot(slotOfStep(record));
-    return;
-  }
-  const records: u32 = kind === SET || kind === MERGE ? 1 : operations;
-  const end = SCRATCH + records * RECORD_BYTES;
-  for (let record = SCRATCH; record < end; record += RECORD_BYTES) {
-    const slot = load<u32>(record + SLOT);
+  const count: u32 = kind === SET || kind === MERGE ? 1 : load<u32>(REGISTER_OPERATIONS);
+  for (let index: u32 = 0; index < count; index++) {
+    const slot = slotOfRecord(index);
     if (slot) noteSlot(slot - 1);
   }
 }

@@ -92,11 +92,12 @@ import {
   openProducer,
   producerAddress,
 } from './producers';
+import { slotOfRecord } from './records';
 import { applyDelete, applyOpen, applySet, checkDelete, checkOpen, checkSet, readValues } from './requests';
 import { applySee } from './seeing';
 import { admit, conclude } from './sequence';
 import { sweepSets } from './sets';
-import { applySteps, decodeSteps, STEP_BYTES, slotOfStep } from './steps';
+import { applySteps, decodeSteps } from './steps';
 import { clearTouched, isWatched } from './touched';
 import { classifySlots, sweepTracks } from './tracking';
 import { applyBring, checkBring, tellWindow } from './unique-windows-moving';
@@ -129,6 +130,7 @@ export function apply(kind: u32, flags: u32, producer: u32, incarnation: u32, mi
   store<i64>(REGISTER_EFFECT, 0);
   clearTouched();
   store<u32>(REGISTER_OPERATIONS, 0);
+  store<u32>(REGISTER_STEPS, 0);
   store<u32>(REGISTER_STRICT, 0);
   store<u32>(REGISTER_LOGGED, 0);
   clearEmitted();
@@ -204,7 +206,6 @@ function checkAdd(flags: u32, body: u32, end: u32): u32 {
 }
 
 function checkItems(flags: u32, body: u32, end: u32, shape: u32): u32 {
-  store<u32>(REGISTER_STEPS, 0);
   return flags & ATOMIC ? BAD_REQUEST : decodeBatch(body, end, shape);
 }
 
@@ -373,8 +374,7 @@ function describe(producer: u32): u32 {
 
 /** The slot + 1 of an operation of the ADD, SEE or ONCE that was applied last; 0 where it has no counter. `index` is below REGISTER_OPERATIONS. */
 export function slotOfOperation(index: u32): u32 {
-  if (load<u32>(REGISTER_STEPS)) return slotOfStep(SCRATCH + index * STEP_BYTES) + 1;
-  return load<u32>(SCRATCH + index * RECORD_BYTES + SLOT);
+  return slotOfRecord(index);
 }
 
 /** The slot + 1 of a key of the GET that was answered last; 0 where it has no counter. */

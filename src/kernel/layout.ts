@@ -105,7 +105,7 @@ export const WHOLE_NAME: u32 = 1024; // a name that is put together, and a word
 export const OTHER_NAME: u32 = 2064; // another one
 export const PREFETCH: u32 = 3328; // 512 bytes: addresses that a stage will need (prefetch.ts), or what a stage of steps expects (steps.ts)
 export const REGISTER_LOGGED_STEPS: u32 = 96; // u32: bytes of LOGGED_STEPS
-export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the ADD, SEE or ONCE at hand are those of steps.ts
+export const REGISTER_STEPS: u32 = 88; // u32: whether the records of the body at hand are those of steps.ts
 
 /**
  * Header, from HEADER:

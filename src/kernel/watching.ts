@@ -1,17 +1,12 @@
 import { RECORD_BYTES, SLOT } from './batch';
-import { ADD, MERGE, ONCE, REGISTER_NEXT, REGISTER_STEPS, SCRATCH, SEE, SET } from './layout';
-import { STEP_BYTES, slotOfStep } from './steps';
+import { ADD, MERGE, ONCE, REGISTER_NEXT, SCRATCH, SEE, SET } from './layout';
+import { slotOfRecord } from './records';
 import { settle, touch } from './touched';
 
 /** What a checked body is about to touch, by its records in SCRATCH. What goes away is told where that happens, in deleteName(). */
 export function touchBefore(kind: u32): void {
-  if (kind === ADD && load<u32>(REGISTER_STEPS)) {
-    const end = SCRATCH + load<u32>(REGISTER_NEXT) * STEP_BYTES;
-    for (let record = SCRATCH; record < end; record += STEP_BYTES) touch(slotOfStep(record) + 1, 0);
-    return;
-  }
   const count = recordsOf(kind);
-  for (let index: u32 = 0; index < count; index++) touch(load<u32>(SCRATCH + index * RECORD_BYTES + SLOT), index);
+  for (let index: u32 = 0; index < count; index++) touch(slotOfRecord(index), index);
 }
 
 /** The slots of names that the body has added. */
