@@ -1,42 +1,19 @@
-import { auditCommand } from './audit.js';
-import { backupCommand, restoreCommand } from './backup/commands.js';
-import { runCli } from './cli/cli.js';
-import { connect } from './client/index.js';
+import { type Connect, type LocalCommands, runCli } from './cli/cli.js';
 import { systemClock } from './clock.js';
-import { configCommand } from './config-command.js';
-import { repairCommand } from './repair/commands.js';
-import { repartitionCommand } from './repartition/commands.js';
-import { serveCommand } from './serve.js';
-import { VERSION } from './server.js';
-import { verifyCommand } from './verify/commands.js';
+import { VERSION } from './version.js';
 
 /** The composition root of the command line. */
-const local = {
-  env: process.env,
-  stdin: process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
-  clock: systemClock,
-};
-process.exitCode = await runCli(
-  process.argv.slice(2),
-  {
-    stdin: process.stdin,
-    stdout: process.stdout,
-    stderr: process.stderr,
-    env: process.env,
-    clock: systemClock,
-    connect,
-    version: VERSION,
-  },
-  [
-    serveCommand(process.env),
-    configCommand(process.env, process.stdout),
-    auditCommand(process.env, process.stdout),
-    backupCommand(local),
-    restoreCommand(local),
-    verifyCommand(local),
-    repairCommand(local),
-    repartitionCommand(local),
-  ],
-);
+const { env, stdin, stdout, stderr } = process;
+const io = { stdin, stdout, stderr, env, clock: systemClock };
+const connect: Connect = async (url, options) => (await import('./client/index.js')).connect(url, options);
+const local: LocalCommands = new Map([
+  ['serve', async () => (await import('./serve.js')).serveCommand(env)],
+  ['config', async () => (await import('./config-command.js')).configCommand(env, stdout)],
+  ['audit', async () => (await import('./audit.js')).auditCommand(env, stdout)],
+  ['backup', async () => (await import('./backup/commands.js')).backupCommand(io)],
+  ['restore', async () => (await import('./backup/commands.js')).restoreCommand(io)],
+  ['verify', async () => (await import('./verify/commands.js')).verifyCommand(io)],
+  ['repair', async () => (await import('./repair/commands.js')).repairCommand(io)],
+  ['repartition', async () => (await import('./repartition/commands.js')).repartitionCommand(io)],
+]);
+process.exitCode = await runCli(process.argv.slice(2), { ...io, connect, version: VERSION }, local);

@@ -1,7 +1,8 @@
 import { Command, Option } from 'commander';
 import { pino } from 'pino';
 import { CONFIG_KEYS, type Config, type ConfigInput, defaultText, loadConfig, optionOf, SETTINGS } from './config.js';
-import { type Server, startServer, VERSION } from './server.js';
+import { type Server, startServer } from './server.js';
+import { VERSION } from './version.js';
 
 /** `tallystick serve`: a server, its ready line, and what signals do to it. */
 

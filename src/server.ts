@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { type Config, type ConfigInput, defaultShape, loadConfig } from './config.js';
 import { DataDirectory } from './directory.js';
 import type { TallystickError } from './errors.js';
@@ -9,6 +8,9 @@ import { Supervisor, type SupervisorState } from './lane/supervisor.js';
 import { MAXIMUM_PAGES, PAGE_BYTES } from './partition/partition.js';
 import type { HelloAnswer } from './protocol/control.js';
 import { DEFAULT_LIMITS } from './protocol/opcode.js';
+import { VERSION } from './version.js';
+
+export { VERSION } from './version.js';
 
 /**
  * A server in this process: binds configuration, data directory, log check and lanes. `tallystick serve` is this and
@@ -38,11 +40,6 @@ export interface Warnings {
   /** Who was to go on from a position that only the log knows begins anew instead. */
   readonly onLookFailed: (error: TallystickError) => void;
 }
-
-/** The version of the package. */
-export const VERSION: string = (
-  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
 
 /**
  * Starts a server and resolves when it serves.

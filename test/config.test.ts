@@ -137,7 +137,7 @@ async function print(args: readonly string[], environment: NodeJS.ProcessEnv = {
   const stderr = new PassThrough();
   const io = { stdin: Readable.from([]), stdout, stderr, env: environment, clock: new ManualClock(), version: '1.2.3' };
   const connect = () => Promise.reject(new Error('It needs no server.'));
-  const local = [configCommand(environment, stdout)];
+  const local = new Map([['config', async () => configCommand(environment, stdout)]]);
   const status = await runCli(['config', 'print', ...args], { ...io, connect }, local);
   return { status, out: String(stdout.read() ?? ''), err: String(stderr.read() ?? '') };
 }

@@ -140,8 +140,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   'config.ts': ['errors.ts', 'partition', 'protocol'],
   'directory.ts': ['errors.ts'],
-  'server.ts': ['config.ts', 'directory.ts', 'errors.ts', 'http', 'lane', 'log', 'partition', 'protocol'],
-  'serve.ts': ['config.ts', 'server.ts'],
+  'server.ts': ['config.ts', 'directory.ts', 'errors.ts', 'http', 'lane', 'log', 'partition', 'protocol', 'version.ts'],
+  'serve.ts': ['config.ts', 'server.ts', 'version.ts'],
   'config-command.ts': ['config.ts', 'directory.ts', 'serve.ts'],
   'audit.ts': ['config.ts', 'directory.ts', 'lane', 'log', 'partition'],
 };

@@ -1,34 +1,22 @@
 import { Command, CommanderError } from 'commander';
 import { TallystickError } from '../errors.js';
-import { classesCommand } from './classes-command.js';
-import { decrCommand, deleteCommand, getCommand, incrCommand, setCommand } from './counters.js';
-import { expireCommand } from './expire-command.js';
-import { exportCommand } from './export-command.js';
 import { EXIT_OK, EXIT_USAGE, reportFailure } from './failure.js';
-import { tailCommand, watchCommand } from './follow-commands.js';
-import { atCommand, seriesCommand } from './history-commands.js';
-import { hotCommand } from './hot-command.js';
-import { importCommand } from './import-command.js';
-import { ingestCommand } from './ingest-command.js';
 import type { CliIo, Output } from './io.js';
-import { listCommand } from './list-command.js';
-import { onceCommand } from './once-command.js';
-import { pingCommand } from './ping.js';
-import { statsCommand } from './stats.js';
-import { seeCommand, uniquesCommand } from './uniques.js';
-import { rateCommand, windowCommand } from './window-commands.js';
 
 export type { CliIo } from './io.js';
 export type { CliClient, Connect } from './sdk.js';
+
+/** The commands that work without a server to speak to, by name. Each is loaded when it is needed: they take longer to load than most commands take. */
+export type LocalCommands = ReadonlyMap<string, () => Promise<Command>>;
 
 /**
  * The command line.
  *
  * @param args what follows the program's name
- * @param local the commands that work without a server to speak to; the composition root makes them
+ * @param local made by the composition root
  * @returns the exit status, one of src/cli/failure.ts; unless it is 0, `code: message` is on stderr
  */
-export async function runCli(args: readonly string[], io: CliIo, local: readonly Command[]): Promise<number> {
+export async function runCli(args: readonly string[], io: CliIo, local: LocalCommands): Promise<number> {
   const output = watched(io.stdout);
   const status = await run(args, io, local);
   const error = await output.written();
@@ -51,7 +39,7 @@ function watched(stdout: Output): { written(): Promise<TallystickError | undefin
   };
 }
 
-async function run(args: readonly string[], io: CliIo, local: readonly Command[]): Promise<number> {
+async function run(args: readonly string[], io: CliIo, local: LocalCommands): Promise<number> {
   const program = new Command('tallystick')
     .description('Durable, exactly-once counters: a server and its client.')
     .version(io.version)
@@ -61,32 +49,7 @@ async function run(args: readonly string[], io: CliIo, local: readonly Command[]
 The server is named by --server or by TALLYSTICK_SERVER.
 Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damaged (the same again will not help).`,
     );
-  const commands = [
-    ...local,
-    incrCommand(io),
-    decrCommand(io),
-    setCommand(io),
-    deleteCommand(io),
-    expireCommand(io),
-    getCommand(io),
-    listCommand(io),
-    watchCommand(io),
-    tailCommand(io),
-    onceCommand(io),
-    seeCommand(io),
-    uniquesCommand(io),
-    exportCommand(io),
-    importCommand(io),
-    pingCommand(io),
-    statsCommand(io),
-    hotCommand(io),
-    windowCommand(io),
-    rateCommand(io),
-    seriesCommand(io),
-    atCommand(io),
-    classesCommand(io),
-  ];
-  for (const command of [...commands, ingestCommand(io)]) program.addCommand(command);
+  for (const command of await commandsFor(args[0], io, local)) program.addCommand(command);
   boundTo(program, '', io);
   try {
     await program.parseAsync(args, { from: 'user' });
@@ -96,6 +59,16 @@ Exit status: 0 done, 1 the operation failed, 2 wrong usage, 3 the data are damag
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
     return reportFailure(error, args[0] ?? '', io.stderr);
   }
+}
+
+/** Those that the line may mean: help, and what is mistyped, need all. */
+async function commandsFor(name = '', io: CliIo, local: LocalCommands): Promise<readonly Command[]> {
+  const load = local.get(name);
+  if (load) return [await load()];
+  const { remoteCommands } = await import('./remote-commands.js');
+  const remote = remoteCommands(io);
+  if (remote.some((command) => command.name() === name)) return remote;
+  return [...(await Promise.all([...local.values()].map((each) => each()))), ...remote];
 }
 
 /** Lets a command, and those below it, write and exit through `io` and the returned status alone. */

@@ -1,9 +1,14 @@
 /** WebSockets of Node, whose oldest version that we run on has none of its own: the only file of the client that knows `ws`. */
 
-import { WebSocket } from 'ws';
+import { createRequire } from 'node:module';
+import type * as Ws from 'ws';
 import { webSocketTransport } from './web-socket.js';
 
+const require = createRequire(import.meta.url);
+
 export const wsTransport = webSocketTransport((url, events) => {
+  // Loaded when it is first needed: most speak TCP, and it would take two thirds of the time in which the client is loaded.
+  const { WebSocket } = require('ws') as typeof Ws;
   const socket = new WebSocket(url, { perMessageDeflate: false });
   let cause: Error | undefined;
   socket.on('open', () => events.opened());

@@ -31,7 +31,7 @@ export interface CheckpointScheduleParts {
   readonly manifests: ReadonlyMap<number, CheckpointManifest>;
   /** The lane takes no more when its log has so many bytes of records behind the oldest of its checkpoints. */
   readonly tailBytes: number;
-  /** Starts the checkpointer. */
+  /** Starts the checkpointer: with the first checkpoint, so that a start does not wait for a thread that has nothing to do. */
   readonly connect: (hear: (message: FromCheckpointer) => void) => (message: ToCheckpointer) => void;
   readonly onFailed: (error: TallystickError) => void;
 }
@@ -71,7 +71,8 @@ export class CheckpointSchedule {
   #probes: Probes | undefined;
   /** Where the checkpoint will be: the first place at which the last probe is flushed. */
   #place: PartitionPlace | undefined;
-  #tell: (message: ToCheckpointer) => void = () => {};
+  /** Tells the checkpointer, from the first checkpoint on. */
+  #tell: ((message: ToCheckpointer) => void) | undefined;
   #timer: Timer | undefined;
   /** A transaction of the checkpointer is under way, or waits for its pause to end. */
   #writing = false;
@@ -99,9 +100,8 @@ export class CheckpointSchedule {
     this.#startedAt = parts.clock.monotonicMilliseconds();
   }
 
-  /** Begins, with a checkpointer of its own. A lane that never comes so far leaves nothing running. */
+  /** Begins. A lane that never comes so far leaves nothing running. */
   start(): void {
-    this.#tell = this.#parts.connect((message) => this.hear(message));
     this.#state = 'idle';
     this.#timer = this.#after(0);
   }
@@ -139,14 +139,14 @@ export class CheckpointSchedule {
 
   /** Orders no more. Resolves when the checkpointer has finished what it was writing. */
   async stop(): Promise<void> {
-    const isStarted = this.#state !== 'waiting';
     this.#state = 'stopped';
     this.#timer?.cancel();
     this.#pausing?.cancel();
-    if (!isStarted) return;
+    const tell = this.#tell;
+    if (!tell) return;
     await new Promise<void>((resolve) => {
       this.#stopped = resolve;
-      this.#tell({ kind: 'stop' });
+      tell({ kind: 'stop' });
     });
   }
 
@@ -196,6 +196,7 @@ export class CheckpointSchedule {
     const { partitions, commit, clock } = this.#parts;
     const { partition } = this.#oldest;
     this.#state = 'probing';
+    this.#tell ??= this.#parts.connect((message) => this.hear(message));
     this.#probes = new Probes(partition, partitions.get(partition) as Partition);
     this.#startedBytes = commit.flushedPlace.bytes;
     this.#startedAt = clock.monotonicMilliseconds();
@@ -219,7 +220,7 @@ export class CheckpointSchedule {
     this.#state = 'ordered';
     this.#probes = undefined;
     this.#place = undefined;
-    this.#tell({ kind: 'checkpoint', order: { partition, place, probes } });
+    this.#tell?.({ kind: 'checkpoint', order: { partition, place, probes } });
   }
 
   #ready(): void {
@@ -236,7 +237,7 @@ export class CheckpointSchedule {
     this.#pausing?.cancel();
     this.#pausing = undefined;
     this.#writing = true;
-    this.#tell({ kind: 'go' });
+    this.#tell?.({ kind: 'go' });
   }
 
   #take({ partition, place, milliseconds, pages, pagesWritten, probes }: MadeCheckpoint): void {

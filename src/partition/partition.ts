@@ -488,7 +488,9 @@ export class Partition {
 
   /** Makes it again a partition to which nothing was applied. The memory that it has taken stays taken. */
   reset(): void {
-    new Uint8Array(this.#memory.buffer).fill(0, HEADER);
+    // Where a restore ended before the header, which comes last, nothing says how far it got.
+    const end = this.sequence === 0 ? this.#memory.buffer.byteLength : HEADER + this.#kernel.stateBytes();
+    new Uint8Array(this.#memory.buffer).fill(0, HEADER, end);
   }
 
   #u64(address: number): number {

@@ -207,11 +207,29 @@ describe('every command', () => {
       seen.push(options);
       throw new TallystickError('DIRECTORY_IN_USE');
     });
-    expect(await cli(['serve', '--port', '0'], { serve })).toMatchObject({
+    const local = new Map([['serve', async () => serve]]);
+    expect(await cli(['serve', '--port', '0'], { local })).toMatchObject({
       status: 1,
       err: expect.stringMatching(/^DIRECTORY_IN_USE/),
     });
     expect(seen).toEqual([{ port: '0' }]);
+  });
+
+  it.each([
+    [['serve'], ['serve']],
+    [['get', 'a'], []],
+    [['--help'], ['serve', 'verify']],
+    [['serv'], ['serve', 'verify']],
+    [['toString'], ['serve', 'verify']],
+    [[], ['serve', 'verify']],
+  ])('loads of those that the composition root makes what the line may mean: %j %j', async (args, expected) => {
+    const loaded: string[] = [];
+    const load = (name: string) => async () => {
+      loaded.push(name);
+      return new Command(name).action(() => undefined);
+    };
+    await cli(args, { local: new Map(['serve', 'verify'].map((name) => [name, load(name)])) });
+    expect(loaded).toEqual(expected);
   });
 });
 
@@ -267,7 +285,7 @@ describe('the exit status', () => {
     const serve = new Command('serve').action(() => {
       throw new TallystickError(code);
     });
-    expect(await cli(['serve'], { serve })).toMatchObject({ status });
+    expect(await cli(['serve'], { local: new Map([['serve', async () => serve]]) })).toMatchObject({ status });
   });
 });
 

@@ -1,6 +1,6 @@
 import { Readable, Writable } from 'node:stream';
 import { Command } from 'commander';
-import { type Connect, runCli } from '../../src/cli/cli.js';
+import { type Connect, type LocalCommands, runCli } from '../../src/cli/cli.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { type Connection, fakeConnect } from './fake-client.js';
 import { type Crash, FakeServer } from './fake-target.js';
@@ -29,7 +29,7 @@ export interface Setting {
   readonly env?: Record<string, string>;
   readonly crash?: Crash;
   readonly connect?: Connect;
-  readonly serve?: Command;
+  readonly local?: LocalCommands;
 }
 
 export interface Outcome {
@@ -47,7 +47,7 @@ export async function cli(args: string[], setting: Setting = {}): Promise<Outcom
     tty = false,
     env = {},
     crash,
-    serve = new Command('serve'),
+    local = new Map([['serve', async () => new Command('serve')]]),
   } = setting;
   const { connect, connections } = fakeConnect(server, crash === undefined ? {} : { crash });
   const stdout = new Captured(tty, setting.breaksWith);
@@ -61,6 +61,6 @@ export async function cli(args: string[], setting: Setting = {}): Promise<Outcom
     connect: setting.connect ?? connect,
     version: '1.2.3',
   };
-  const status = await runCli(args, io, [serve]);
+  const status = await runCli(args, io, local);
   return { status, out: stdout.text, err: stderr.text, connections };
 }

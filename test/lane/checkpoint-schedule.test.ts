@@ -88,6 +88,21 @@ describe('A lane', () => {
     expect(tailOf(harness).tailBytes).toBeLessThan(1_000);
   });
 
+  test('starts its checkpointer with the first checkpoint, and ends without one before', async () => {
+    const harness = await HostHarness.start();
+    const client = await harness.client();
+    await writeBytes(harness, client, TAIL_BYTES / 8);
+    expect(harness.checkpointers).toBe(0);
+    await harness.host.drain();
+    harness.crash(true);
+    await harness.open();
+    await writeBytes(harness, await harness.client(), 2 * TAIL_BYTES);
+    await settle(harness);
+    expect(harness.orders.length).toBeGreaterThan(1);
+    expect(harness.checkpointers).toBe(1);
+    expect(harness.failures).toEqual([]);
+  });
+
   test('that is quiet makes them after some minutes where the tail is worth it, and none where it is not', async () => {
     const harness = await HostHarness.start();
     const client = await harness.client();

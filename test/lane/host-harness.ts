@@ -37,6 +37,8 @@ export class HostHarness {
   readonly failures: TallystickError[] = [];
   /** How often the lane had its garbage collected. */
   collections = 0;
+  /** How many checkpointers were started. */
+  checkpointers = 0;
   /** What lane and checkpointer said to each other. */
   readonly told: ToCheckpointer[] = [];
   readonly heard: FromCheckpointer[] = [];
@@ -103,6 +105,7 @@ export class HostHarness {
 
   #connect(hear: (message: FromCheckpointer) => void): (message: ToCheckpointer) => void {
     const { log, checkpoints, clock } = this;
+    this.checkpointers++;
     this.#checkpointer = new Checkpointer({
       ...{ log, checkpoints, kernel: MODULE, clock, collect: () => {} },
       report: (message) => {
