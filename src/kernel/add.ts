@@ -22,6 +22,7 @@ import { checkTime, expiryPart, nowMinute, timeOf } from './event-time';
 import { expireStepped } from './expiring';
 import { hasExpiriesRoom } from './expiry';
 import { sipHash, xxh64 } from './hash';
+import { bucketOf, overflowOf } from './index';
 import {
   ABSENT,
   ANSWER,
@@ -31,17 +32,21 @@ import {
   H_REFUSED,
   ID_UNKNOWN,
   MEMORY_FULL,
+  NAME_INDEX,
   NOT_TRACKED,
   OK,
   OPERATION_CONFLICT,
   OPERATIONS_FULL,
   OUT_OF_BOUNDS,
   OVERFLOW,
+  PREFETCH,
+  REGISTER_LOADED,
   REGISTER_NEXT,
   REGISTER_OPERATION_IDS,
   REGISTER_OPERATIONS,
   REGISTERS,
   SCRATCH,
+  STAGE,
   VALUES,
 } from './layout';
 import { addName, findName, hasNameRoom, leftFor, nameHash, unaddName } from './names';
@@ -57,6 +62,7 @@ import {
   operationValue,
   rememberOperation,
 } from './operations';
+import { prefetch, willNeed } from './prefetch';
 import { prefixOf } from './prefixes';
 import { CHANGED, trackRecord } from './tracking';
 import { readVarint64, readZigzag, writeVarint, writeZigzag } from './varint';
@@ -79,6 +85,8 @@ const EXPIRY_PAYLOAD_BYTES: u32 = 64;
 export function applyAdd(count: u32, flags: u32): u32 {
   const atomic = (flags & ATOMIC) !== 0;
   const end = SCRATCH + count * RECORD_BYTES;
+  store<u32>(REGISTER_OPERATIONS, count);
+  store<u32>(REGISTER_LOADED, SCRATCH);
   expireOperations(EXPIRE_STEP + 2 * load<u32>(REGISTER_OPERATION_IDS));
   const newest = newestOperation();
   const isQuick = !(flags & (ATOMIC | VALUES));
@@ -115,7 +123,6 @@ export function applyAdd(count: u32, flags: u32): u32 {
       }
     }
   }
-  store<u32>(REGISTER_OPERATIONS, count);
   store<u64>(H_APPLIED, load<u64>(H_APPLIED) + (count - refused));
   store<u64>(H_REFUSED, load<u64>(H_REFUSED) + refused);
   return writeAnswer(end, refused, (flags & VALUES) !== 0);
@@ -166,7 +173,31 @@ function deltaOf(record: u32): i64 {
 function slotOf(record: u32): u32 {
   const slot = load<u32>(record + SLOT);
   if (slot || load<u32>(record + STATUS) !== ABSENT) return slot;
+  if (record >= load<u32>(REGISTER_LOADED)) loadBuckets(record);
   return findName(load<u64>(record + HASH), load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
+}
+
+/** Loads the buckets of the names of a stage that are new: since the batch was decoded, those of thousands of others were (prefetch.ts). */
+function loadBuckets(from: u32): void {
+  const end = SCRATCH + load<u32>(REGISTER_OPERATIONS) * RECORD_BYTES;
+  const to = min<u32>(end, from + STAGE * RECORD_BYTES);
+  store<u32>(REGISTER_LOADED, to);
+  let p = PREFETCH;
+  for (let record = from; record < to; record += RECORD_BYTES) {
+    if (isAbsent(record)) p = willNeed(p, bucketOf(NAME_INDEX, load<u64>(record + HASH)));
+  }
+  prefetch(p);
+  p = PREFETCH;
+  for (let record = from; record < to; record += RECORD_BYTES) {
+    const bucket = isAbsent(record) ? bucketOf(NAME_INDEX, load<u64>(record + HASH)) : 0;
+    if (bucket) p = willNeed(p, overflowOf(bucket));
+  }
+  prefetch(p);
+}
+
+// @inline
+function isAbsent(record: u32): bool {
+  return load<u32>(record + STATUS) === ABSENT && !load<u32>(record + SLOT);
 }
 
 function step(record: u32, slot: u32, low: i64, high: i64): u32 {

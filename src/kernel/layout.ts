@@ -99,6 +99,7 @@ export const REGISTER_TOUCHED: u32 = 516; // u32: entries of TOUCHED
 export const REGISTER_GONE_BYTES: u32 = 520; // u32: bytes of names that are gone; beyond GONE_NAMES_BYTES some are not told
 export const REGISTER_MARKED: u32 = 524; // u32: whether there are new ones in MARKS; cleared by the host
 export const REGISTER_DIRTY: u32 = 536; // u32: whether DIRTY is kept
+export const REGISTER_LOADED: u32 = 540; // u32: up to which record of an ADD the buckets of new names have been loaded
 export const REGISTER_VALUE: u32 = 528; // i64: of the counter that was looked at last
 export const REGISTER_LOGGED: u32 = 228; // u32: bytes of the form in which the log has the body that was applied, in RECEIVE; 0 = as it came
 export const WHOLE_NAME: u32 = 1024; // a name that is put together, and a word
