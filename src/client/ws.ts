@@ -1,15 +1,35 @@
-/** WebSockets of Node, whose oldest version that we run on has none of its own: the only file of the client that knows `ws`. */
+/**
+ * WebSockets of Node, whose oldest version that we run on has none of its own: the only file of the client that knows `ws`, which is loaded
+ * with the first of them: it takes longer than all of a client that speaks TCP.
+ */
 
-import { createRequire } from 'node:module';
-import type * as Ws from 'ws';
-import { webSocketTransport } from './web-socket.js';
+import type { WebSocket } from 'ws';
+import { type WebSocketEvents, webSocketTransport } from './web-socket.js';
 
-const require = createRequire(import.meta.url);
+const ABNORMAL = 1006;
 
 export const wsTransport = webSocketTransport((url, events) => {
-  // Loaded when it is first needed: most speak TCP, and it would take two thirds of the time in which the client is loaded.
-  const { WebSocket } = require('ws') as typeof Ws;
-  const socket = new WebSocket(url, { perMessageDeflate: false });
+  let socket: WebSocket | undefined;
+  let isClosed = false;
+  const dial = async (): Promise<void> => {
+    const { WebSocket } = await import('ws');
+    if (isClosed) return;
+    socket = new WebSocket(url, { perMessageDeflate: false });
+    listen(socket, events);
+  };
+  dial().catch((error: Error) => events.closed(ABNORMAL, '', error));
+  return {
+    // ws masks a copy of what it is given
+    send: (message) => socket?.send(message),
+    // An end in order would wait for the server's, and keep the process for so long
+    close: () => {
+      isClosed = true;
+      socket?.terminate();
+    },
+  };
+});
+
+function listen(socket: WebSocket, events: WebSocketEvents): void {
   let cause: Error | undefined;
   socket.on('open', () => events.opened());
   socket.on('message', (message, isBinary) => events.received(isBinary ? (message as Buffer) : undefined));
@@ -17,10 +37,4 @@ export const wsTransport = webSocketTransport((url, events) => {
     cause = error;
   });
   socket.on('close', (code, reason) => events.closed(code, reason.toString(), cause));
-  return {
-    // ws masks a copy of what it is given
-    send: (message) => socket.send(message),
-    // An end in order would wait for the server's, and keep the process for so long
-    close: () => socket.terminate(),
-  };
-});
+}

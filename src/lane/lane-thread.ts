@@ -42,7 +42,7 @@ function fail(error: unknown): void {
   tell({ kind: 'failed', code: known.code, detail: known.detail });
 }
 
-/** Starts the thread of the checkpointer, which lives as long as this one. */
+/** Starts the thread of the checkpointer, which from then on lives as long as this one. */
 function connectCheckpointer(hear: (message: FromCheckpointer) => void): (message: ToCheckpointer) => void {
   const { lane, path, partitions } = options;
   const workerData: CheckpointThreadOptions = { path, partitions };
