@@ -10,7 +10,7 @@ import type { HelloAnswer } from './protocol/control.js';
 import { DEFAULT_LIMITS } from './protocol/opcode.js';
 import { VERSION } from './version.js';
 
-export { VERSION } from './version.js';
+export { VERSION };
 
 /**
  * A server in this process: binds configuration, data directory, log check and lanes. `tallystick serve` is this and
