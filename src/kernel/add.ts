@@ -171,8 +171,7 @@ function deltaOf(record: u32): i64 {
 
 /** The slot + 1 of a record; a name may have been added by an operation before it in the same batch. */
 function slotOf(record: u32): u32 {
-  const slot = load<u32>(record + SLOT);
-  if (slot || load<u32>(record + STATUS) !== ABSENT) return slot;
+  if (!isAbsent(record)) return load<u32>(record + SLOT);
   if (record >= load<u32>(REGISTER_LOADED)) loadBuckets(record);
   return findName(load<u64>(record + HASH), load<u32>(record + KEY), load<u32>(record + KEY_LENGTH));
 }
@@ -197,7 +196,7 @@ function loadBuckets(from: u32): void {
 
 // @inline
 function isAbsent(record: u32): bool {
-  return load<u32>(record + STATUS) === ABSENT && !load<u32>(record + SLOT);
+  return !load<u32>(record + SLOT) && load<u32>(record + STATUS) === ABSENT;
 }
 
 function step(record: u32, slot: u32, low: i64, high: i64): u32 {

@@ -229,6 +229,22 @@ describe('Restoring', () => {
     }
     expect(differences(used.state, fresh.state)).toEqual([]);
   });
+
+  test('after a reset nothing is left of pages whose header did not come', () => {
+    const used = new Partition(module);
+    const whole = state();
+    const pages = whole.length / PAGE_BYTES;
+    for (let page = 1; page < pages; page++) {
+      used.restorePage(page, pages, whole.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
+    }
+    used.reset();
+    const fresh = new Partition(module);
+    for (const partition of [used, fresh]) {
+      partition.configure(configuration, START);
+      partition.apply(Opcode.ADD, 0, 0, 0, START, oneStep);
+    }
+    expect(differences(used.state, fresh.state)).toEqual([]);
+  });
 });
 
 describe('New memory', () => {
