@@ -219,6 +219,7 @@ describe('imports', () => {
     ).toEqual([]);
     expect(
       only(/\bAtomics\./, [
+        'src/lane/append-watch.ts',
         'src/lane/lane-thread.ts',
         'src/lane/quota.ts',
         'src/lane/ring.ts',

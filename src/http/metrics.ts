@@ -89,6 +89,13 @@ const ROWS: readonly Row[] = [
   row('connections', 'gauge', 'lane', 'connections', 'Connections of clients; that of HTTP is one of them.'),
   row('log_groups', 'counter', 'lane', 'log.groups', 'Groups that were flushed, each with one flush.'),
   row('log_delayed_groups', 'counter', 'lane', 'log.delayed', 'Groups held for those who had just been answered.'),
+  row(
+    'log_own_groups',
+    'counter',
+    'lane',
+    'log.within',
+    "Groups that the lane's own thread flushed, and no other one.",
+  ),
   row('log_entries', 'counter', 'lane', 'log.entries', 'Batches in these groups.'),
   row('log_appended_bytes', 'counter', 'lane', 'log.bytes', 'Bytes in these groups.'),
   row('log_segments', 'gauge', 'lane', 'log.segments', 'Files of the log.'),

@@ -4,7 +4,7 @@ import type { TallystickError } from '../errors.js';
 import { History } from '../history/history.js';
 import type { Retention, RollUpPlanner } from '../history/roll-up.js';
 import type { HistoryTables } from '../history/tables.js';
-import { GroupCommit } from '../log/group-commit.js';
+import { type AppendWatch, GroupCommit } from '../log/group-commit.js';
 import { distribution, LATENCY_BOUNDS, SIZE_BOUNDS } from '../log/histogram.js';
 import type { LaneStorage } from '../log/lane-storage.js';
 import { KERNEL_VERSION, Partition, SLOT_BYTES } from '../partition/partition.js';
@@ -66,6 +66,8 @@ export interface LaneHostParts {
   readonly quota: Quota | undefined;
   /** The ways to the other lanes. */
   readonly links: readonly Link[];
+  /** Is told of appends within the call; absent where nothing can take long within one. */
+  readonly watch?: AppendWatch;
   readonly isPoisoned: () => boolean;
   /** Storage broke: nothing is acknowledged any more, and the process must stop. */
   readonly onFailed: (error: TallystickError) => void;
@@ -121,7 +123,7 @@ export class LaneHost {
 
   /** Brings the partitions to where the log ends. @throws TallystickError LOG_CORRUPT, DATA_DAMAGED */
   static async open(parts: LaneHostParts): Promise<LaneHost> {
-    const { clock, storage, kernel, isPoisoned, onFailed, configuration, groupBytes } = parts;
+    const { clock, storage, kernel, isPoisoned, onFailed, configuration, groupBytes, watch } = parts;
     const partitions = new Map(parts.partitions.map((number) => [number, new Partition(kernel)]));
     const history = new History(parts.history);
     const feed = new HistoryFeed({ history, partitions: parts.partitions, clock, onFailed });
@@ -132,13 +134,13 @@ export class LaneHost {
     const start = await replayBehind(storage, manifests, partitions, applied);
     const replayed = clock.monotonicMilliseconds();
     const shape = { partitions: parts.partitions, kernelVersion: KERNEL_VERSION };
-    const limits = groupBytes === undefined ? {} : { groupBytes };
+    const options = { ...(groupBytes !== undefined && { groupBytes }), ...(watch && { watch }) };
     const onFlushed = (took: number) => {
       checkpoints.flushed(took);
       feed.flushed();
       host.#quiet.worked();
     };
-    const commit = new GroupCommit({ ...storage, ...limits, clock, shape, start, isPoisoned, onFailed, onFlushed });
+    const commit = new GroupCommit({ ...storage, ...options, clock, shape, start, isPoisoned, onFailed, onFlushed });
     const checkpoints: CheckpointSchedule = new CheckpointSchedule({
       ...{ partitions, commit, log: storage.log, clock, manifests, onFailed },
       isIn: (partition, sequence) => feed.isIn(partition, sequence),
@@ -241,7 +243,7 @@ export class LaneHost {
   /** What STATS tells beside the partitions. */
   describe(): StatsMap {
     const { configuration, storage, clock } = this.#parts;
-    const { latency, groupSizes, groups, delayed, records, entries, bytes } = this.#commit.stats();
+    const { latency, groupSizes, groups, delayed, within, records, entries, bytes } = this.#commit.stats();
     const { begunMilliseconds, ...log } = storage.log.stats();
     const { refused, ...traffic } = this.#traffic;
     return {
@@ -257,7 +259,7 @@ export class LaneHost {
       queues: this.#queues(),
       memory: this.#memory(),
       log: {
-        ...{ groups, delayed, records, entries, bytes, ...log },
+        ...{ groups, delayed, within, records, entries, bytes, ...log },
         ageSeconds: Math.max(0, Math.round((clock.wallMilliseconds() - begunMilliseconds) / 1_000)),
       },
       checkpoints: { ...this.#checkpoints.describe(), ...storage.checkpoints.stats() },

@@ -9,6 +9,7 @@ import { KERNEL_VERSION } from '../partition/partition.js';
 import { listenTcp } from '../transport/tcp.js';
 import type { Listener, Transport } from '../transport/transport.js';
 import { compileWasm } from '../wasm.js';
+import { appendsOf } from './append-watch.js';
 import type { FromCheckpointer, ToCheckpointer } from './checkpoint-messages.js';
 import type { CheckpointThreadOptions } from './checkpoint-thread.js';
 import { collecting } from './collecting.js';
@@ -108,6 +109,7 @@ async function run(): Promise<void> {
     quota: quotaPerSecond > 0 ? new Quota(options.quota, quotaPerSecond, systemClock) : undefined,
     onHot: (hot) => tell({ kind: 'hot', hot }),
     links: options.links.map(({ bell, ...link }) => ({ ...link, wake: () => bell.postMessage(null) })),
+    watch: appendsOf(options.appends, lane),
     isPoisoned,
     onFailed: fail,
   });

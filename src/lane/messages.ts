@@ -54,6 +54,8 @@ export interface LaneOptions {
   readonly quota: SharedArrayBuffer;
   /** One word: not 0 when storage can no longer be trusted. */
   readonly poison: SharedArrayBuffer;
+  /** Of all lanes (append-watch.ts). */
+  readonly appends: SharedArrayBuffer;
   readonly links: readonly ThreadLink[];
 }
 

@@ -1,6 +1,8 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
+import { systemClock } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import type { Retention } from '../history/roll-up.js';
+import { AppendGuard, createAppends } from './append-watch.js';
 import type { ServerMap } from './greeting.js';
 import type { HotName } from './hot-names.js';
 import { createRings, type Rings } from './link.js';
@@ -79,12 +81,18 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #poison = new SharedArrayBuffer(4);
   readonly #quota = createQuota();
+  readonly #appends: SharedArrayBuffer;
+  readonly #guard: AppendGuard;
   readonly #threads: LaneThread[] = [];
   #state: SupervisorState = 'starting';
   #lanes: readonly LaneStatus[] = [];
 
   private constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#appends = createAppends(options.lanes.length);
+    this.#guard = new AppendGuard(this.#appends, systemClock, (lane) =>
+      this.#fail(new TallystickError('STORAGE_FAILED', `A group of lane ${lane} was not answered for 10 s.`)),
+    );
   }
 
   /**
@@ -119,6 +127,7 @@ export class Supervisor {
     this.#state = 'draining';
     this.#tellAll({ kind: 'drain' });
     await Promise.all(this.#threads.map(({ drained }) => drained.promise));
+    this.#guard.close();
     this.#state = 'stopped';
   }
 
@@ -177,6 +186,7 @@ export class Supervisor {
       quotaPerSecond,
       quota: this.#quota,
       poison: this.#poison,
+      appends: this.#appends,
       links,
     };
     const transferList = links.map(({ bell }) => bell);
@@ -221,6 +231,7 @@ export class Supervisor {
     if (this.#state === 'failed') return;
     const isStarted = this.#state !== 'starting';
     this.#state = 'failed';
+    this.#guard.close();
     for (const { listening, drained } of this.#threads) {
       listening.reject(error);
       drained.reject(error);

@@ -1,4 +1,4 @@
-import { fstatSync } from 'node:fs';
+import { fstatSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 
 /** So many zeros are written at a time. */
@@ -35,20 +35,29 @@ export class Ahead {
 
   /** To be awaited before each transaction that stores so many bytes of values. @throws what the system throws */
   async before(bytes: number): Promise<void> {
+    if (bytes <= LARGE_BYTES) {
+      if (this.take(bytes)) return;
+      await this.#lengthen();
+    }
+    this.#room -= bytes + TREE_BYTES;
+  }
+
+  /** The same within the call, for a small transaction: false where there are too few zeros. @throws what the system throws */
+  take(bytes: number): boolean {
     const most = bytes + TREE_BYTES;
-    if (bytes <= LARGE_BYTES && this.#room < most) await this.#lengthen(most);
+    if (this.#room < most) this.#room = statSync(this.#path).size - this.#usedBytes();
+    if (this.#room < most) return false;
     this.#room -= most;
+    return true;
   }
 
   async close(): Promise<void> {
     await this.#file?.close();
   }
 
-  async #lengthen(most: number): Promise<void> {
+  async #lengthen(): Promise<void> {
     this.#file ??= await open(this.#path, 'r+');
     const { size } = fstatSync(this.#file.fd);
-    this.#room = size - this.#usedBytes();
-    if (this.#room >= most) return;
     const end = Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
     const { bytesWritten } = await this.#file.write(ZEROS, 0, ZEROS.length, end);
     this.#room += bytesWritten;

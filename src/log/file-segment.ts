@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  writevSync,
+} from 'node:fs';
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -40,6 +50,17 @@ const ZEROS = Buffer.alloc(AHEAD_BYTES + BLOCK_BYTES);
 /** On Linux a write can be its own flush: one call instead of two. Elsewhere it may mean less than `fdatasync`, which libuv knows. */
 const SYNCED_WRITE = process.platform === 'linux' ? constants.O_DSYNC : 0;
 const NO_BYTES = Buffer.alloc(0);
+
+/** A group as it goes into the file. */
+interface Frame {
+  readonly buffers: readonly Uint8Array[];
+  /** Where it ends, up to its block. */
+  readonly end: number;
+  /** Up to where it is written, with the zeros ahead. */
+  readonly written: number;
+  /** Whether the file is longer then. */
+  readonly lengthens: boolean;
+}
 
 /**
  * A segment that is a plain file of frames (frame.ts), written by one `pwritev` for a group that is its flush too.
@@ -125,25 +146,25 @@ export class FileSegment implements Segment {
   }
 
   async append(group: SealedGroup): Promise<AppendOutcome> {
-    const items = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
-    const head = encodeFrameHead(this.#salt, group.firstRecord, group.records, items);
-    const bytes = head.length + group.records.reduce((sum, { length }) => sum + length, 0);
-    const end = this.#end + blocksOf(bytes);
-    const ahead = end > this.#allocated && bytes < LARGE_GROUP_BYTES ? AHEAD_BYTES : 0;
-    const zeros = end + ahead - this.#end - bytes;
+    const frame = this.#frameOf(group);
     try {
-      if (lacksRoom(dirname(this.#path), bytes + zeros + this.#reserveBytes)) return notWritten(undefined);
-      await this.#write([head, ...group.records, ZEROS.subarray(0, zeros)], this.#end);
+      if (this.#lacksRoom(frame)) return notWritten(undefined);
+      await this.#write(frame.buffers);
     } catch (error) {
-      // Of a group without room a part may be there: the same one comes again, to the same place. EIO is a broken device here
-      const isFull = saysNoRoom(error, () => false);
-      return isFull ? notWritten(error) : unknown('The log could not be written', error);
+      return failed(error);
     }
-    this.#take(this.#end, group.firstRecord, group.records.length);
-    this.#end = end;
-    this.#allocated = Math.max(this.#allocated, end + ahead);
-    this.#forget();
-    return { kind: 'flushed' };
+    return this.#appended(group, frame);
+  }
+
+  appendNow(group: SealedGroup): AppendOutcome | undefined {
+    const frame = this.#frameOf(group);
+    if (frame.lengthens) return undefined;
+    try {
+      this.#writeNow(frame.buffers);
+    } catch (error) {
+      return failed(error);
+    }
+    return this.#appended(group, frame);
   }
 
   refresh(): void {
@@ -228,17 +249,51 @@ export class FileSegment implements Segment {
     this.#lastRecord = firstRecord + records - 1;
   }
 
-  /** Writes everything, and flushes it. */
-  async #write(buffers: readonly Uint8Array[], position: number): Promise<void> {
+  #frameOf(group: SealedGroup): Frame {
+    const items = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
+    const head = encodeFrameHead(this.#salt, group.firstRecord, group.records, items);
+    const bytes = head.length + group.records.reduce((sum, { length }) => sum + length, 0);
+    const end = this.#end + blocksOf(bytes);
+    const lengthens = end > this.#allocated;
+    const written = end + (lengthens && bytes < LARGE_GROUP_BYTES ? AHEAD_BYTES : 0);
+    const zeros = ZEROS.subarray(0, written - this.#end - bytes);
+    return { buffers: [head, ...group.records, zeros].filter(({ length }) => length > 0), end, written, lengthens };
+  }
+
+  /** Asked where the file gets longer. Over what was written ahead nothing is needed, but where files are copied on write: then the write says so. */
+  #lacksRoom({ lengthens, written }: Frame): boolean {
+    return lengthens && lacksRoom(dirname(this.#path), written - this.#end + this.#reserveBytes);
+  }
+
+  #appended({ firstRecord, records }: SealedGroup, { end, written }: Frame): AppendOutcome {
+    this.#take(this.#end, firstRecord, records.length);
+    this.#end = end;
+    this.#allocated = Math.max(this.#allocated, written);
+    this.#forget();
+    return { kind: 'flushed' };
+  }
+
+  /** Writes everything at the end, and flushes it. */
+  async #write(buffers: readonly Uint8Array[]): Promise<void> {
     const file = this.#file as FileHandle;
-    let left = buffers.filter(({ length }) => length > 0);
-    let at = position;
-    while (left.length > 0) {
+    let at = this.#end;
+    for (let left = buffers; left.length > 0; ) {
       const { bytesWritten } = await file.writev(left, at);
       at += bytesWritten;
       left = without(left, bytesWritten);
     }
     if (!SYNCED_WRITE) await file.datasync();
+  }
+
+  #writeNow(buffers: readonly Uint8Array[]): void {
+    const { fd } = this.#file as FileHandle;
+    let at = this.#end;
+    for (let left = buffers; left.length > 0; ) {
+      const written = writevSync(fd, left, at);
+      at += written;
+      left = without(left, written);
+    }
+    if (!SYNCED_WRITE) fdatasyncSync(fd);
   }
 
   /** What a death left behind the last whole frame goes. */
@@ -323,6 +378,12 @@ function readStart(path: string, descriptor: number) {
   const begin = header && decodeBegin(read(FILE_HEADER_BYTES, header.beginBytes));
   if (!begin) throw corrupt(`${path} does not say whole where it begins.`);
   return { salt: header.salt, begin, bytes: blocksOf(FILE_HEADER_BYTES + header.beginBytes) };
+}
+
+/** Of a group without room a part may be there: the same one comes again, to the same place. EIO is a broken device here. */
+function failed(error: unknown): AppendOutcome {
+  const isFull = saysNoRoom(error, () => false);
+  return isFull ? notWritten(error) : unknown('The log could not be written', error);
 }
 
 /** The buffers without their first bytes. */

@@ -4,6 +4,7 @@ import { CommitDelay } from './commit-delay.js';
 import { Chain, Group } from './group.js';
 import { type Histogram, histogram, microseconds, recordMilliseconds } from './histogram.js';
 import type { AppendOutcome, HeadMark, Log, LogPlace, LogShape, SealedGroup } from './log.js';
+import { OwnThread } from './own-thread.js';
 import type { AuditItem, EntryHeader } from './record.js';
 
 /** A group that the storage has not answered after this long will not be answered. */
@@ -30,7 +31,15 @@ export interface GroupCommitOptions {
   readonly onFailed: (error: TallystickError) => void;
   /** Called after each group, when its waiters have been told, with the milliseconds that it took. */
   readonly onFlushed?: (milliseconds: number) => void;
+  /** Is told of appends within the call: while one takes long, this thread can't say so itself. */
+  readonly watch?: AppendWatch;
   readonly groupBytes?: number;
+}
+
+/** Sees from another thread whether an append within the call ends. */
+export interface AppendWatch {
+  began(): void;
+  ended(): void;
 }
 
 /** Hears of each group when no entry can be added any more, and when it is flushed and its waiters have been told. */
@@ -43,6 +52,8 @@ export interface GroupCommitStats {
   readonly groups: number;
   /** Groups that were held for those who had just been answered. */
   readonly delayed: number;
+  /** Groups that were appended within the call, by the lane's own thread. */
+  readonly within: number;
   readonly records: number;
   readonly entries: number;
   readonly bytes: number;
@@ -97,6 +108,7 @@ export class GroupCommit {
   #flight: Flight | undefined;
   #scheduled = false;
   readonly #delay: CommitDelay;
+  readonly #ownThread = new OwnThread();
   /** Of the open group while it is held for more. */
   #delayTimer: Timer | undefined;
   readonly #observers: GroupObserver[] = [];
@@ -108,6 +120,7 @@ export class GroupCommit {
   #drains: { resolve: () => void; reject: (error: TallystickError) => void }[] = [];
   #groups = 0;
   #delayed = 0;
+  #within = 0;
   #records = 0;
   #entries = 0;
   #bytes = 0;
@@ -260,6 +273,7 @@ export class GroupCommit {
     return {
       groups: this.#groups,
       delayed: this.#delayed,
+      within: this.#within,
       records: this.#records,
       entries: this.#entries,
       bytes: this.#bytes,
@@ -337,13 +351,37 @@ export class GroupCommit {
   #send(flight: Flight): void {
     const { clock, log } = this.#options;
     flight.started = clock.monotonicMilliseconds();
+    if (this.#sendNow(flight)) return;
     flight.timer = clock.setTimer(UNANSWERED_MILLISECONDS, () => {
       this.#fail(failed(`Group ${flight.sealed.group} was not answered for ${UNANSWERED_MILLISECONDS / 1_000} s.`));
     });
     log
       .append(flight.sealed)
       .then((outcome) => this.#settle(flight, outcome))
-      .catch((error: unknown) => this.#fail(failed('The log or a waiter threw.', error)));
+      .catch((error: unknown) => this.#fail(failed(THREW, error)));
+  }
+
+  /** Whether the group was appended within the call, and is settled. */
+  #sendNow(flight: Flight): boolean {
+    const { log, watch } = this.#options;
+    if (!this.#ownThread.takes(this.#bytesOf(flight))) return false;
+    try {
+      watch?.began();
+      const outcome = log.appendNow(flight.sealed);
+      watch?.ended();
+      if (!outcome) return false;
+      this.#within++;
+      this.#settle(flight, outcome);
+      return true;
+    } catch (error) {
+      this.#fail(failed(THREW, error));
+      return true;
+    }
+  }
+
+  /** Of its records: the log ends where the group before it did. */
+  #bytesOf({ sealed }: Flight): number {
+    return sealed.end.bytes - this.#flushedPlace.bytes;
   }
 
   #settle(flight: Flight, outcome: AppendOutcome): void {
@@ -354,11 +392,13 @@ export class GroupCommit {
     else this.#fail(outcome.error);
   }
 
-  #complete({ group, sealed, started, waiters }: Flight): void {
+  #complete(flight: Flight): void {
+    const { group, sealed, started, waiters } = flight;
     const { clock, mark } = this.#options;
     const now = clock.monotonicMilliseconds();
     const milliseconds = now - started;
     recordMilliseconds(this.#latency, milliseconds);
+    this.#ownThread.flushed(this.#bytesOf(flight), milliseconds);
     try {
       mark.write(sealed);
     } catch (error) {
@@ -427,6 +467,7 @@ export class GroupCommit {
   }
 }
 
+const THREW = 'The log or a waiter threw.';
 const NO_TIMER: Timer = { cancel: () => {} };
 
 function sequenceOf(sequences: readonly (number | undefined)[], partition: number): number {

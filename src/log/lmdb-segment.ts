@@ -4,7 +4,7 @@ import { unknown } from './append-outcome.js';
 import { AUDIT_SCRATCH_BYTES, decodeAuditItem, encodeAuditItem } from './audit.js';
 import { decodeBegin, encodeBegin } from './begin.js';
 import { ChecksummedBuffer } from './checksum.js';
-import { LmdbEnvironment } from './lmdb.js';
+import { LmdbEnvironment, type Transaction } from './lmdb.js';
 import { LmdbReader, type LmdbRow, ValueRoom } from './lmdb-reader.js';
 import type { AppendOutcome, LogPlace, SealedGroup } from './log.js';
 import { type AuditItem, RECORD_BYTES } from './record.js';
@@ -15,6 +15,7 @@ import { makeSegment, type SegmentFile } from './segment-files.js';
 const DATABASES = ['begin', 'records', 'audit'];
 const [BEGIN, RECORDS, AUDIT] = [0, 1, 2] as const;
 const BEGIN_KEY = Buffer.alloc(1);
+const READ_ONLY = unknown('The log was not continued', 'it is open for reading alone');
 
 /** Records that are read at a time, and their bytes. */
 const ROW = 64;
@@ -80,13 +81,20 @@ export class LmdbSegment implements Segment {
   }
 
   async append(group: SealedGroup): Promise<AppendOutcome> {
+    return this.#environment?.commit(this.#transactionOf(group, this.#environment)) ?? READ_ONLY;
+  }
+
+  appendNow(group: SealedGroup): AppendOutcome | undefined {
     const environment = this.#environment;
-    if (!environment) return unknown('The log was not continued', 'it is open for reading alone');
+    return environment ? environment.commitNow(this.#transactionOf(group, environment)) : READ_ONLY;
+  }
+
+  #transactionOf(group: SealedGroup, environment: LmdbEnvironment): Transaction {
     const records = environment.database(RECORDS);
     const audit = environment.database(AUDIT);
     const last = group.records.length - 1;
     const items = group.audit.map((item) => encodeAuditItem(this.#scratch, item));
-    return environment.commit({
+    return {
       bytes: group.records.reduce((sum, { length }) => sum + length, 0),
       change: () => {
         group.records.forEach((record, index) => {
@@ -96,7 +104,7 @@ export class LmdbSegment implements Segment {
         for (const { key, value } of items) void audit.put(key, value);
       },
       isAbsent: () => group.records.every((_, index) => !records.get(recordKey(group.firstRecord + index))),
-    });
+    };
   }
 
   /** lmdb-js 3.5.6 keeps the value that was put last until the next transaction, and with it would keep the memory of the group. */

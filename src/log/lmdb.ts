@@ -111,11 +111,20 @@ export class LmdbEnvironment {
       await this.#root.batch(change);
       return { kind: 'flushed' };
     } catch (error) {
-      const cause = await commitErrorOf(error);
-      if (this.#wasNotWritten(cause, bytes, isAbsent)) return notWritten(cause);
-      // LMDB itself would take the next transaction as if nothing had been.
-      this.#failure = unknown('The storage could not be written', cause);
-      return this.#failure;
+      return this.#failed(await commitErrorOf(error), bytes, isAbsent);
+    }
+  }
+
+  /** The same within the call. Never throws; undefined, and nothing is done, where the file must be made longer first. */
+  commitNow({ bytes, change, isAbsent }: Transaction): AppendOutcome | undefined {
+    if (this.#failure) return this.#failure;
+    try {
+      if (this.#lacksRoom(bytes)) return notWritten(undefined);
+      if (this.#ahead?.take(bytes) === false) return undefined;
+      this.#root.transactionSync(change);
+      return { kind: 'flushed' };
+    } catch (error) {
+      return this.#failed(error, bytes, isAbsent);
     }
   }
 
@@ -151,6 +160,13 @@ export class LmdbEnvironment {
     const { root, lastPageNumber } = this.#stats();
     this.refresh(); // a reader that stays keeps pages from being used again
     return (lastPageNumber + 1) * root.pageSize;
+  }
+
+  #failed(cause: unknown, bytes: number, isAbsent: () => boolean): AppendOutcome {
+    if (this.#wasNotWritten(cause, bytes, isAbsent)) return notWritten(cause);
+    // LMDB itself would take the next transaction as if nothing had been.
+    this.#failure = unknown('The storage could not be written', cause);
+    return this.#failure;
   }
 
   #lacksRoom(bytes: number): boolean {

@@ -130,6 +130,13 @@ export interface Log {
   append(group: SealedGroup): Promise<AppendOutcome>;
 
   /**
+   * The same within the call, which takes as long as the device does. Never throws.
+   *
+   * @returns undefined, and nothing is done, where something must be made before the group can be written.
+   */
+  appendNow(group: SealedGroup): AppendOutcome | undefined;
+
+  /**
    * Verifies the records against their checksums, the chains, the places in `from` and the mark, from some place at or
    * before those in `from` to the end, and visits the entries in the order in which they were appended (per partition:
    * in the order of their sequences).

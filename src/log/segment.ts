@@ -29,6 +29,9 @@ export interface Segment {
   /** Never rejects; one at a time, and none after one that was `unknown`. */
   append(group: SealedGroup): Promise<AppendOutcome>;
 
+  /** The same within the call; undefined, and nothing is done, where its file must be made longer first. */
+  appendNow(group: SealedGroup): AppendOutcome | undefined;
+
   /** What is read from here on is what is stored by now, by whichever thread. */
   refresh(): void;
 

@@ -73,11 +73,14 @@ export class SegmentedLog implements Log {
   }
 
   async append(group: SealedGroup): Promise<AppendOutcome> {
-    if (this.#failure) return this.#failure;
-    const outcome = await this.#append(group);
-    if (outcome.kind === 'flushed') this.#end = group.end;
-    if (outcome.kind === 'unknown') this.#failure = outcome;
-    return outcome;
+    const obstacle = this.#obstacle(group) ?? (this.#isFull ? await this.#beginSegment() : undefined);
+    return this.#settled(group, obstacle ?? (await this.#newest.append(group)));
+  }
+
+  appendNow(group: SealedGroup): AppendOutcome | undefined {
+    if (this.#isFull) return undefined;
+    const outcome = this.#obstacle(group) ?? this.#newest.appendNow(group);
+    return outcome && this.#settled(group, outcome);
   }
 
   async replay(options: ReplayOptions): Promise<ReplayEnd> {
@@ -134,23 +137,34 @@ export class SegmentedLog implements Log {
     await this.#newest.close();
   }
 
-  async #append(group: SealedGroup): Promise<AppendOutcome> {
-    const end = this.#end;
-    if (!end || !continues(end, group))
-      return unknown('The log was not continued', `group ${group.group} does not begin where it ends`);
+  /** Why nothing, or not that group, can be appended. */
+  #obstacle(group: SealedGroup): AppendOutcome | undefined {
+    if (this.#failure) return this.#failure;
+    if (this.#end && continues(this.#end, group)) return undefined;
+    return unknown('The log was not continued', `group ${group.group} does not begin where it ends`);
+  }
+
+  /** Whether the next group goes into a new segment. */
+  get #isFull(): boolean {
     const { segmentBytes = DEFAULT_SEGMENT_BYTES } = this.#options;
-    if (isFull(this.#newest.begin, end, segmentBytes) || this.#newest.isLong(segmentBytes)) {
-      const obstacle = await this.#beginSegment(end);
-      if (obstacle) return obstacle;
-    }
-    return this.#newest.append(group);
+    return (
+      this.#newest.isLong(segmentBytes) ||
+      (this.#end !== undefined && isFull(this.#newest.begin, this.#end, segmentBytes))
+    );
+  }
+
+  #settled(group: SealedGroup, outcome: AppendOutcome): AppendOutcome {
+    if (outcome.kind === 'flushed') this.#end = group.end;
+    if (outcome.kind === 'unknown') this.#failure = outcome;
+    return outcome;
   }
 
   /**
    * Makes a segment and puts it at the end. If the process dies here, there is an empty newest segment or none; if only
    * the group finds no room, it goes there later.
    */
-  async #beginSegment(end: LogPlace): Promise<AppendOutcome | undefined> {
+  async #beginSegment(): Promise<AppendOutcome | undefined> {
+    const end = this.#end as LogPlace;
     const lacks = () => lacksRoom(this.#directory, this.#options.reserveBytes ?? DEFAULT_RESERVE_BYTES);
     try {
       if (lacks()) return notWritten(undefined);

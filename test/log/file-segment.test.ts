@@ -1,4 +1,6 @@
 import { appendFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { BLOCK_BYTES } from '../../src/log/frame.js';
@@ -7,8 +9,11 @@ import { firstPlace } from '../../src/log/replay.js';
 import { segmentPath, segmentsIn } from '../../src/log/segment-files.js';
 import { createSegment } from '../../src/log/segment-kinds.js';
 import { SegmentedLog, type SegmentedLogOptions } from '../../src/log/segmented-log.js';
+import { outputOf, works } from '../support/bounded.js';
 import { temporaryDirectory } from './homes.js';
 import { bodyOf, byPartition, LogWriter, replayAll, SHAPE } from './writer.js';
+
+const CHILD = fileURLToPath(new URL('./append-child.mjs', import.meta.url));
 
 let directory: string;
 let path: string;
@@ -201,4 +206,28 @@ test('A log goes on in the other kind with its next segment, in both directions'
   }
   expect(places.at(-1)?.group).toBe(12);
   expect(new Set(segmentsIn(directory).map(({ kind }) => kind))).toEqual(new Set(['lmdb', 'files']));
+});
+
+// The third write of a group fails. The first one makes the file longer, which is the pool's; within the call those behind it are
+// another thread's, and each thread is counted for itself.
+describe.skipIf(!works('strace', '-f', 'true')).each([
+  ['of the pool', 3, []],
+  ['within the call', 2, ['now']],
+] as const)('when the device fails a write %s (needs strace)', (_, count, now) => {
+  const outcomes = (error: string): string[] => {
+    const file = segmentPath(join(directory, 'lane'), 1, 'files');
+    const calls = ['-f', '-qq', '-o', join(directory, 'trace'), '-P', file, '-e', 'trace=pwritev'];
+    const program = [process.execPath, CHILD, directory, 'files', '1000', ...now];
+    const injected = `inject=pwritev:error=${error}:when=${count}`;
+    const env = { ...process.env, UV_THREADPOOL_SIZE: '1' };
+    return JSON.parse(outputOf('strace', [...calls, '-e', injected, ...program], { env })) as string[];
+  };
+
+  test('it is unknown, and so is everything after it', () => {
+    expect(outcomes('EIO')).toEqual(['flushed', 'flushed', 'unknown', 'unknown', 'unknown', 'unknown']);
+  });
+
+  test('without room it is not written, and is repeated', () => {
+    expect(outcomes('ENOSPC')).toEqual(['flushed', 'flushed', 'not-written', ...new Array(4).fill('flushed')]);
+  });
 });

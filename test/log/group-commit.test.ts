@@ -375,42 +375,50 @@ describe('GroupCommit', () => {
       },
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.boolean(), fc.nat(4), async (steps, crashed, trusted) => {
-        const bench = new LaneBench();
-        if (trusted > 0) await bench.trust(trusted);
-        let asked = 0;
-        for (const next of steps) {
-          if ('write' in next && bench.commit.canAppend(next.write, next.bytes) && bench.commit.writable) {
-            bench.write(next.write, next.bytes);
-            asked++;
-          } else if ('wait' in next) {
-            bench.wait(next.wait, Math.max(0, bench.commit.appendedSequence(next.wait) - next.back));
-            asked++;
-          } else if ('waitAll' in next) {
-            bench.waitAll();
-            asked++;
-          } else if ('pass' in next) {
-            await bench.pass(next.pass);
-          } else if ('fault' in next) {
-            bench.log.script.push(next.fault === 'full' ? { kind: 'full' } : { kind: next.fault, stored: next.stored });
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 40 }),
+        fc.boolean(),
+        fc.nat(4),
+        fc.constantFrom(0.5, FLUSH_MILLISECONDS),
+        async (steps, crashed, trusted, flush) => {
+          const bench = new LaneBench(0, flush);
+          if (trusted > 0) await bench.trust(trusted);
+          let asked = 0;
+          for (const next of steps) {
+            if ('write' in next && bench.commit.canAppend(next.write, next.bytes) && bench.commit.writable) {
+              bench.write(next.write, next.bytes);
+              asked++;
+            } else if ('wait' in next) {
+              bench.wait(next.wait, Math.max(0, bench.commit.appendedSequence(next.wait) - next.back));
+              asked++;
+            } else if ('waitAll' in next) {
+              bench.waitAll();
+              asked++;
+            } else if ('pass' in next) {
+              await bench.pass(next.pass);
+            } else if ('fault' in next) {
+              bench.log.script.push(
+                next.fault === 'full' ? { kind: 'full' } : { kind: next.fault, stored: next.stored },
+              );
+            }
           }
-        }
-        if (crashed) {
-          bench.log.crash(steps.length % 2 === 0);
-        } else {
-          await bench.pass(40 * 510);
-          expect(bench.told.length).toBe(asked);
-        }
-        expect(bench.told.filter(({ answer, stored }) => answer === 'flushed' && !stored)).toEqual([]);
-        for (const partition of SHAPE.partitions) {
-          expect(bench.commit.flushedSequence(partition)).toBeLessThanOrEqual(bench.storedSequence(partition));
-        }
-        const { entries } = await replayAll(bench.log, bench.mark.mark);
-        for (const partition of SHAPE.partitions) {
-          const sequences = entries.filter((entry) => entry.partition === partition).map(({ sequence }) => sequence);
-          expect(sequences).toEqual(Array.from({ length: bench.storedSequence(partition) }, (_, index) => index + 1));
-        }
-      }),
+          if (crashed) {
+            bench.log.crash(steps.length % 2 === 0);
+          } else {
+            await bench.pass(40 * 510);
+            expect(bench.told.length).toBe(asked);
+          }
+          expect(bench.told.filter(({ answer, stored }) => answer === 'flushed' && !stored)).toEqual([]);
+          for (const partition of SHAPE.partitions) {
+            expect(bench.commit.flushedSequence(partition)).toBeLessThanOrEqual(bench.storedSequence(partition));
+          }
+          const { entries } = await replayAll(bench.log, bench.mark.mark);
+          for (const partition of SHAPE.partitions) {
+            const sequences = entries.filter((entry) => entry.partition === partition).map(({ sequence }) => sequence);
+            expect(sequences).toEqual(Array.from({ length: bench.storedSequence(partition) }, (_, index) => index + 1));
+          }
+        },
+      ),
       { numRuns: 40 },
     );
   });

@@ -21,7 +21,7 @@ import { createSegment } from '../../src/log/segment-kinds.js';
 import { SegmentedLog } from '../../src/log/segmented-log.js';
 import { SegmentedLogReader } from '../../src/log/segmented-log-reader.js';
 import type { CheckpointsHome, StoredCheckpoints } from './checkpoint.conformance.js';
-import type { LogHome, StoredSegment, StoredSegments } from './fixture.js';
+import type { LogHome, LogOptions, StoredSegment, StoredSegments } from './fixture.js';
 import { SimCheckpointDisk, SimCheckpoints } from './sim-checkpoints.js';
 import { SimDisk, SimLog, SimSegment } from './sim-log.js';
 import { SHAPE } from './writer.js';
@@ -40,6 +40,20 @@ export async function simHome(): Promise<LogHome> {
       for (const segment of disk.segments.values()) segment.written = milliseconds;
     },
     remove: async () => {},
+  };
+}
+
+/** The same log, which is asked first to append within the call. */
+export function withinTheCall(makeHome: () => Promise<LogHome>): () => Promise<LogHome> {
+  return async () => {
+    const home = await makeHome();
+    const open = async (options: LogOptions) => {
+      const log = await home.open(options);
+      const append = log.append.bind(log);
+      log.append = async (group) => log.appendNow(group) ?? append(group);
+      return log;
+    };
+    return { ...home, open };
   };
 }
 

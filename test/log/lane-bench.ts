@@ -1,5 +1,5 @@
 import type { TallystickError } from '../../src/errors.js';
-import { type FlushWaiter, GroupCommit } from '../../src/log/group-commit.js';
+import { type AppendWatch, type FlushWaiter, GroupCommit } from '../../src/log/group-commit.js';
 import type { HeadMark, Mark } from '../../src/log/log.js';
 import { readRecordHeader } from '../../src/log/record.js';
 import { firstPlace } from '../../src/log/replay.js';
@@ -39,14 +39,15 @@ export interface Told {
 export class LaneBench {
   readonly clock = new ManualClock();
   readonly disk = new SimDisk();
-  readonly log = new SimLog(this.disk, SHAPE, (commit) => this.clock.setTimer(FLUSH_MILLISECONDS, commit));
+  readonly log: SimLog;
   readonly mark = new MemoryMark();
   readonly told: Told[] = [];
   readonly failures: TallystickError[] = [];
   poisoned = false;
   readonly commit: GroupCommit;
 
-  constructor(groupBytes = 0) {
+  constructor(groupBytes = 0, flushMilliseconds = FLUSH_MILLISECONDS, watch?: AppendWatch) {
+    this.log = new SimLog(this.disk, SHAPE, (commit) => this.clock.setTimer(flushMilliseconds, commit));
     this.commit = new GroupCommit({
       log: this.log,
       mark: this.mark,
@@ -56,6 +57,7 @@ export class LaneBench {
       isPoisoned: () => this.poisoned,
       onFailed: (error) => this.failures.push(error),
       groupBytes,
+      ...(watch && { watch }),
     });
   }
 

@@ -118,10 +118,10 @@ describe('A log in LMDB', () => {
   // Each thread is counted for itself, so one thread writes. The pages of the first three groups go by writev, so that its
   // pwrite64 calls are three meta pages, and then pages and meta pages in turn.
   describe.skipIf(!works('strace', '-f', 'true'))('when the device fails (needs strace)', () => {
-    const outcomes = (injected: string, bytes = 100_000): string[] => {
+    const outcomes = (injected: string, bytes = 100_000, ...now: string[]): string[] => {
       const file = segmentPath(join(directory, 'lane'), 1, 'lmdb');
       const calls = ['-f', '-qq', '-o', join(directory, 'trace'), '-P', file, '-e', 'trace=fdatasync,pwrite64'];
-      const program = [process.execPath, CHILD, directory, String(bytes)];
+      const program = [process.execPath, CHILD, directory, 'lmdb', String(bytes), ...now];
       const env = { ...process.env, UV_THREADPOOL_SIZE: '1' };
       return JSON.parse(outputOf('strace', [...calls, '-e', `inject=${injected}`, ...program], { env })) as string[];
     };
@@ -155,6 +155,23 @@ describe('A log in LMDB', () => {
     test('a flush without room is not written, and is repeated', () => {
       expect(outcomes('fdatasync:error=ENOSPC:when=4')).toEqual([
         ...['flushed', 'flushed', 'flushed', 'not-written', 'flushed', 'flushed', 'flushed'],
+      ]);
+    });
+
+    // The first group has the file made longer, by another thread; those behind it go within the call, and are counted
+    test('within the call a failed flush is unknown, and so is everything after it', () => {
+      expect(outcomes('fdatasync:error=EIO:when=2', 1_000, 'now')).toEqual([
+        ...['flushed', 'flushed', 'unknown', 'unknown', 'unknown', 'unknown'],
+      ]);
+    });
+
+    test('within the call a page that could not be written is unknown', () => {
+      expect(outcomes('pwrite64:error=EIO:when=2', 1_000, 'now').slice(1)).toEqual(new Array(5).fill('unknown'));
+    });
+
+    test('within the call a flush without room is not written, and is repeated', () => {
+      expect(outcomes('fdatasync:error=ENOSPC:when=2', 1_000, 'now')).toEqual([
+        ...['flushed', 'flushed', 'not-written', 'flushed', 'flushed', 'flushed', 'flushed'],
       ]);
     });
   });

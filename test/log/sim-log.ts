@@ -109,17 +109,23 @@ export class SimLog implements Log, LogReader {
     return new Promise((resolve) => {
       this.#commitLater(() => {
         if (this.#crashed) return;
-        this.attempts.push(Buffer.concat(group.records).toString('hex'));
-        const stored = !fault || (fault.kind !== 'full' && fault.stored);
-        this.#write(group, stored, fault?.segment ?? false);
+        const outcome = this.#finish(group, fault);
         if (fault?.kind === 'silent') return;
         this.#pending = undefined;
-        const outcome = outcomeOf(fault);
-        if (outcome.kind === 'flushed') this.#end = group.end;
-        if (outcome.kind === 'unknown') this.#failure = outcome;
         resolve(outcome);
       });
     });
+  }
+
+  appendNow(group: SealedGroup): AppendOutcome | undefined {
+    if (this.#pending) throw new Error('One append at a time.');
+    const [fault] = this.script;
+    // Where nothing answers the thread would hang, which is for another one to see
+    if (fault?.kind === 'silent') return undefined;
+    if (this.#failure) return this.#failure;
+    if (!this.#end || !continues(this.#end, group)) throw new Error('The group does not begin where the log ends.');
+    this.script.shift();
+    return this.#finish(group, fault);
   }
 
   async replay(options: ReplayOptions): Promise<ReplayEnd> {
@@ -200,6 +206,16 @@ export class SimLog implements Log, LogReader {
     if (!begin) throw corrupt(`Segment ${number} does not say whole where it begins.`);
     if (begin.records + 1 !== number) throw corrupt(`Segment ${number} begins with record ${begin.records + 1}.`);
     return begin;
+  }
+
+  #finish(group: SealedGroup, fault: Fault | undefined): AppendOutcome {
+    this.attempts.push(Buffer.concat(group.records).toString('hex'));
+    const stored = !fault || (fault.kind !== 'full' && fault.stored);
+    this.#write(group, stored, fault?.segment ?? false);
+    const outcome = outcomeOf(fault);
+    if (outcome.kind === 'flushed') this.#end = group.end;
+    if (outcome.kind === 'unknown') this.#failure = outcome;
+    return outcome;
   }
 
   #write(group: SealedGroup, stored: boolean, segment: boolean): void {

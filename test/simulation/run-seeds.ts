@@ -10,7 +10,7 @@ const LEAST_OF_EACH_FAULT = 15;
 /** Runs a range of seeds, and sees that they did what a simulation is for. */
 export async function runSeeds(first: number, count: number): Promise<void> {
   const faults = noFaults();
-  let [compared, uniques, dropped, atOnce] = [0, 0, 0, 0];
+  let [compared, uniques, dropped, atOnce, within] = [0, 0, 0, 0, 0];
   for (let seed = first; seed < first + count; seed++) {
     const report = await simulate(seed);
     if (report.violation !== undefined) throw new Error(await describeFailure(report));
@@ -21,11 +21,13 @@ export async function runSeeds(first: number, count: number): Promise<void> {
     uniques += report.uniquesCompared;
     dropped += report.countersDropped;
     atOnce += report.readsAtOnce;
+    within += report.flushesWithinCalls;
   }
   for (const [fault, times] of Object.entries(faults)) expect(times, fault).toBeGreaterThanOrEqual(LEAST_OF_EACH_FAULT);
   expect(compared, 'memories compared with the one before the crash').toBeGreaterThanOrEqual(count);
   expect(uniques, 'numbers of unique items').toBeGreaterThanOrEqual(count);
   expect(atOnce, 'durable reads that did not wait').toBeGreaterThanOrEqual(1);
+  expect(within, 'groups flushed within the call').toBeGreaterThanOrEqual(count);
   expect(dropped, 'counters whose days were dropped').toBeGreaterThanOrEqual(LEAST_OF_EACH_FAULT);
 }
 

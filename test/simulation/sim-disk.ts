@@ -98,6 +98,29 @@ export class WatchedLog extends SimLog {
   }
 
   override append(group: SealedGroup) {
+    this.#plan(group);
+    return super.append(group).then((outcome) => {
+      if (outcome.kind === 'flushed') this.#lastFlushed = group.group;
+      return outcome;
+    });
+  }
+
+  /** No time passes meanwhile: where the device would be slow, or never answer, it is the pool's. */
+  override appendNow(group: SealedGroup) {
+    const { random, faults } = this.#world;
+    if (faults.nextFlush === 'slow' || faults.nextFlush === 'silent' || random.chance(0.5)) return undefined;
+    this.#plan(group);
+    let outcome: AppendOutcome | undefined;
+    this.#countEmptySegment(() => {
+      outcome = super.appendNow(group);
+    });
+    this.#world.flushesWithinCalls++;
+    if (this.#seen.isStored) this.#disk.isStored(group);
+    if (outcome?.kind === 'flushed') this.#lastFlushed = group.group;
+    return outcome;
+  }
+
+  #plan(group: SealedGroup): void {
     const { random, faults, tally, trace } = this.#world;
     // The next group comes when the one before is flushed and marked.
     if (group.group === this.#lastFlushed + 1) this.#disk.promisedGroup = this.#lastFlushed;
@@ -123,10 +146,6 @@ export class WatchedLog extends SimLog {
       this.script.push({ kind: planned, stored: this.#seen.isStored, segment: random.chance(0.5) });
     }
     trace('append', group.group, group.records.length, group.entries);
-    return super.append(group).then((outcome) => {
-      if (outcome.kind === 'flushed') this.#lastFlushed = group.group;
-      return outcome;
-    });
   }
 
   /** Whether the device takes longer than usual. */

@@ -20,6 +20,7 @@ export interface SeedReport {
   readonly memoriesCompared: number;
   readonly uniquesCompared: number;
   readonly readsAtOnce: number;
+  readonly flushesWithinCalls: number;
   readonly countersDropped: number;
   readonly checkpointsMade: number;
   readonly faults: FaultCounts;
@@ -72,6 +73,7 @@ export async function simulate(seed: number, isTraced = false): Promise<SeedRepo
     memoriesCompared: world.memoriesCompared,
     uniquesCompared: world.uniquesCompared,
     readsAtOnce: world.readsAtOnce,
+    flushesWithinCalls: world.flushesWithinCalls,
     countersDropped: world.countersDropped,
     checkpointsMade: world.checkpointsMade,
     faults: world.tally,

@@ -37,6 +37,8 @@ export class World {
   uniquesCompared = 0;
   /** Durable reads that were answered as of a position before what was known, as they need not wait. */
   readsAtOnce = 0;
+  /** Groups that were flushed within the call, by a lane's own thread. */
+  flushesWithinCalls = 0;
   /** Counters whose days were dropped. */
   countersDropped = 0;
   checkpointsMade = 0;
