@@ -10,6 +10,15 @@ export interface Clock {
   endOfTurn(callback: () => void): void;
 }
 
+/** The clock of a thread that now and then does something long within a call. */
+export interface TurnClock extends Clock {
+  /**
+   * Calls back behind what ends the turn, so that answers go out before something that takes long. What the callback itself adds to
+   * the end of the turn is called right behind it.
+   */
+  afterTurn(callback: () => void): void;
+}
+
 export interface Timer {
   cancel(): void;
 }
@@ -29,8 +38,10 @@ export const clockOf = (endOfTurn: Clock['endOfTurn']): Clock => ({
 });
 
 /** Calls back in the order of the calls, all of a turn by one immediate: with one for each, a hundred connections that were answered cost Node a hundred. */
-const byOneImmediate = (): Clock['endOfTurn'] => {
-  let next: (() => void)[] = [];
+const byOneImmediate = (): Pick<TurnClock, 'endOfTurn' | 'afterTurn'> => {
+  let ends: (() => void)[] = [];
+  let afters: (() => void)[] = [];
+  let isSet = false;
   const run = (callbacks: readonly (() => void)[], from: number): void => {
     let at = from;
     try {
@@ -40,15 +51,52 @@ const byOneImmediate = (): Clock['endOfTurn'] => {
       if (at < callbacks.length) setImmediate(run, callbacks, at);
     }
   };
-  const endTurn = (): void => {
-    const callbacks = next;
-    next = [];
+  const runEnds = (): void => {
+    const callbacks = ends;
+    ends = [];
     run(callbacks, 0);
   };
-  return (callback) => {
-    if (next.push(callback) === 1) setImmediate(endTurn);
+  const runAfters = (): void => {
+    const [callbacks, ofNextTurn] = [afters, ends];
+    [afters, ends] = [[], []];
+    try {
+      run(callbacks, 0);
+    } finally {
+      const added = ends;
+      ends = ofNextTurn;
+      run(added, 0);
+    }
+  };
+  const endTurn = (): void => {
+    try {
+      runEnds();
+      if (afters.length > 0) runAfters();
+    } finally {
+      isSet = false;
+      if (ends.length > 0 || afters.length > 0) set();
+    }
+  };
+  const set = (): void => {
+    if (isSet) return;
+    isSet = true;
+    setImmediate(endTurn);
+  };
+  return {
+    endOfTurn(callback) {
+      ends.push(callback);
+      set();
+    },
+    afterTurn(callback) {
+      afters.push(callback);
+      set();
+    },
   };
 };
 
 /** Of Node. */
-export const systemClock: Clock = /* @__PURE__ */ clockOf(/* @__PURE__ */ byOneImmediate());
+export const systemClock: TurnClock = /* @__PURE__ */ ofNode();
+
+function ofNode(): TurnClock {
+  const { endOfTurn, afterTurn } = byOneImmediate();
+  return { ...clockOf(endOfTurn), afterTurn };
+}

@@ -17,6 +17,49 @@ test('the end of a turn is told in the order of the calls, and what is called th
   expect(told).toEqual(['a', 'b', 'c']);
 });
 
+test('what comes after a turn is called behind its end, and what it adds to the end right behind it', async () => {
+  const told: string[] = [];
+  systemClock.afterTurn(() => {
+    told.push('after');
+    systemClock.endOfTurn(() => {
+      told.push('answered');
+      systemClock.endOfTurn(() => told.push('next turn'));
+    });
+    systemClock.afterTurn(() => told.push('after the next turn'));
+  });
+  systemClock.endOfTurn(() => {
+    told.push('end');
+    systemClock.endOfTurn(() => told.push('next end'));
+    systemClock.afterTurn(() => told.push('after, too'));
+  });
+  await turn();
+  expect(told).toEqual(['end', 'after', 'after, too', 'answered']);
+  told.length = 0;
+  await turn();
+  expect(told).toEqual(['next end', 'next turn', 'after the next turn']);
+});
+
+test('one that throws after a turn keeps no end of a turn from being told', async () => {
+  const others = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  const thrown: unknown[] = [];
+  process.on('uncaughtException', (error) => thrown.push(error));
+  const told: string[] = [];
+  systemClock.endOfTurn(() => {
+    told.push('end');
+    systemClock.endOfTurn(() => told.push('next end'));
+  });
+  systemClock.afterTurn(() => {
+    throw new Error('thrown');
+  });
+  systemClock.afterTurn(() => told.push('after'));
+  for (let turns = 0; turns < 4; turns++) await turn();
+  process.removeAllListeners('uncaughtException');
+  for (const other of others) process.on('uncaughtException', other);
+  expect(told.sort()).toEqual(['after', 'end', 'next end']);
+  expect(thrown.length).toBe(1);
+});
+
 test('one that throws at the end of a turn keeps no other from being told, and is not swallowed', async () => {
   const others = process.listeners('uncaughtException');
   process.removeAllListeners('uncaughtException');

@@ -1,5 +1,5 @@
 import { getHeapStatistics } from 'node:v8';
-import type { Clock, Timer } from '../clock.js';
+import type { Timer, TurnClock } from '../clock.js';
 import type { TallystickError } from '../errors.js';
 import { History } from '../history/history.js';
 import type { Retention, RollUpPlanner } from '../history/roll-up.js';
@@ -50,7 +50,7 @@ export interface LaneHostParts {
   readonly retention: Retention;
   /** The compiled kernel. */
   readonly kernel: WebAssembly.Module;
-  readonly clock: Clock;
+  readonly clock: TurnClock;
   /** Frees what is reached no more: the engine comes late to what lies outside of its heap. */
   readonly collect: () => void;
   /** Connects the lane with its checkpointer: takes what is called with its messages, and gives what it is told by. */

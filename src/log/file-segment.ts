@@ -149,7 +149,7 @@ export class FileSegment implements Segment {
     const frame = this.#frameOf(group);
     try {
       if (this.#lacksRoom(frame)) return notWritten(undefined);
-      await this.#write(frame.buffers);
+      await this.#write(frame);
     } catch (error) {
       return failed(error);
     }
@@ -160,7 +160,7 @@ export class FileSegment implements Segment {
     const frame = this.#frameOf(group);
     if (frame.lengthens) return undefined;
     try {
-      this.#writeNow(frame.buffers);
+      this.#writeNow(frame);
     } catch (error) {
       return failed(error);
     }
@@ -273,25 +273,25 @@ export class FileSegment implements Segment {
     return { kind: 'flushed' };
   }
 
-  /** Writes everything at the end, and flushes it. */
-  async #write(buffers: readonly Uint8Array[]): Promise<void> {
+  /** Writes all of it at the end, and flushes it. */
+  async #write({ buffers, written }: Frame): Promise<void> {
     const file = this.#file as FileHandle;
-    let at = this.#end;
-    for (let left = buffers; left.length > 0; ) {
+    let left = buffers;
+    for (let at = this.#end; at < written; ) {
       const { bytesWritten } = await file.writev(left, at);
       at += bytesWritten;
-      left = without(left, bytesWritten);
+      if (at < written) left = without(left, bytesWritten);
     }
     if (!SYNCED_WRITE) await file.datasync();
   }
 
-  #writeNow(buffers: readonly Uint8Array[]): void {
+  #writeNow({ buffers, written }: Frame): void {
     const { fd } = this.#file as FileHandle;
-    let at = this.#end;
-    for (let left = buffers; left.length > 0; ) {
-      const written = writevSync(fd, left, at);
-      at += written;
-      left = without(left, written);
+    let left = buffers;
+    for (let at = this.#end; at < written; ) {
+      const bytesWritten = writevSync(fd, left, at);
+      at += bytesWritten;
+      if (at < written) left = without(left, bytesWritten);
     }
     if (!SYNCED_WRITE) fdatasyncSync(fd);
   }

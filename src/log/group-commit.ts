@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock.js';
+import type { Timer, TurnClock } from '../clock.js';
 import { TallystickError } from '../errors.js';
 import { CommitDelay } from './commit-delay.js';
 import { Chain, Group } from './group.js';
@@ -21,7 +21,7 @@ export interface FlushWaiter {
 export interface GroupCommitOptions {
   readonly log: Log;
   readonly mark: HeadMark;
-  readonly clock: Clock;
+  readonly clock: TurnClock;
   readonly shape: LogShape;
   /** Where the replay of `log` ended. */
   readonly start: LogPlace;
@@ -349,9 +349,34 @@ export class GroupCommit {
   }
 
   #send(flight: Flight): void {
+    const { sealed, waiters } = flight;
+    // Where somebody does not wait for the flush, it is not to be waited for in this thread
+    const isAwaited = waiters.length >= sealed.entries;
+    if (isAwaited && this.#ownThread.takes(this.#bytesOf(flight))) {
+      this.#options.clock.afterTurn(() => this.#sendNow(flight));
+    } else this.#sendAway(flight);
+  }
+
+  /** In this thread, where the log can do that. */
+  #sendNow(flight: Flight): void {
+    if (this.#failure) return;
+    const { clock, log, watch } = this.#options;
+    flight.started = clock.monotonicMilliseconds();
+    try {
+      watch?.began();
+      const outcome = log.appendNow(flight.sealed);
+      watch?.ended();
+      if (!outcome) return this.#sendAway(flight);
+      this.#within++;
+      this.#settle(flight, outcome);
+    } catch (error) {
+      this.#fail(failed(THREW, error));
+    }
+  }
+
+  #sendAway(flight: Flight): void {
     const { clock, log } = this.#options;
     flight.started = clock.monotonicMilliseconds();
-    if (this.#sendNow(flight)) return;
     flight.timer = clock.setTimer(UNANSWERED_MILLISECONDS, () => {
       this.#fail(failed(`Group ${flight.sealed.group} was not answered for ${UNANSWERED_MILLISECONDS / 1_000} s.`));
     });
@@ -359,24 +384,6 @@ export class GroupCommit {
       .append(flight.sealed)
       .then((outcome) => this.#settle(flight, outcome))
       .catch((error: unknown) => this.#fail(failed(THREW, error)));
-  }
-
-  /** Whether the group was appended within the call, and is settled. */
-  #sendNow(flight: Flight): boolean {
-    const { log, watch } = this.#options;
-    if (!this.#ownThread.takes(this.#bytesOf(flight))) return false;
-    try {
-      watch?.began();
-      const outcome = log.appendNow(flight.sealed);
-      watch?.ended();
-      if (!outcome) return false;
-      this.#within++;
-      this.#settle(flight, outcome);
-      return true;
-    } catch (error) {
-      this.#fail(failed(THREW, error));
-      return true;
-    }
   }
 
   /** Of its records: the log ends where the group before it did. */

@@ -6,7 +6,7 @@
  * next one. With a slow device, or a large group, the lane has time for a lot in between, and nobody should wait for it longer than
  * needed: then it is the pool's.
  *
- *   small group, and small ones took little of late -> own thread       anything else -> pool
+ *   small, awaited by all in it, and small ones took little of late -> own thread       anything else -> pool
  */
 
 /** Of records. What 1,024 callers make in one lane. */

@@ -76,6 +76,23 @@ describe('a group that is flushed within the call', () => {
     expect(seen).toEqual(['began, 1 written', 'ended, 2 written']);
   });
 
+  test('goes behind the answers of its turn', async () => {
+    const bench = await quickBench();
+    bench.write(2);
+    bench.clock.endOfTurn(() => expect(bench.told).toEqual([]));
+    bench.clock.endTurn();
+    expect(bench.answers).toEqual(['2:2 flushed']);
+  });
+
+  test('has nothing in it that nobody waits for', async () => {
+    const bench = await quickBench();
+    bench.write(2);
+    bench.append(2);
+    bench.clock.endTurn();
+    expect(bench.log.busy).toBe(true);
+    expect(bench.told).toEqual([]);
+  });
+
   test('leaves a large one, and what comes while the device is slow, to the pool', async () => {
     const bench = await quickBench();
     bench.write(2, LARGE);
@@ -97,8 +114,8 @@ describe('a group that is flushed within the call', () => {
     bench.clock.endTurn();
     expect(bench.answers).toEqual(['2:2 STORAGE_FULL']);
     expect(bench.commit.writable).toBe(false);
-    await bench.pass(500);
-    await bench.pass(500);
+    await bench.pass(501);
+    await bench.pass(501);
     expect(bench.commit.writable).toBe(true);
     expect(new Set(bench.log.attempts.slice(1)).size).toBe(1);
     expect(bench.log.attempts.length).toBe(4);

@@ -1,5 +1,5 @@
 import type { Address, Channel, ChannelEvents } from '../../src/client/transport.js';
-import type { Clock, Timer } from '../../src/clock.js';
+import type { Clock, Timer, TurnClock } from '../../src/clock.js';
 import type { TallystickError } from '../../src/errors.js';
 import { DEFAULT_RETENTION } from '../../src/history/roll-up.js';
 import { Checkpointer } from '../../src/lane/checkpointer.js';
@@ -31,11 +31,11 @@ const LANES = [[0], [1]] as const;
 const SOCKET_BYTES = 65_536;
 
 /** The clock as one life of a server has it: nothing fires in a process that is dead. */
-class MortalClock implements Clock {
+class MortalClock implements TurnClock {
   isAlive = true;
-  readonly #clock: Clock;
+  readonly #clock: TurnClock;
 
-  constructor(clock: Clock) {
+  constructor(clock: TurnClock) {
     this.#clock = clock;
   }
 
@@ -55,6 +55,12 @@ class MortalClock implements Clock {
 
   endOfTurn(callback: () => void): void {
     this.#clock.endOfTurn(() => {
+      if (this.isAlive) callback();
+    });
+  }
+
+  afterTurn(callback: () => void): void {
+    this.#clock.afterTurn(() => {
       if (this.isAlive) callback();
     });
   }

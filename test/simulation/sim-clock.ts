@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../src/clock.js';
+import type { Timer, TurnClock } from '../../src/clock.js';
 import { LONGEST_LATE_REST_MILLISECONDS } from '../../src/lane/roll-ups.js';
 
 interface Event {
@@ -6,6 +6,11 @@ interface Event {
   readonly order: number;
   readonly callback: () => void;
   cancelled: boolean;
+}
+
+interface TurnEnd {
+  readonly of: ProcessClock;
+  readonly callback: () => void;
 }
 
 /**
@@ -19,7 +24,8 @@ export class SimClock {
   #wallOffset = 1_700_000_000_000;
   #order = 0;
   readonly #heap: Event[] = [];
-  #turnEnds: { readonly of: ProcessClock; readonly callback: () => void }[] = [];
+  #turnEnds: TurnEnd[] = [];
+  #turnAfters: TurnEnd[] = [];
 
   /** Milliseconds since the simulation began. */
   get now(): number {
@@ -61,18 +67,34 @@ export class SimClock {
 
   /** Whether something waits for the end of the turn. */
   get hasTurnEnds(): boolean {
-    return this.#turnEnds.length > 0;
+    return this.#turnEnds.length > 0 || this.#turnAfters.length > 0;
   }
 
   /** Ends the turn. What these callbacks add waits for the next end, as with setImmediate. */
   endTurn(): void {
     const ends = this.#turnEnds;
     this.#turnEnds = [];
-    for (const { of, callback } of ends) if (of.isAlive) callback();
+    call(ends);
+    this.#passTurn();
+  }
+
+  /** What comes behind the end of the turn, and what that adds to it. */
+  #passTurn(): void {
+    const [afters, ofNextTurn] = [this.#turnAfters, this.#turnEnds];
+    if (afters.length === 0) return;
+    [this.#turnAfters, this.#turnEnds] = [[], []];
+    call(afters);
+    const added = this.#turnEnds;
+    this.#turnEnds = ofNextTurn;
+    call(added);
   }
 
   awaitTurnEnd(of: ProcessClock, callback: () => void): void {
     this.#turnEnds.push({ of, callback });
+  }
+
+  awaitTurnAfter(of: ProcessClock, callback: () => void): void {
+    this.#turnAfters.push({ of, callback });
   }
 
   #push(event: Event): void {
@@ -107,6 +129,10 @@ export class SimClock {
   }
 }
 
+function call(ends: readonly TurnEnd[]): void {
+  for (const { of, callback } of ends) if (of.isAlive) callback();
+}
+
 function isBefore(a: Event, b: Event): boolean {
   return a.due < b.due || (a.due === b.due && a.order < b.order);
 }
@@ -116,7 +142,7 @@ const LONG_MILLISECONDS = 60_000;
 const TIMES = 1_000;
 
 /** The clock of one thread of the server: once that is dead, nothing that it waits for happens. */
-export class ProcessClock implements Clock {
+export class ProcessClock implements TurnClock {
   readonly #clock: SimClock;
   #alive = true;
 
@@ -150,5 +176,9 @@ export class ProcessClock implements Clock {
 
   endOfTurn(callback: () => void): void {
     this.#clock.awaitTurnEnd(this, callback);
+  }
+
+  afterTurn(callback: () => void): void {
+    this.#clock.awaitTurnAfter(this, callback);
   }
 }

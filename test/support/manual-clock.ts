@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../src/clock.js';
+import type { Timer, TurnClock } from '../../src/clock.js';
 
 interface PendingTimer extends Timer {
   readonly due: number;
@@ -9,11 +9,12 @@ interface PendingTimer extends Timer {
  * A clock that moves only when a test says so. Timers fire in the order of their due times, and of their setting
  * where those are equal. A turn ends only in `endTurn`, `settle` and `advance`.
  */
-export class ManualClock implements Clock {
+export class ManualClock implements TurnClock {
   #wall: number;
   #monotonic = 0;
   #timers: PendingTimer[] = [];
   #endOfTurn: (() => void)[] = [];
+  #afterTurn: (() => void)[] = [];
 
   constructor(wallMilliseconds = 1_700_000_000_000) {
     this.#wall = wallMilliseconds;
@@ -44,6 +45,10 @@ export class ManualClock implements Clock {
     this.#endOfTurn.push(callback);
   }
 
+  afterTurn(callback: () => void): void {
+    this.#afterTurn.push(callback);
+  }
+
   /** Timers that are set and have not fired. */
   get pendingTimers(): number {
     return this.#timers.length;
@@ -51,7 +56,7 @@ export class ManualClock implements Clock {
 
   /** Callbacks that wait for the end of the turn. */
   get pendingCallbacks(): number {
-    return this.#endOfTurn.length;
+    return this.#endOfTurn.length + this.#afterTurn.length;
   }
 
   /** Ends the turn: runs what waits for it. What these callbacks add waits for the next end, as with setImmediate. */
@@ -59,11 +64,23 @@ export class ManualClock implements Clock {
     const callbacks = this.#endOfTurn;
     this.#endOfTurn = [];
     for (const callback of callbacks) callback();
+    this.#passTurn();
+  }
+
+  /** What comes behind the end of the turn, and what that adds to it. */
+  #passTurn(): void {
+    const [callbacks, ofNextTurn] = [this.#afterTurn, this.#endOfTurn];
+    if (callbacks.length === 0) return;
+    [this.#afterTurn, this.#endOfTurn] = [[], []];
+    for (const callback of callbacks) callback();
+    const added = this.#endOfTurn;
+    this.#endOfTurn = ofNextTurn;
+    for (const callback of added) callback();
   }
 
   /** Ends turns until nothing waits for one. Throws when that takes more than 10,000 turns. */
   settle(): void {
-    for (let turns = 0; this.#endOfTurn.length > 0; turns++) {
+    for (let turns = 0; this.pendingCallbacks > 0; turns++) {
       if (turns === 10_000) throw new Error('The turns never settle.');
       this.endTurn();
     }

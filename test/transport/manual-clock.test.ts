@@ -39,3 +39,20 @@ test('What is added at the end of a turn waits for the next one', () => {
   clock.settle();
   expect([turns, clock.pendingCallbacks]).toEqual([[1, 2], 0]);
 });
+
+test('What comes after a turn is called behind its end, and what it adds to the end right behind it', () => {
+  const clock = new ManualClock();
+  const told: string[] = [];
+  clock.afterTurn(() => {
+    told.push('after');
+    clock.endOfTurn(() => told.push('answered'));
+  });
+  clock.endOfTurn(() => {
+    told.push('end');
+    clock.endOfTurn(() => told.push('next end'));
+  });
+  clock.endTurn();
+  expect(told).toEqual(['end', 'after', 'answered']);
+  clock.settle();
+  expect(told).toEqual(['end', 'after', 'answered', 'next end']);
+});
