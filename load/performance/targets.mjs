@@ -47,6 +47,11 @@ export const TARGETS = [
   ],
   ['durable, by id, times Redis always', atLeast(40), (r) => bestRatio(r, 'tallystick durable, by id')],
   ['64 callers, durable, times ioredis on Redis always', atLeast(1.3), (r) => callersRatio(r, 64, 'throughput')],
+  [
+    '64 callers, durable on files, times ioredis on Redis always',
+    atLeast(1.3),
+    (r) => callersRatio(r, 64, 'throughput', 'tallystick durable on files'),
+  ],
   ['1,024 callers, durable, times ioredis on Redis always', atLeast(5), (r) => callersRatio(r, 1_024, 'throughput')],
   ["1 caller, durable, p50 in Redis always's", atMost(1.5), (r) => callersRatio(r, 1, 'p50')],
   [
