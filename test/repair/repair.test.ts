@@ -21,7 +21,8 @@ import { clientOfTest, TIMEOUT_MILLISECONDS } from '../integration/clients.js';
 import { startProgram } from '../integration/ingest-programs.js';
 import { directoryOfTest, PROGRAM, refusedStart, ServerProcess, serverOfTest } from '../integration/server-process.js';
 
-const SEGMENTS = { TALLYSTICK_LOG_SEGMENT_BYTES: '65536' };
+const SEGMENT_BYTES = 65_536;
+const SEGMENTS = { TALLYSTICK_LOG_SEGMENT_BYTES: String(SEGMENT_BYTES) };
 /** Checkpoints after every few batches. */
 const CHECKPOINTS = { TALLYSTICK_CHECKPOINT_TAIL_BYTES: '100000' };
 /** All rounds, and those of a server that makes no checkpoint: they are behind the last one. */
@@ -72,6 +73,8 @@ beforeAll(async () => {
     environment: { ...SEGMENTS, ...CHECKPOINTS },
   });
   await write(0, ROUNDS.checkpointed);
+  // The checkpoints come behind: they are to pass all segments but the newest
+  while ((await tailBytes()) > SEGMENT_BYTES) await write(0, 1);
   await server.kill('SIGTERM');
   const second = await ServerProcess.start({
     dataDir: server.dataDir,
@@ -113,6 +116,14 @@ async function write(from: number, to: number, url = server.url): Promise<void> 
     history.push({ partition, sequence, deltas: new Map([['counter:1', BigInt(100 + round)]]) });
   }
   await client.close();
+}
+
+/** Of the log, what a start would have to replay. */
+async function tailBytes(): Promise<number> {
+  const client = await connect(server.url, { timeout: TIMEOUT_MILLISECONDS });
+  const [lane] = await client.stats();
+  await client.close();
+  return (lane as unknown as { readonly checkpoints: { readonly tailBytes: number } }).checkpoints.tailBytes;
 }
 
 async function repair(dataDir: string, ...flags: string[]) {
