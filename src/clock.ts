@@ -37,66 +37,81 @@ export const clockOf = (endOfTurn: Clock['endOfTurn']): Clock => ({
   endOfTurn,
 });
 
-/** Calls back in the order of the calls, all of a turn by one immediate: with one for each, a hundred connections that were answered cost Node a hundred. */
-const byOneImmediate = (): Pick<TurnClock, 'endOfTurn' | 'afterTurn'> => {
-  let ends: (() => void)[] = [];
-  let afters: (() => void)[] = [];
-  let isSet = false;
-  const run = (callbacks: readonly (() => void)[], from: number): void => {
-    let at = from;
+/** What is called as turns end, in the order of the calls: first their ends, then what comes after them. */
+export class Turns {
+  #ends: (() => void)[] = [];
+  #afters: (() => void)[] = [];
+
+  endOfTurn(callback: () => void): void {
+    this.#ends.push(callback);
+  }
+
+  afterTurn(callback: () => void): void {
+    this.#afters.push(callback);
+  }
+
+  /** Callbacks that wait for an end. */
+  get pending(): number {
+    return this.#ends.length + this.#afters.length;
+  }
+
+  /** Ends a turn. What its end adds waits for the next one; what comes after it adds to an end is called right behind that. */
+  end(): void {
+    const ends = this.#ends;
+    this.#ends = [];
+    this.#run(ends);
+    if (this.#afters.length === 0) return;
+    const [afters, ofNextTurn] = [this.#afters, this.#ends];
+    [this.#afters, this.#ends] = [[], []];
+    try {
+      this.#run(afters);
+    } finally {
+      const added = this.#ends;
+      this.#ends = ofNextTurn;
+      this.#run(added);
+    }
+  }
+
+  #run(callbacks: readonly (() => void)[]): void {
+    let at = 0;
     try {
       while (at < callbacks.length) callbacks[at++]?.();
     } finally {
       // One threw: the others are called all the same, as long as the process lives
-      if (at < callbacks.length) setImmediate(run, callbacks, at);
+      if (at < callbacks.length) this.#ends = [...callbacks.slice(at), ...this.#ends];
     }
-  };
-  const runEnds = (): void => {
-    const callbacks = ends;
-    ends = [];
-    run(callbacks, 0);
-  };
-  const runAfters = (): void => {
-    const [callbacks, ofNextTurn] = [afters, ends];
-    [afters, ends] = [[], []];
+  }
+}
+
+/** Of Node. */
+export const systemClock: TurnClock = /* @__PURE__ */ clockOfNode();
+
+/** All of a turn by one immediate: with one for each, a hundred connections that were answered cost Node a hundred. */
+function clockOfNode(): TurnClock {
+  const turns = new Turns();
+  let isSet = false;
+  const end = (): void => {
     try {
-      run(callbacks, 0);
-    } finally {
-      const added = ends;
-      ends = ofNextTurn;
-      run(added, 0);
-    }
-  };
-  const endTurn = (): void => {
-    try {
-      runEnds();
-      if (afters.length > 0) runAfters();
+      turns.end();
     } finally {
       isSet = false;
-      if (ends.length > 0 || afters.length > 0) set();
+      if (turns.pending > 0) set();
     }
   };
   const set = (): void => {
     if (isSet) return;
     isSet = true;
-    setImmediate(endTurn);
+    setImmediate(end);
+  };
+  const endOfTurn = (callback: () => void): void => {
+    turns.endOfTurn(callback);
+    set();
   };
   return {
-    endOfTurn(callback) {
-      ends.push(callback);
-      set();
-    },
+    ...clockOf(endOfTurn),
     afterTurn(callback) {
-      afters.push(callback);
+      turns.afterTurn(callback);
       set();
     },
   };
-};
-
-/** Of Node. */
-export const systemClock: TurnClock = /* @__PURE__ */ ofNode();
-
-function ofNode(): TurnClock {
-  const { endOfTurn, afterTurn } = byOneImmediate();
-  return { ...clockOf(endOfTurn), afterTurn };
 }

@@ -3,6 +3,18 @@ import { systemClock } from '../src/clock.js';
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
+/** What nobody catches within some turns. */
+async function thrownMeanwhile(): Promise<unknown[]> {
+  const others = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  const thrown: unknown[] = [];
+  process.on('uncaughtException', (error) => thrown.push(error));
+  for (let turns = 0; turns < 4; turns++) await turn();
+  process.removeAllListeners('uncaughtException');
+  for (const other of others) process.on('uncaughtException', other);
+  return thrown;
+}
+
 test('the end of a turn is told in the order of the calls, and what is called there comes with the next one', async () => {
   const told: string[] = [];
   systemClock.endOfTurn(() => {
@@ -40,10 +52,6 @@ test('what comes after a turn is called behind its end, and what it adds to the 
 });
 
 test('one that throws after a turn keeps no end of a turn from being told', async () => {
-  const others = process.listeners('uncaughtException');
-  process.removeAllListeners('uncaughtException');
-  const thrown: unknown[] = [];
-  process.on('uncaughtException', (error) => thrown.push(error));
   const told: string[] = [];
   systemClock.endOfTurn(() => {
     told.push('end');
@@ -53,18 +61,12 @@ test('one that throws after a turn keeps no end of a turn from being told', asyn
     throw new Error('thrown');
   });
   systemClock.afterTurn(() => told.push('after'));
-  for (let turns = 0; turns < 4; turns++) await turn();
-  process.removeAllListeners('uncaughtException');
-  for (const other of others) process.on('uncaughtException', other);
+  const thrown = await thrownMeanwhile();
   expect(told.sort()).toEqual(['after', 'end', 'next end']);
   expect(thrown.length).toBe(1);
 });
 
 test('one that throws at the end of a turn keeps no other from being told, and is not swallowed', async () => {
-  const others = process.listeners('uncaughtException');
-  process.removeAllListeners('uncaughtException');
-  const thrown: unknown[] = [];
-  process.on('uncaughtException', (error) => thrown.push(error));
   const told: string[] = [];
   const [first, second] = [new Error('first'), new Error('second')];
   const fail = (error: Error) => () => {
@@ -74,9 +76,7 @@ test('one that throws at the end of a turn keeps no other from being told, and i
   systemClock.endOfTurn(fail(first));
   systemClock.endOfTurn(() => told.push('b'));
   systemClock.endOfTurn(fail(second));
-  for (let turns = 0; turns < 4; turns++) await turn();
-  process.removeAllListeners('uncaughtException');
-  for (const other of others) process.on('uncaughtException', other);
+  const thrown = await thrownMeanwhile();
   expect([told, thrown]).toEqual([
     ['a', 'b'],
     [first, second],

@@ -76,6 +76,8 @@ export interface GroupCommitStats {
 interface Flight {
   readonly group: Group;
   readonly sealed: SealedGroup;
+  /** Of its records. */
+  readonly bytes: number;
   waiters: FlushWaiter[];
   started: number;
   timer: Timer;
@@ -332,9 +334,11 @@ export class GroupCommit {
     const next = this.#spare;
     if (this.#failure || !next || this.#open.entries === 0) return;
     const group = this.#open;
+    const sealed = group.seal();
     const flight: Flight = {
       group,
-      sealed: group.seal(),
+      sealed,
+      bytes: sealed.end.bytes - this.#flushedPlace.bytes,
       waiters: this.#openWaiters,
       started: 0,
       timer: NO_TIMER,
@@ -349,10 +353,10 @@ export class GroupCommit {
   }
 
   #send(flight: Flight): void {
-    const { sealed, waiters } = flight;
+    const { sealed, bytes, waiters } = flight;
     // Where somebody does not wait for the flush, it is not to be waited for in this thread
     const isAwaited = waiters.length >= sealed.entries;
-    if (isAwaited && this.#ownThread.takes(this.#bytesOf(flight))) {
+    if (isAwaited && this.#ownThread.takes(bytes)) {
       this.#options.clock.afterTurn(() => this.#sendNow(flight));
     } else this.#sendAway(flight);
   }
@@ -386,11 +390,6 @@ export class GroupCommit {
       .catch((error: unknown) => this.#fail(failed(THREW, error)));
   }
 
-  /** Of its records: the log ends where the group before it did. */
-  #bytesOf({ sealed }: Flight): number {
-    return sealed.end.bytes - this.#flushedPlace.bytes;
-  }
-
   #settle(flight: Flight, outcome: AppendOutcome): void {
     flight.timer.cancel();
     if (this.#failure) return;
@@ -399,20 +398,19 @@ export class GroupCommit {
     else this.#fail(outcome.error);
   }
 
-  #complete(flight: Flight): void {
-    const { group, sealed, started, waiters } = flight;
+  #complete({ group, sealed, bytes, started, waiters }: Flight): void {
     const { clock, mark } = this.#options;
     const now = clock.monotonicMilliseconds();
     const milliseconds = now - started;
     recordMilliseconds(this.#latency, milliseconds);
-    this.#ownThread.flushed(this.#bytesOf(flight), milliseconds);
+    this.#ownThread.flushed(bytes, milliseconds);
     try {
       mark.write(sealed);
     } catch (error) {
       this.#fail(failed('The head mark could not be written.', error));
       return;
     }
-    this.#count(sealed);
+    this.#count(sealed, bytes);
     this.#flushedPlace = sealed.end;
     for (const [partition, { sequence }] of sealed.heads) this.#flushed[partition] = sequence;
     group.reset();
@@ -464,8 +462,7 @@ export class GroupCommit {
     for (const callback of this.#roomCallbacks.splice(0)) callback();
   }
 
-  #count({ records, entries }: SealedGroup): void {
-    const bytes = records.reduce((sum, record) => sum + record.length, 0);
+  #count({ records, entries }: SealedGroup, bytes: number): void {
     this.#groups++;
     this.#records += records.length;
     this.#entries += entries;

@@ -1,6 +1,4 @@
 import { appendFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { BLOCK_BYTES } from '../../src/log/frame.js';
@@ -9,11 +7,10 @@ import { firstPlace } from '../../src/log/replay.js';
 import { segmentPath, segmentsIn } from '../../src/log/segment-files.js';
 import { createSegment } from '../../src/log/segment-kinds.js';
 import { SegmentedLog, type SegmentedLogOptions } from '../../src/log/segmented-log.js';
-import { outputOf, works } from '../support/bounded.js';
+import { works } from '../support/bounded.js';
+import { outcomesOf } from './failing-device.js';
 import { temporaryDirectory } from './homes.js';
 import { bodyOf, byPartition, LogWriter, replayAll, SHAPE } from './writer.js';
-
-const CHILD = fileURLToPath(new URL('./append-child.mjs', import.meta.url));
 
 let directory: string;
 let path: string;
@@ -214,14 +211,8 @@ describe.skipIf(!works('strace', '-f', 'true')).each([
   ['of the pool', 3, []],
   ['within the call', 2, ['now']],
 ] as const)('when the device fails a write %s (needs strace)', (_, count, now) => {
-  const outcomes = (error: string): string[] => {
-    const file = segmentPath(join(directory, 'lane'), 1, 'files');
-    const calls = ['-f', '-qq', '-o', join(directory, 'trace'), '-P', file, '-e', 'trace=pwritev'];
-    const program = [process.execPath, CHILD, directory, 'files', '1000', ...now];
-    const injected = `inject=pwritev:error=${error}:when=${count}`;
-    const env = { ...process.env, UV_THREADPOOL_SIZE: '1' };
-    return JSON.parse(outputOf('strace', [...calls, '-e', injected, ...program], { env })) as string[];
-  };
+  const outcomes = (error: string) =>
+    outcomesOf(directory, 'files', `pwritev:error=${error}:when=${count}`, 1_000, ...now);
 
   test('it is unknown, and so is everything after it', () => {
     expect(outcomes('EIO')).toEqual(['flushed', 'flushed', 'unknown', 'unknown', 'unknown', 'unknown']);

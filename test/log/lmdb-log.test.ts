@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { rmSync, statfsSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AHEAD_BYTES } from '../../src/log/ahead.js';
@@ -11,12 +10,12 @@ import { firstPlace } from '../../src/log/replay.js';
 import { segmentPath } from '../../src/log/segment-files.js';
 import { createSegment } from '../../src/log/segment-kinds.js';
 import { SegmentedLog, type SegmentedLogOptions } from '../../src/log/segmented-log.js';
-import { outputOf, works } from '../support/bounded.js';
+import { works } from '../support/bounded.js';
+import { outcomesOf } from './failing-device.js';
 import { temporaryDirectory } from './homes.js';
 import { bodyOf, LogWriter, replayAll, SHAPE } from './writer.js';
 
 const MEBIBYTE = 1_048_576;
-const CHILD = fileURLToPath(new URL('./append-child.mjs', import.meta.url));
 
 function canMount(): boolean {
   const directory = temporaryDirectory();
@@ -118,13 +117,8 @@ describe('A log in LMDB', () => {
   // Each thread is counted for itself, so one thread writes. The pages of the first three groups go by writev, so that its
   // pwrite64 calls are three meta pages, and then pages and meta pages in turn.
   describe.skipIf(!works('strace', '-f', 'true'))('when the device fails (needs strace)', () => {
-    const outcomes = (injected: string, bytes = 100_000, ...now: string[]): string[] => {
-      const file = segmentPath(join(directory, 'lane'), 1, 'lmdb');
-      const calls = ['-f', '-qq', '-o', join(directory, 'trace'), '-P', file, '-e', 'trace=fdatasync,pwrite64'];
-      const program = [process.execPath, CHILD, directory, 'lmdb', String(bytes), ...now];
-      const env = { ...process.env, UV_THREADPOOL_SIZE: '1' };
-      return JSON.parse(outputOf('strace', [...calls, '-e', `inject=${injected}`, ...program], { env })) as string[];
-    };
+    const outcomes = (injected: string, bytes = 100_000, ...now: 'now'[]) =>
+      outcomesOf(directory, 'lmdb', injected, bytes, ...now);
 
     test('a failed flush is unknown, and so is everything after it', () => {
       expect(outcomes('fdatasync:error=EIO:when=4')).toEqual([

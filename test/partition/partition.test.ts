@@ -218,16 +218,21 @@ describe('Restoring', () => {
     expect(differences(partition.state, state())).toEqual([]);
   });
 
-  test('after a reset the same bodies give the same memory as in a new partition', () => {
-    const used = new Partition(module);
-    restore(used, state());
-    used.reset();
+  /** The same bodies give the same memory as in a new partition. */
+  function expectLikeNew(used: Partition): void {
     const fresh = new Partition(module);
     for (const partition of [used, fresh]) {
       partition.configure(configuration, START);
       partition.apply(Opcode.ADD, 0, 0, 0, START, oneStep);
     }
     expect(differences(used.state, fresh.state)).toEqual([]);
+  }
+
+  test('after a reset the same bodies give the same memory as in a new partition', () => {
+    const used = new Partition(module);
+    restore(used, state());
+    used.reset();
+    expectLikeNew(used);
   });
 
   test('after a reset nothing is left of pages whose header did not come', () => {
@@ -238,12 +243,7 @@ describe('Restoring', () => {
       used.restorePage(page, pages, whole.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
     }
     used.reset();
-    const fresh = new Partition(module);
-    for (const partition of [used, fresh]) {
-      partition.configure(configuration, START);
-      partition.apply(Opcode.ADD, 0, 0, 0, START, oneStep);
-    }
-    expect(differences(used.state, fresh.state)).toEqual([]);
+    expectLikeNew(used);
   });
 });
 

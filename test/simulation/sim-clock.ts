@@ -1,4 +1,4 @@
-import type { Timer, TurnClock } from '../../src/clock.js';
+import { type Timer, type TurnClock, Turns } from '../../src/clock.js';
 import { LONGEST_LATE_REST_MILLISECONDS } from '../../src/lane/roll-ups.js';
 
 interface Event {
@@ -6,11 +6,6 @@ interface Event {
   readonly order: number;
   readonly callback: () => void;
   cancelled: boolean;
-}
-
-interface TurnEnd {
-  readonly of: ProcessClock;
-  readonly callback: () => void;
 }
 
 /**
@@ -24,8 +19,7 @@ export class SimClock {
   #wallOffset = 1_700_000_000_000;
   #order = 0;
   readonly #heap: Event[] = [];
-  #turnEnds: TurnEnd[] = [];
-  #turnAfters: TurnEnd[] = [];
+  readonly #turns = new Turns();
 
   /** Milliseconds since the simulation began. */
   get now(): number {
@@ -67,34 +61,20 @@ export class SimClock {
 
   /** Whether something waits for the end of the turn. */
   get hasTurnEnds(): boolean {
-    return this.#turnEnds.length > 0 || this.#turnAfters.length > 0;
+    return this.#turns.pending > 0;
   }
 
   /** Ends the turn. What these callbacks add waits for the next end, as with setImmediate. */
   endTurn(): void {
-    const ends = this.#turnEnds;
-    this.#turnEnds = [];
-    call(ends);
-    this.#passTurn();
+    this.#turns.end();
   }
 
-  /** What comes behind the end of the turn, and what that adds to it. */
-  #passTurn(): void {
-    const [afters, ofNextTurn] = [this.#turnAfters, this.#turnEnds];
-    if (afters.length === 0) return;
-    [this.#turnAfters, this.#turnEnds] = [[], []];
-    call(afters);
-    const added = this.#turnEnds;
-    this.#turnEnds = ofNextTurn;
-    call(added);
+  awaitTurnEnd(callback: () => void): void {
+    this.#turns.endOfTurn(callback);
   }
 
-  awaitTurnEnd(of: ProcessClock, callback: () => void): void {
-    this.#turnEnds.push({ of, callback });
-  }
-
-  awaitTurnAfter(of: ProcessClock, callback: () => void): void {
-    this.#turnAfters.push({ of, callback });
+  awaitTurnAfter(callback: () => void): void {
+    this.#turns.afterTurn(callback);
   }
 
   #push(event: Event): void {
@@ -127,10 +107,6 @@ export class SimClock {
     heap[at] = last;
     return first;
   }
-}
-
-function call(ends: readonly TurnEnd[]): void {
-  for (const { of, callback } of ends) if (of.isAlive) callback();
 }
 
 function isBefore(a: Event, b: Event): boolean {
@@ -169,16 +145,20 @@ export class ProcessClock implements TurnClock {
   setTimer(milliseconds: number, callback: () => void): Timer {
     const isLong = milliseconds >= LONG_MILLISECONDS || milliseconds === LONGEST_LATE_REST_MILLISECONDS;
     const after = isLong ? milliseconds / TIMES : milliseconds;
-    return this.#clock.after(after, () => {
-      if (this.#alive) callback();
-    });
+    return this.#clock.after(after, this.#whileAlive(callback));
   }
 
   endOfTurn(callback: () => void): void {
-    this.#clock.awaitTurnEnd(this, callback);
+    this.#clock.awaitTurnEnd(this.#whileAlive(callback));
   }
 
   afterTurn(callback: () => void): void {
-    this.#clock.awaitTurnAfter(this, callback);
+    this.#clock.awaitTurnAfter(this.#whileAlive(callback));
+  }
+
+  #whileAlive(callback: () => void): () => void {
+    return () => {
+      if (this.#alive) callback();
+    };
   }
 }

@@ -1,4 +1,4 @@
-import type { Timer, TurnClock } from '../../src/clock.js';
+import { type Timer, type TurnClock, Turns } from '../../src/clock.js';
 
 interface PendingTimer extends Timer {
   readonly due: number;
@@ -13,8 +13,7 @@ export class ManualClock implements TurnClock {
   #wall: number;
   #monotonic = 0;
   #timers: PendingTimer[] = [];
-  #endOfTurn: (() => void)[] = [];
-  #afterTurn: (() => void)[] = [];
+  readonly #turns = new Turns();
 
   constructor(wallMilliseconds = 1_700_000_000_000) {
     this.#wall = wallMilliseconds;
@@ -42,11 +41,11 @@ export class ManualClock implements TurnClock {
   }
 
   endOfTurn(callback: () => void): void {
-    this.#endOfTurn.push(callback);
+    this.#turns.endOfTurn(callback);
   }
 
   afterTurn(callback: () => void): void {
-    this.#afterTurn.push(callback);
+    this.#turns.afterTurn(callback);
   }
 
   /** Timers that are set and have not fired. */
@@ -56,26 +55,12 @@ export class ManualClock implements TurnClock {
 
   /** Callbacks that wait for the end of the turn. */
   get pendingCallbacks(): number {
-    return this.#endOfTurn.length + this.#afterTurn.length;
+    return this.#turns.pending;
   }
 
   /** Ends the turn: runs what waits for it. What these callbacks add waits for the next end, as with setImmediate. */
   endTurn(): void {
-    const callbacks = this.#endOfTurn;
-    this.#endOfTurn = [];
-    for (const callback of callbacks) callback();
-    this.#passTurn();
-  }
-
-  /** What comes behind the end of the turn, and what that adds to it. */
-  #passTurn(): void {
-    const [callbacks, ofNextTurn] = [this.#afterTurn, this.#endOfTurn];
-    if (callbacks.length === 0) return;
-    [this.#afterTurn, this.#endOfTurn] = [[], []];
-    for (const callback of callbacks) callback();
-    const added = this.#endOfTurn;
-    this.#endOfTurn = ofNextTurn;
-    for (const callback of added) callback();
+    this.#turns.end();
   }
 
   /** Ends turns until nothing waits for one. Throws when that takes more than 10,000 turns. */
